@@ -1,0 +1,170 @@
+"""Specification islands: what makes two RKMEs comparable, content-addressed.
+
+Everything that affects comparability (features, transforms, encoder, kernel, sketch basis) is inside the hash;
+free text is outside. Location and scale belong to the island, so a shift between institutions stays visible.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll.engine.encoding import pack, unpack
+from atoll.engine.errors import EncodingError, FeatureMismatch, IslandError
+from atoll.engine.tables import Table
+
+DOMAIN = b"atoll/island/1\0"
+MAX_DEFINITION = 64 * 1024
+MAX_DIMENSION = 4096
+CLIP = 6.0  # transformed values are cut here: one outlier must not own the kernel
+
+
+class Feature(msgspec.Struct, frozen=True):
+    """One column and how it enters island units: transform, then (value - loc) / scale."""
+
+    name: str
+    unit: str = ""
+    transform: Literal["affine", "log1p"] = "affine"
+    loc: float = 0.0
+    scale: float = 1.0
+
+
+class Encoder(msgspec.Struct, frozen=True):
+    """A fixed map from raw images or texts to vectors, named by the hash of its weights."""
+
+    name: str
+    version: str
+    sha256: bytes
+
+
+class Island(msgspec.Struct, frozen=True, dict=True):
+    """Definition of an island; ``id`` is the SHA-256 (hex) of its canonical bytes."""
+
+    kind: Literal["table", "image", "text"]
+    dimension: int
+    gamma: float
+    features: tuple[Feature, ...] = ()
+    encoder: Encoder | None = None
+    basis: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.dimension <= MAX_DIMENSION:
+            raise IslandError(f"an island has 1 to {MAX_DIMENSION} dimensions, not {self.dimension}")
+        if not self.gamma > 0:
+            raise IslandError(f"gamma must be positive, not {self.gamma}")
+        if self.basis != 1:
+            raise IslandError(f"sketch basis version {self.basis} is not known to this version of Atoll")
+        if (self.kind == "table") != (self.encoder is None):
+            raise IslandError("a table island has features, an image or text island an encoder")
+        if self.kind == "table":
+            self._check_features()
+
+    def _check_features(self) -> None:
+        names = [feature.name for feature in self.features]
+        if len(names) != self.dimension or len(set(names)) != len(names):
+            raise IslandError(f"{len(names)} features named, {self.dimension} dimensions declared")
+        if names != sorted(names):
+            raise IslandError("features must be sorted by name, so that order does not change the id")
+        if any(not feature.scale > 0 for feature in self.features):
+            raise IslandError("every feature needs a positive scale")
+
+    @cached_property
+    def definition(self) -> bytes:
+        """Canonical bytes, as hashed, stored and sent."""
+        return pack(self)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The island id as 32 raw bytes, as it travels."""
+        return hashlib.sha256(DOMAIN + self.definition).digest()
+
+    @property
+    def id(self) -> str:
+        """The island id in hex."""
+        return self.digest.hex()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Feature names in island order (sorted); empty for image and text islands."""
+        return tuple(feature.name for feature in self.features)
+
+    @classmethod
+    def from_definition(cls, data: bytes) -> Island:
+        """An island from foreign bytes; refused unless they are exactly its canonical definition."""
+        try:
+            island = unpack(data, cls, limit=MAX_DEFINITION)
+        except EncodingError as error:
+            raise IslandError(f"not an island definition: {error.message}") from None
+        if island.definition != data:
+            raise IslandError("the island definition is not in canonical form")
+        return island
+
+    @classmethod
+    def mint(cls, rows: Any, units: dict[str, str] | None = None, log1p: frozenset[str] = frozenset()) -> Island:
+        """A new table island from robust statistics of ``rows`` (algorithms: islands).
+
+        loc = median; scale = IQR / 1.349, else the standard deviation, else 1; both to two significant digits.
+        ``log1p`` names the columns that are transformed by log(1 + x) first.
+        """
+        table = Table.of(rows)
+        columns = table.columns or positional_names(table.values.shape[1])
+        units = units or {}
+        unknown = sorted((set(units) | log1p) - set(columns))
+        if unknown:
+            raise FeatureMismatch(f"no such columns: {', '.join(unknown)}")
+        values = {name: column for name, column in zip(columns, table.values.T, strict=True)}
+        features = tuple(_feature(name, values[name], units.get(name, ""), name in log1p) for name in sorted(values))
+        return cls("table", len(features), 1.0 / len(features), features)
+
+    def accepts(self, rows: Any) -> bool:
+        """Whether ``rows`` speak of this island's features (same names in any order; nameless: same width)."""
+        table = Table.of(rows)
+        if self.kind != "table":
+            return False
+        return set(table.columns) == set(self.names) if table.columns else table.values.shape[1] == self.dimension
+
+    def transform(self, rows: Any) -> NDArray[np.float32]:
+        """Rows in island units: float32 (n, dimension), clipped to +-6; NaN and inf pass through unchanged.
+
+        Raises FeatureMismatch, naming the columns, if rows and island do not speak of the same features.
+        """
+        if self.kind != "table":
+            raise IslandError(f"an island of kind {self.kind} takes encoded rows", hint="encode them first")
+        values = Table.of(rows).select(self.names)
+        logged = np.array([feature.transform == "log1p" for feature in self.features])
+        if logged.any():
+            with np.errstate(invalid="ignore", divide="ignore"):
+                values = np.where(logged, np.log1p(values), values)
+        loc = np.array([feature.loc for feature in self.features])
+        scale = np.array([feature.scale for feature in self.features])
+        units = (values - loc) / scale
+        return np.where(np.isfinite(units), np.clip(units, -CLIP, CLIP), units).astype(np.float32)
+
+
+def positional_names(width: int) -> tuple[str, ...]:
+    """Names for the columns of a nameless array; zero-padded, so that sorting keeps their order."""
+    digits = len(str(max(width - 1, 0)))
+    return tuple(f"x{place:0{digits}d}" for place in range(width))
+
+
+def _feature(name: str, column: NDArray[np.float64], unit: str, log: bool) -> Feature:
+    values = column[np.isfinite(column)]
+    if log:
+        if (values <= -1).any():
+            raise IslandError(f"column {name} has values <= -1: log1p is not defined there")
+        values = np.log1p(values)
+    if values.size == 0:
+        raise IslandError(f"column {name} has no finite value")
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    scale = _two_digits((high - low) / 1.349) or _two_digits(float(values.std())) or 1.0
+    return Feature(name, unit, "log1p" if log else "affine", _two_digits(float(middle)), scale)
+
+
+def _two_digits(value: float) -> float:
+    """Two significant digits: an island shared by institutions must not publish exact statistics of one."""
+    return float(f"{value:.1e}")

@@ -1,0 +1,103 @@
+"""Semantic specification: what a learnware does, in tags and words, with the vocabulary of Beimingwu.
+
+Matching follows Beimingwu (arXiv 2401.14427, section 3.2): tags filter; then exact substring, else fuzzy text.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from rapidfuzz import fuzz
+
+from atoll.engine.errors import SpecificationError
+
+DATA = ("Table", "Image", "Text")
+TASKS = (
+    "Classification", "Regression", "Feature Extraction", "Segmentation", "Object Detection", "Text Generation",
+    "Others",
+)  # fmt: skip
+LIBRARIES = ("Scikit-learn", "PyTorch", "TensorFlow", "Others")
+SCENARIOS = (
+    "Business", "Financial", "Health", "Politics", "Computer", "Internet", "Traffic", "Nature", "Fashion",
+    "Industry", "Agriculture", "Education", "Entertainment", "Architecture", "Others",
+)  # fmt: skip
+LICENSES = (
+    "MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "GPL-2.0", "GPL-3.0", "LGPL-2.1", "LGPL-3.0", "AGPL-3.0",
+    "ECL-2.0", "AFL-3.0", "CC-BY-4.0", "CC-BY-SA-4.0", "Others",
+)  # fmt: skip
+MAX_NAME, MAX_DESCRIPTION, MAX_SUMMARY = 80, 10_000, 280
+FUZZY_THRESHOLD = 75.0  # rapidfuzz partial_ratio, as Beimingwu
+
+
+class SemanticSpec(msgspec.Struct, frozen=True):
+    """Name, description (markdown) and one choice per tag group; ``scenario`` takes one or more."""
+
+    name: str
+    description: str = ""
+    data: str = "Table"
+    task: str = "Classification"
+    library: str = "Scikit-learn"
+    scenario: tuple[str, ...] = ("Others",)
+    license: str = "Others"
+
+    def check(self) -> SemanticSpec:
+        """Itself, or SpecificationError naming the field, the value and what is allowed."""
+        if not 1 <= len(self.name.strip()) <= MAX_NAME:
+            raise SpecificationError(f"name: 1 to {MAX_NAME} characters, got {len(self.name)}")
+        if len(self.description) > MAX_DESCRIPTION:
+            raise SpecificationError(f"description: at most {MAX_DESCRIPTION} characters")
+        _one_of("data", self.data, DATA)
+        _one_of("task", self.task, TASKS)
+        _one_of("library", self.library, LIBRARIES)
+        _one_of("license", self.license, LICENSES)
+        if not self.scenario:
+            raise SpecificationError(f"scenario: at least one of {', '.join(SCENARIOS)}")
+        for scenario in self.scenario:
+            _one_of("scenario", scenario, SCENARIOS)
+        return self
+
+    def summary(self) -> SemanticSpec:
+        """The form that is gossiped: the description cut to 280 characters."""
+        short = self.description if len(self.description) <= MAX_SUMMARY else self.description[: MAX_SUMMARY - 1] + "…"
+        return msgspec.structs.replace(self, description=short)
+
+
+class SemanticQuery(msgspec.Struct, frozen=True):
+    """What the user asks for; an empty group asks for nothing. Values in a group are alternatives."""
+
+    text: str = ""
+    data: tuple[str, ...] = ()
+    task: tuple[str, ...] = ()
+    library: tuple[str, ...] = ()
+    scenario: tuple[str, ...] = ()
+    license: tuple[str, ...] = ()
+
+    def admits(self, spec: SemanticSpec) -> bool:
+        """Whether the tags of ``spec`` pass the filter (text aside)."""
+        pairs = (
+            (self.data, {spec.data}),
+            (self.task, {spec.task}),
+            (self.library, {spec.library}),
+            (self.scenario, set(spec.scenario)),
+            (self.license, {spec.license}),
+        )
+        return all(not wanted or set(wanted) & has for wanted, has in pairs)
+
+    def score(self, spec: SemanticSpec) -> float:
+        """100 for an exact substring in name or description, the fuzzy ratio if it is >= 75, else 0."""
+        needle = self.text.strip().lower()
+        if not needle:
+            return 100.0
+        fields = (spec.name.lower(), spec.description.lower())
+        if any(needle in field for field in fields):
+            return 100.0
+        ratio = max(fuzz.partial_ratio(needle, field) for field in fields)
+        return float(ratio) if ratio >= FUZZY_THRESHOLD else 0.0
+
+    def matches(self, spec: SemanticSpec) -> bool:
+        """Tags pass and the text is found."""
+        return self.admits(spec) and self.score(spec) > 0
+
+
+def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise SpecificationError(f"{field}: {value!r} is not in the vocabulary", hint=f"one of {', '.join(allowed)}")

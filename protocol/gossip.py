@@ -1,0 +1,14 @@
+"""Gossip: batches of listings and a head, as a hint. What does not fit is left to anti-entropy."""
+
+from __future__ import annotations
+
+from atoll.protocol.messages import Message
+from atoll.protocol.signing import Record
+
+
+class Announcement(Message, frozen=True):
+    """News of one owner's log: its newest head and the listings behind it."""
+
+    federation: bytes
+    head: Record
+    listings: tuple[Record, ...]

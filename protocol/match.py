@@ -1,0 +1,38 @@
+"""``/atoll/match/1``: a query goes to an owner, who ranks its own full RKMEs exactly."""
+
+from __future__ import annotations
+
+from atoll.engine.encoding import Array
+from atoll.engine.semantic import SemanticQuery
+from atoll.engine.specs.rkme import RkmeRecord
+from atoll.protocol.messages import Message
+
+PROTOCOL = "/atoll/match/1"
+MAX_LIMIT = 200
+
+
+class MatchRequest(Message, frozen=True):
+    """``rkme`` in the units of ``island``; ``user`` is a pseudonym per federation beside the asking node."""
+
+    federation: bytes
+    island: bytes
+    rkme: RkmeRecord
+    semantic: SemanticQuery = SemanticQuery()
+    limit: int = 50
+    user: str = ""
+
+
+class MatchAnswer(Message, frozen=True):
+    """Exact distance and norm of one learnware; its RKME and the salt of its commitment where disclosed."""
+
+    learnware_id: bytes
+    revision: bytes
+    mmd2: float
+    norm2: float
+    rkme: RkmeRecord | None = None
+    salt: bytes | None = None
+    long_sketch: Array | None = None
+
+
+class MatchReply(Message, frozen=True):
+    answers: tuple[MatchAnswer, ...]

@@ -1,0 +1,106 @@
+"""Federations: a charter names the admin keys, a certificate makes a member, an invite lets one in once."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from atoll.engine.encoding import pack, unpack
+from atoll.engine.errors import EncodingError
+from atoll.protocol import limits
+from atoll.protocol.errors import InviteInvalid, NotMember, ProtocolError
+from atoll.protocol.signing import Record, read, sign, verify
+
+INVITE_PREFIX = "atoll-invite-1."
+
+
+class Charter(msgspec.Struct, frozen=True):
+    """The founding record of a federation; its hash is the federation id."""
+
+    name: str
+    admins: tuple[bytes, ...]
+    created_at: int
+    threshold: int = 1
+    open: bool = False
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """Membership of one key in one federation."""
+
+    federation: bytes
+    member: bytes
+    name: str
+    not_before: int
+    expires_at: int
+    serial: int
+    roles: tuple[str, ...] = ("member",)
+    max_listings: int = 10_000
+
+
+class Invite(msgspec.Struct, frozen=True):
+    """What an invitation line carries: where to knock and the single-use token."""
+
+    federation: bytes
+    federation_name: str
+    token: bytes
+    addresses: tuple[str, ...]
+    expires_at: int
+
+    def line(self) -> str:
+        """One line of text, safe to paste."""
+        return INVITE_PREFIX + base64.urlsafe_b64encode(pack(self)).decode().rstrip("=")
+
+
+def read_invite(line: str) -> Invite:
+    """The invite in a pasted line; InviteInvalid if it is not one."""
+    text = line.strip()
+    if not text.startswith(INVITE_PREFIX):
+        raise InviteInvalid("this is not an invite line", hint=f"it starts with {INVITE_PREFIX!r}")
+    data = text[len(INVITE_PREFIX) :]
+    try:
+        invite = unpack(base64.urlsafe_b64decode(data + "=" * (-len(data) % 4)), Invite, limit=4096)
+    except (binascii.Error, ValueError, EncodingError):
+        raise InviteInvalid("the invite line is damaged", hint="copy the whole line") from None
+    if len(invite.federation) != 32 or len(invite.token) != 16:
+        raise InviteInvalid("the invite line is damaged", hint="copy the whole line")
+    return invite
+
+
+def found(key: Ed25519PrivateKey, charter: Charter) -> Record:
+    """Sign a charter with one of its admin keys."""
+    return sign(key, "charter", charter)
+
+
+def open_charter(record: Record) -> Charter:
+    """A charter signed by its first admin, or an error of the tree."""
+    charter = read(record, Charter, limit=limits.CERTIFICATE)
+    admins = charter.admins
+    if not 1 <= len(admins) <= 16 or any(len(admin) != 32 for admin in admins) or not 1 <= len(charter.name) <= 80:
+        raise ProtocolError("the charter is malformed")
+    verify(record, "charter", admins[0])
+    return charter
+
+
+def certify(key: Ed25519PrivateKey, certificate: Certificate) -> Record:
+    return sign(key, "certificate", certificate)
+
+
+def open_certificate(record: Record, *, federation: bytes, charter: Charter, member: bytes, now: int) -> Certificate:
+    """The certificate of ``member``; NotMember unless an admin of ``charter`` signed it and it is in force."""
+    certificate = read(record, Certificate, limit=limits.CERTIFICATE)
+    if (certificate.federation, certificate.member) != (federation, member):
+        raise NotMember("the certificate is for another member or federation")
+    if not certificate.not_before - limits.CLOCK_SKEW <= now < certificate.expires_at:
+        raise NotMember("the certificate is not in force", hint="renew the membership")
+    if certificate.expires_at - certificate.not_before > limits.CERTIFICATE_LIFETIME:
+        raise NotMember("the certificate claims too long a life")
+    for admin in charter.admins:
+        try:
+            verify(record, "certificate", admin)
+        except ProtocolError:
+            continue
+        return certificate
+    raise NotMember("no admin of the federation signed this certificate")
