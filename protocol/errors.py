@@ -7,6 +7,7 @@ AtollError
     │   ├── LogIncomplete    record.incomplete     listings and root of a head disagree: ask for the whole log
     │   └── ForkDetected     record.fork           two heads with one (epoch, seq)
     ├── NotMember            federation.not_member no valid certificate for the federation
+    ├── NotFound             not_found             no such learnware, island, peer or federation here
     ├── InviteInvalid        federation.invite     unknown, used or expired invite
     └── PolicyDenied         policy.denied         the owner does not offer this to the asker
 """
@@ -38,6 +39,10 @@ class ForkDetected(RecordRejected):
 
 class NotMember(ProtocolError):
     code = "federation.not_member"
+
+
+class NotFound(ProtocolError):
+    code = "not_found"
 
 
 class InviteInvalid(ProtocolError):

@@ -7,8 +7,9 @@ from atoll.protocol.signing import Record
 
 
 class Announcement(Message, frozen=True):
-    """News of one owner's log: its newest head and the listings behind it."""
+    """News of one owner's log: its newest head, the listings behind it, and the owner's membership."""
 
     federation: bytes
     head: Record
+    certificate: Record
     listings: tuple[Record, ...]

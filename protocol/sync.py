@@ -52,10 +52,11 @@ class Pull(Message, frozen=True):
 
 
 class Page(Message, frozen=True):
-    """At most SYNC_PAGE listings in order of seq; ``more`` if there are others; the head comes with each."""
+    """At most SYNC_PAGE listings in order of seq; ``more`` if there are others. Head and certificate come with each."""
 
     listings: tuple[Record, ...]
-    head: Record | None
+    head: Record
+    certificate: Record
     more: bool
 
 

@@ -1,0 +1,102 @@
+"""The package's table of contents. Its SHA-256 is the revision; the first one's is the learnware id."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import msgspec
+
+from atoll.engine.encoding import unpack_json
+from atoll.engine.errors import AtollError, PackageError
+from atoll.engine.runtime.signature import Signature
+from atoll.engine.semantic import SemanticSpec
+
+NAME = "manifest.json"
+MAX_BYTES = 1024 * 1024
+_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """One file of the package; ``sha256`` in hex."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class SpecEntry(msgspec.Struct, frozen=True):
+    """One statistical specification: its island, its file, and the salt of its commitment (hex)."""
+
+    island: str
+    path: str
+    salt: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a package holds. ``owner`` is a PeerId; ``learnware_id`` is None in a first revision."""
+
+    owner: str
+    created_at: int
+    semantic: SemanticSpec
+    signature: Signature
+    columns: tuple[str, ...]
+    model: str
+    model_format: str
+    files: tuple[FileEntry, ...]
+    specifications: tuple[SpecEntry, ...]
+    class_names: tuple[str, ...] = ()
+    learnware_id: str | None = None
+    version: int = 1
+
+    def to_bytes(self) -> bytes:
+        """Readable JSON; these bytes are what is hashed, so they are kept as they are."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    def file(self, path: str) -> FileEntry:
+        for entry in self.files:
+            if entry.path == path:
+                return entry
+        raise PackageError(f"the manifest names no file {path!r}")
+
+
+def revision_of(manifest: bytes) -> bytes:
+    """SHA-256 of the manifest bytes."""
+    return hashlib.sha256(b"atoll/manifest/1\0" + manifest).digest()
+
+
+def commitment(salt: bytes, rkme: bytes) -> bytes:
+    """What a listing publishes of an undisclosed RKME: binding by SHA-256, hiding by the salt."""
+    return hashlib.sha256(b"atoll/commitment/1\0" + salt + rkme).digest()
+
+
+def read_manifest(data: bytes) -> Manifest:
+    """A manifest from foreign bytes, or PackageError saying what is wrong with it."""
+    try:
+        manifest = unpack_json(data, Manifest, limit=MAX_BYTES)
+        manifest.semantic.check()
+    except AtollError as error:
+        raise PackageError(f"{NAME}: {error.message}", hint=error.hint) from None
+    paths = [entry.path for entry in manifest.files]
+    for path in (*paths, manifest.model, *(spec.path for spec in manifest.specifications)):
+        if len(path) > 200 or not _PATH.fullmatch(path) or path == NAME:
+            raise PackageError(f"{NAME}: {path[:80]!r} is not a plain relative path")
+    if len(set(paths)) != len(paths):
+        raise PackageError(f"{NAME} names a file twice")
+    if not {manifest.model, *(spec.path for spec in manifest.specifications)} <= set(paths):
+        raise PackageError(f"{NAME} refers to a file that it does not list")
+    if manifest.version != 1:
+        raise PackageError(f"{NAME}: package version {manifest.version} is not known")
+    _check_shapes(manifest)
+    return manifest
+
+
+def _check_shapes(manifest: Manifest) -> None:
+    signature = manifest.signature
+    if len(manifest.columns) != signature.inputs or len(set(manifest.columns)) != signature.inputs:
+        raise PackageError(f"{NAME}: {len(manifest.columns)} column names for {signature.inputs} inputs")
+    if signature.task == "classification" and len(manifest.class_names) != signature.outputs:
+        raise PackageError(f"{NAME}: {len(manifest.class_names)} class names for {signature.outputs} outputs")
+    for spec in manifest.specifications:
+        if not re.fullmatch("[0-9a-f]{64}", spec.island) or not re.fullmatch("[0-9a-f]{32}", spec.salt):
+            raise PackageError(f"{NAME}: island or salt of a specification is malformed")

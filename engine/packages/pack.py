@@ -1,0 +1,47 @@
+"""Making a package: model, words, and the specification fitted to the rows that the model is good on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import Any
+
+from atoll.engine.islands import Island, positional_names
+from atoll.engine.packages import archive
+from atoll.engine.packages.manifest import FileEntry, Manifest, SpecEntry
+from atoll.engine.runtime.signature import Signature
+from atoll.engine.semantic import SemanticSpec
+from atoll.engine.specs.fit import fit_rkme
+from atoll.engine.tables import Table
+
+MODEL_PATH = "model.onnx"
+
+
+def pack(
+    model: bytes, rows: Any, island: Island, semantic: SemanticSpec, signature: Signature, *,
+    owner: str, created_at: int, salt: bytes, class_names: tuple[str, ...] = (), size: int = 100, seed: int = 0,
+) -> bytes:  # fmt: skip
+    """The bytes of a package. ``rows`` are in raw units, columns in the order that the model takes them.
+
+    Fits the RKME of ``rows`` in ``island``; raises its errors, or PackageError where words and shapes disagree.
+    """
+    table = Table.of(rows)
+    rkme = fit_rkme(island.transform(table), size=size, gamma=island.gamma, seed=seed).to_bytes()
+    spec_path = f"specifications/{island.id[:16]}.rkme"
+    files = {MODEL_PATH: model, spec_path: rkme}
+    manifest = Manifest(
+        owner=owner,
+        created_at=created_at,
+        semantic=semantic.check(),
+        signature=signature,
+        columns=table.columns or positional_names(table.values.shape[1]),
+        model=MODEL_PATH,
+        model_format="onnx",
+        files=tuple(FileEntry(path, len(data), hashlib.sha256(data).hexdigest()) for path, data in files.items()),
+        specifications=(SpecEntry(island.id, spec_path, salt.hex()),),
+        class_names=class_names,
+    )
+    target = io.BytesIO()
+    archive.write(target, manifest.to_bytes(), files)
+    archive.open_package(io.BytesIO(target.getvalue())).close()  # what we refuse from others we do not make
+    return target.getvalue()

@@ -1,0 +1,104 @@
+"""Configuration: ``atoll.toml`` in the home, overridden by ``ATOLL__SECTION__KEY``. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import platformdirs
+from rapidfuzz import process
+
+from atoll.node.errors import ConfigError
+
+FILE = "atoll.toml"
+PREFIX = "ATOLL__"
+
+
+class NodeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``name`` is shown to peers."""
+
+    name: str = "atoll"
+
+
+class HttpSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the HTTP API listens; port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 8470
+    max_upload_bytes: int = 2 * 1024**3
+
+
+class P2PSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where peers connect (multiaddr, TCP), whom to dial at start, and how often to compare catalogues."""
+
+    listen: str = "/ip4/0.0.0.0/tcp/8471"
+    announce: tuple[str, ...] = ()
+    bootstrap: tuple[str, ...] = ()
+    sync_seconds: float = 10.0
+
+
+class SearchSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Deadline of a search in milliseconds, if the caller names none."""
+
+    deadline_ms: int = 2000
+
+
+class SandboxSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many foreign models stay loaded."""
+
+    max_models: int = 8
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole configuration, with defaults for everything."""
+
+    node: NodeSection = NodeSection()
+    http: HttpSection = HttpSection()
+    p2p: P2PSection = P2PSection()
+    search: SearchSection = SearchSection()
+    sandbox: SandboxSection = SandboxSection()
+
+
+def default_home() -> Path:
+    """``$ATOLL_HOME``, else the platform's data directory."""
+    return Path(os.environ.get("ATOLL_HOME") or platformdirs.user_data_dir("atoll"))
+
+
+def load(home: Path, environ: Mapping[str, str]) -> Config:
+    """The configuration of a home; ConfigError names the key, the cause and the nearest known key."""
+    path = home / FILE
+    try:
+        tree: dict[str, Any] = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    _check_keys(tree, Config, str(path))
+    for name, value in environ.items():
+        if name.startswith(PREFIX):
+            _override(tree, name, value)
+    try:
+        return msgspec.convert(tree, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _override(tree: dict[str, Any], name: str, value: str) -> None:
+    section, _, key = name.removeprefix(PREFIX).lower().partition("__")
+    _check_keys({section: {key: value}}, Config, name)
+    kind = next(field.type for field in msgspec.structs.fields(Config) if field.name == section)
+    target = next(field.type for field in msgspec.structs.fields(kind) if field.name == key)
+    tree.setdefault(section, {})[key] = value.split(",") if "tuple" in str(target) else value
+
+
+def _check_keys(tree: dict[str, Any], type_: Any, where: str) -> None:
+    known = {field.name: field.type for field in msgspec.structs.fields(type_)}
+    for key, value in tree.items():
+        if key not in known:
+            nearest = process.extractOne(key, list(known))
+            hint = f"did you mean {nearest[0]!r}?" if nearest and nearest[1] > 60 else f"known: {', '.join(known)}"
+            raise ConfigError(f"{where}: unknown key {key!r}", hint=hint)
+        if isinstance(value, dict) and isinstance(known[key], type):
+            _check_keys(value, known[key], f"{where} [{key}]")

@@ -1,0 +1,128 @@
+"""The node's own errors, and the one table from error codes to HTTP status and exit code.
+
+AtollError
+├── ConfigError              config.invalid       a key, value or file of the configuration
+├── StoreError               store.failed
+│   ├── StoreTooNew          store.too_new        the home was written by a newer Atoll
+│   ├── StoreFull            store.full           no space for the write
+│   └── HomeMissing          home.missing         not initialised
+├── AddressTaken             http.address_in_use
+├── Unauthorised             auth.required        no token, or an unknown or expired one
+│   └── Forbidden            auth.scope           the token lacks the scope
+├── RequestInvalid           request.invalid
+├── NodeUnreachable          node.unreachable     the command line cannot reach the node
+├── NothingFound             search.nothing       no learnware covers the user's data
+└── Partial                  search.partial       some peers failed and the caller asked for all
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from atoll.engine.errors import AtollError
+
+
+class ConfigError(AtollError):
+    code = "config.invalid"
+
+
+class StoreError(AtollError):
+    code = "store.failed"
+
+
+class StoreTooNew(StoreError):
+    code = "store.too_new"
+
+
+class StoreFull(StoreError):
+    code = "store.full"
+
+
+class HomeMissing(StoreError):
+    code = "home.missing"
+
+
+class AddressTaken(AtollError):
+    code = "http.address_in_use"
+
+
+class Unauthorised(AtollError):
+    code = "auth.required"
+
+
+class Forbidden(Unauthorised):
+    code = "auth.scope"
+
+
+class RequestInvalid(AtollError):
+    code = "request.invalid"
+
+
+class NodeUnreachable(AtollError):
+    code = "node.unreachable"
+
+
+class NothingFound(AtollError):
+    code = "search.nothing"
+
+
+class Partial(AtollError):
+    code = "search.partial"
+
+
+class Outcome(NamedTuple):
+    """How an error shows: HTTP status and exit code."""
+
+    status: int
+    exit_code: int
+
+
+OUTCOMES: dict[str, Outcome] = {
+    "internal": Outcome(500, 1),
+    "encoding.invalid": Outcome(400, 1),
+    "table.invalid": Outcome(400, 15),
+    "island.invalid": Outcome(422, 15),
+    "island.features": Outcome(422, 15),
+    "spec.invalid": Outcome(422, 15),
+    "spec.not_finite": Outcome(422, 15),
+    "spec.dimension": Outcome(422, 15),
+    "spec.privacy": Outcome(422, 15),
+    "package.invalid": Outcome(422, 18),
+    "integrity.mismatch": Outcome(422, 18),
+    "model.failed": Outcome(502, 16),
+    "model.refused": Outcome(422, 16),
+    "sandbox.limit": Outcome(422, 17),
+    "protocol.invalid": Outcome(502, 18),
+    "protocol.signature": Outcome(502, 18),
+    "record.rejected": Outcome(422, 18),
+    "record.incomplete": Outcome(502, 18),
+    "record.fork": Outcome(409, 18),
+    "federation.not_member": Outcome(403, 12),
+    "federation.invite": Outcome(403, 12),
+    "policy.denied": Outcome(403, 12),
+    "not_found": Outcome(404, 13),
+    "p2p.failed": Outcome(502, 10),
+    "p2p.address_in_use": Outcome(500, 20),
+    "p2p.unreachable": Outcome(502, 10),
+    "p2p.timeout": Outcome(504, 10),
+    "p2p.protocol": Outcome(502, 18),
+    "p2p.closed": Outcome(502, 10),
+    "config.invalid": Outcome(500, 20),
+    "store.failed": Outcome(503, 1),
+    "store.too_new": Outcome(500, 21),
+    "store.full": Outcome(507, 1),
+    "home.missing": Outcome(500, 20),
+    "http.address_in_use": Outcome(500, 20),
+    "auth.required": Outcome(401, 11),
+    "auth.scope": Outcome(403, 11),
+    "request.invalid": Outcome(400, 2),
+    "node.unreachable": Outcome(502, 10),
+    "search.nothing": Outcome(404, 13),
+    "search.partial": Outcome(200, 14),
+}
+"""Every code of the tree; a test walks the classes and compares."""
+
+
+def outcome(code: str) -> Outcome:
+    """The outcome of a code; a code that a peer made up counts as a bad gateway."""
+    return OUTCOMES.get(code, Outcome(502, 1))

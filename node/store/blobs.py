@@ -1,0 +1,68 @@
+"""Blobs on disk, addressed by SHA-256: temp file, fsync, rename, fsync folder; then the row that names them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from atoll.engine.errors import IntegrityError
+
+
+class BlobStore:
+    """Files under ``root/sha256/ab/<hash>``, plus downloads in the making under ``root/partial``."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._partial = root / "partial"
+        self._partial.mkdir(parents=True, exist_ok=True)
+
+    def path(self, digest: bytes) -> Path:
+        name = digest.hex()
+        return self._root / "sha256" / name[:2] / name
+
+    def has(self, digest: bytes) -> bool:
+        return self.path(digest).exists()
+
+    def put(self, data: bytes) -> bytes:
+        """Store ``data``; returns its digest, after fsync."""
+        with self.temporary() as file:
+            file.write(data)
+            return self.adopt(Path(file.name), hashlib.sha256(data).digest())
+
+    def temporary(self) -> IO[bytes]:
+        """A temporary file on the same disk; removed unless adopted. The caller closes it."""
+        return tempfile.NamedTemporaryFile(dir=self._partial, delete=False)  # type: ignore[return-value]
+
+    def partial(self, name: str) -> Path:
+        """Where a resumable download with this name (hex) grows."""
+        return self._partial / name
+
+    def adopt(self, path: Path, digest: bytes) -> bytes:
+        """Move a file that is known to hash to ``digest`` into the store, durably."""
+        target = self.path(digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+        path.replace(target)
+        _fsync_folder(target.parent)
+        return digest
+
+    def adopt_checked(self, path: Path, digest: bytes) -> bytes:
+        """As :meth:`adopt`, after hashing; a file that is something else is removed with IntegrityError."""
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").digest()
+        if found != digest:
+            path.unlink()
+            raise IntegrityError("what was received does not have the hash that was promised")
+        return self.adopt(path, digest)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,182 @@
+"""The LMDB environment: one writer thread that groups commits, typed tables, a schema row.
+
+A write is acknowledged after its commit is on disk. Reads are short transactions of their own, never held across
+an await. The map grows when it is full (testing: LMDB).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import lmdb
+
+from atoll.engine.encoding import pack, unpack
+from atoll.node.errors import StoreError, StoreFull, StoreTooNew
+
+SCHEMA = 1
+MAP_SIZE = 1 << 30
+MAX_MAP_SIZE = 1 << 38
+GROUP_SECONDS, GROUP_OPERATIONS = 0.005, 64
+MAX_VALUE = 1 << 20
+TABLES = ("meta", "heads", "listings", "islands", "dock", "federations", "invites", "peers", "tokens", "members")
+
+T = TypeVar("T")
+R = TypeVar("R")
+_Job = tuple[Callable[[Any], Any], "Future[Any]"]
+
+
+class Store:
+    """An open store. Thread-safe; one per home and process."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._env = lmdb.open(str(path), map_size=MAP_SIZE, max_dbs=len(TABLES), max_readers=512)
+        except lmdb.Error as error:
+            raise StoreError(f"the store in {path} cannot be opened: {error}") from None
+        self._tables = {name: self._env.open_db(name.encode()) for name in TABLES}
+        self._check_schema(path)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._run, name="atoll-store", daemon=True)
+        self._writer.start()
+
+    def write(self, operation: Callable[[lmdb.Transaction], R]) -> Future[R]:
+        """Run ``operation`` in the writer thread; the future resolves after the commit, or with its error.
+
+        An operation that raises leaves nothing behind; others of its group are not touched.
+        """
+        future: Future[R] = Future()
+        self._jobs.put((operation, future))
+        return future
+
+    @contextmanager
+    def view(self) -> Iterator[lmdb.Transaction]:
+        """A read transaction; keep it short."""
+        with self._env.begin() as txn:
+            yield txn
+
+    def table(self, name: str, type_: type[T]) -> Table[T]:
+        return Table(self._tables[name], type_)
+
+    def close(self) -> None:
+        """Commit what is queued, then close."""
+        self._jobs.put(None)
+        self._writer.join()
+        self._env.close()
+
+    def _check_schema(self, path: Path) -> None:
+        with self._env.begin(write=True) as txn:
+            row = txn.get(b"schema", db=self._tables["meta"])
+            if row is None:
+                txn.put(b"schema", str(SCHEMA).encode(), db=self._tables["meta"])
+            elif int(row) > SCHEMA:
+                self._env.close()
+                raise StoreTooNew(
+                    f"the store in {path} has schema {int(row)}, this Atoll knows up to {SCHEMA}",
+                    hint="run the newer Atoll that wrote it",
+                )
+
+    def _run(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            group, stop = self._group(job)
+            self._commit(group)
+            if stop:
+                return
+
+    def _group(self, first: _Job) -> tuple[list[_Job], bool]:
+        group = [first]
+        while len(group) < GROUP_OPERATIONS:
+            try:
+                job = self._jobs.get(timeout=GROUP_SECONDS)
+            except queue.Empty:
+                break
+            if job is None:
+                return group, True
+            group.append(job)
+        return group, False
+
+    def _commit(self, group: list[_Job]) -> None:
+        while True:
+            try:
+                results = self._attempt(group)
+            except lmdb.MapFullError:
+                if not self._grow():
+                    _fail(group, StoreFull("the store has reached its largest size"))
+                    return
+                continue
+            except lmdb.Error as error:
+                full = "No space left" in str(error)
+                _fail(group, (StoreFull if full else StoreError)(f"the write was not stored: {error}"))
+                return
+            for (_, future), (value, error_) in zip(group, results, strict=True):
+                if error_ is None:
+                    future.set_result(value)
+                else:
+                    future.set_exception(error_)
+            return
+
+    def _attempt(self, group: list[_Job]) -> list[tuple[Any, Exception | None]]:
+        results: list[tuple[Any, Exception | None]] = []
+        with self._env.begin(write=True) as txn:
+            for operation, _ in group:
+                child = self._env.begin(write=True, parent=txn)
+                try:
+                    value = operation(child)
+                    child.commit()
+                    results.append((value, None))
+                except lmdb.MapFullError:
+                    child.abort()
+                    raise
+                except Exception as error:  # the operation's own failure: handed to its caller
+                    child.abort()
+                    results.append((None, error))
+        return results
+
+    def _grow(self) -> bool:
+        size = self._env.info()["map_size"] * 2
+        if size > MAX_MAP_SIZE:
+            return False
+        self._env.set_mapsize(size)
+        return True
+
+
+class Table(Generic[T]):
+    """A named table of msgpack values of one type; every method takes the transaction it works in."""
+
+    def __init__(self, handle: Any, type_: type[T]) -> None:
+        self._handle = handle
+        self._type = type_
+
+    def get(self, txn: lmdb.Transaction, key: bytes) -> T | None:
+        row = txn.get(key, db=self._handle)
+        return None if row is None else unpack(bytes(row), self._type, limit=MAX_VALUE)
+
+    def put(self, txn: lmdb.Transaction, key: bytes, value: T) -> None:
+        txn.put(key, pack(value), db=self._handle)
+
+    def delete(self, txn: lmdb.Transaction, key: bytes) -> bool:
+        return bool(txn.delete(key, db=self._handle))
+
+    def scan(self, txn: lmdb.Transaction, prefix: bytes = b"") -> Iterator[tuple[bytes, T]]:
+        """Rows whose key starts with ``prefix``, in key order."""
+        with txn.cursor(db=self._handle) as cursor:
+            if not cursor.set_range(prefix):
+                return
+            for key, row in cursor:
+                if not bytes(key).startswith(prefix):
+                    return
+                yield bytes(key), unpack(bytes(row), self._type, limit=MAX_VALUE)
+
+
+def _fail(group: list[_Job], error: Exception) -> None:
+    for _, future in group:
+        future.set_exception(error)
