@@ -30,6 +30,7 @@ class BlobStore:
         """Store ``data``; returns its digest, after fsync."""
         with self.temporary() as file:
             file.write(data)
+            file.flush()
             return self.adopt(Path(file.name), hashlib.sha256(data).digest())
 
     def temporary(self) -> IO[bytes]:

@@ -1,0 +1,118 @@
+"""The owner's side of search and reuse: exact matching on its own full specifications, prediction, packages.
+
+Every act is checked against the policy in the listing of the federation it is asked in. Plain blocking code: the
+p2p layer and the HTTP layer call it from worker threads.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll.engine.encoding import Array
+from atoll.engine.errors import DimensionMismatch, SpecificationError
+from atoll.engine.islands import Island
+from atoll.engine.packages import Manifest
+from atoll.engine.runtime import ModelPool
+from atoll.engine.matching import RkmeIndex
+from atoll.engine.specs.rkme import Rkme
+from atoll.node.identity import Identity
+from atoll.node.store.catalogue import Catalogue
+from atoll.node.store.dock import Dock
+from atoll.protocol.errors import NotFound, PolicyDenied
+from atoll.protocol.listings import Audience, Listing
+from atoll.protocol.match import MAX_LIMIT, MatchAnswer, MatchReply, MatchRequest
+from atoll.protocol.predict import MAX_ROWS, Prediction, PredictRequest
+
+OPEN_TO_MEMBERS: tuple[Audience, ...] = ("members", "anyone")
+
+
+class Owner:
+    """Answers members of a federation; whether the asker is one has been checked by the caller."""
+
+    def __init__(self, identity: Identity, catalogue: Catalogue, dock: Dock, models: ModelPool) -> None:
+        self._identity = identity
+        self._catalogue = catalogue
+        self._dock = dock
+        self._models = models
+
+    def match(self, request: MatchRequest) -> MatchReply:
+        """Rank the learnwares that may be matched, exactly; disclose RKMEs where the policy says so."""
+        query = Rkme.from_record(request.rkme)
+        island = self._catalogue.island(request.island)
+        if query.dimension != island.dimension or not np.isclose(query.gamma, island.gamma, rtol=1e-6):
+            raise DimensionMismatch("the query does not come from the island that it names")
+        listings = {
+            listing.learnware_id.hex(): listing
+            for listing in self._listings(request.federation)
+            if listing.offers.match in OPEN_TO_MEMBERS and request.semantic.matches(listing.semantic)
+        }
+        rkmes = {id_: self._dock.get(bytes.fromhex(id_)).rkmes.get(island.digest) for id_ in listings}
+        index = RkmeIndex({id_: rkme for id_, rkme in rkmes.items() if rkme is not None})
+        ids, distances = index.nearest(query, min(request.limit, MAX_LIMIT))
+        pairs = zip(ids, distances, strict=True)
+        return MatchReply(tuple(self._answer(listings[id_], island, float(distance)) for id_, distance in pairs))
+
+    def predict(self, request: PredictRequest) -> Prediction:
+        """Run an own model on the rows that were sent."""
+        listing = self._offered(request.federation, request.learnware_id)
+        if listing.offers.predict not in OPEN_TO_MEMBERS:
+            raise PolicyDenied(f"{listing.semantic.name}: the owner does not offer prediction")
+        learnware = self._dock.get(request.learnware_id)
+        rows = request.rows.numpy()
+        if rows.ndim != 2 or not 1 <= len(rows) <= MAX_ROWS:
+            raise DimensionMismatch(f"rows of shape {rows.shape}: expected 1 to {MAX_ROWS} rows")
+        arranged = arrange(rows, self._catalogue.island(request.island), learnware.manifest)
+        values = self._models.predict(
+            learnware.row.model.hex(), self._dock.model_path(learnware), learnware.manifest.signature, arranged
+        )
+        return Prediction(Array.of(values), learnware.manifest.class_names)
+
+    def package(self, federation: bytes, revision: bytes) -> Path:
+        """The file of a package that may be downloaded."""
+        for listing in self._listings(federation):
+            if listing.revision == revision:
+                if listing.offers.download not in OPEN_TO_MEMBERS:
+                    raise PolicyDenied(f"{listing.semantic.name}: the owner does not offer download")
+                return self._dock.served_path(self._dock.get(listing.learnware_id))
+        raise NotFound("no package of this revision here")
+
+    def island(self, federation: bytes, digest: bytes) -> bytes:
+        """An island definition, inside federations that use it only."""
+        if not self._catalogue.uses_island(federation, digest):
+            raise NotFound("no such island in this federation")
+        return self._catalogue.island(digest).definition
+
+    def _listings(self, federation: bytes) -> list[Listing]:
+        log = self._catalogue.log(federation, self._identity.public)
+        return [signed.listing for signed in log.listings.values() if signed.listing.status == "live"]
+
+    def _offered(self, federation: bytes, learnware_id: bytes) -> Listing:
+        for listing in self._listings(federation):
+            if listing.learnware_id == learnware_id:
+                return listing
+        raise NotFound("no such learnware here")
+
+    def _answer(self, listing: Listing, island: Island, distance: float) -> MatchAnswer:
+        learnware = self._dock.get(listing.learnware_id)
+        rkme = learnware.rkmes[island.digest]
+        answer = MatchAnswer(listing.learnware_id, listing.revision, distance, rkme.norm2)
+        if listing.offers.disclose not in OPEN_TO_MEMBERS:
+            return answer
+        salt = next(spec.salt for spec in learnware.row.specifications if spec.island == island.digest)
+        return MatchAnswer(listing.learnware_id, listing.revision, distance, rkme.norm2, rkme.record(), salt)
+
+
+def arrange(rows: NDArray[np.floating], island: Island, manifest: Manifest) -> NDArray[np.float32]:
+    """Rows (n, d) in the island's feature order, put into the order of the model's columns; float32."""
+    if rows.shape[1] != island.dimension:
+        raise DimensionMismatch(f"rows have {rows.shape[1]} columns, the island {island.dimension}")
+    places = {name: place for place, name in enumerate(island.names)}
+    missing = [name for name in manifest.columns if name not in places]
+    if missing:
+        raise SpecificationError(f"the model takes columns that the island lacks: {', '.join(missing[:8])}")
+    return np.ascontiguousarray(rows[:, [places[name] for name in manifest.columns]], dtype=np.float32)
+
+

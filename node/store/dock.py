@@ -1,0 +1,134 @@
+"""The dock: the learnwares that this node itself hosts, with full specifications and packages."""
+
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+
+import msgspec
+
+from atoll.engine.packages import Manifest, Package, open_package
+from atoll.engine.packages import archive as archives
+from atoll.engine.packages.manifest import commitment, read_manifest
+from atoll.engine.specs.rkme import Rkme
+from atoll.node.errors import RequestInvalid
+from atoll.node.store.blobs import BlobStore
+from atoll.node.store.environment import Store
+from atoll.protocol.errors import NotFound
+
+
+class SpecRow(msgspec.Struct, frozen=True):
+    """One specification: blob of the RKME, and the salt of its commitment."""
+
+    island: bytes
+    rkme: bytes
+    salt: bytes
+
+
+class DockRow(msgspec.Struct, frozen=True):
+    """What is kept of a hosted learnware; packages and RKMEs are blobs."""
+
+    learnware_id: bytes
+    revision: bytes
+    manifest: bytes  # blob
+    model: bytes  # blob
+    served: bytes  # blob: the package without its RKMEs
+    specifications: tuple[SpecRow, ...]
+
+
+class Learnware(msgspec.Struct, frozen=True):
+    """A hosted learnware, opened."""
+
+    row: DockRow
+    manifest: Manifest
+    rkmes: dict[bytes, Rkme]
+    commitments: dict[bytes, bytes]
+
+    @property
+    def id(self) -> bytes:
+        return self.row.learnware_id
+
+
+class Dock:
+    """Thread-safe; specifications are kept in memory, so that matching never waits for the disk."""
+
+    def __init__(self, store: Store, blobs: BlobStore, owner: str) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._owner = owner
+        self._rows = store.table("dock", DockRow)
+        self._lock = threading.RLock()
+        self._open: dict[bytes, Learnware] = {}
+        with store.view() as txn:
+            rows = [row for _, row in self._rows.scan(txn)]
+        for row in rows:
+            self._open[row.learnware_id] = self._opened(row)
+
+    def add(self, path: Path) -> Learnware:
+        """Take in an uploaded package after checking all of it; returns after commit."""
+        with open_package(path) as package:
+            if package.manifest.owner != self._owner:
+                raise RequestInvalid(
+                    "the package was made for another owner", hint="pack it with this node's peer id as owner"
+                )
+            if package.manifest.learnware_id and package.learnware_id not in self._open:
+                raise RequestInvalid("the package revises a learnware that is not in this dock")
+            row = self._store_files(package)
+        learnware = self._opened(row)
+        self._store.write(lambda txn: self._rows.put(txn, row.learnware_id, row)).result()
+        with self._lock:
+            self._open[row.learnware_id] = learnware
+        return learnware
+
+    def get(self, learnware_id: bytes) -> Learnware:
+        with self._lock:
+            if learnware_id not in self._open:
+                raise NotFound(f"no learnware {learnware_id.hex()} in this dock", hint="see `atoll learnware list`")
+            return self._open[learnware_id]
+
+    def all(self) -> list[Learnware]:
+        with self._lock:
+            return [self._open[id_] for id_ in sorted(self._open)]
+
+    def remove(self, learnware_id: bytes) -> None:
+        """Forget a learnware; its blobs stay until the store is cleaned."""
+        self.get(learnware_id)
+        self._store.write(lambda txn: self._rows.delete(txn, learnware_id)).result()
+        with self._lock:
+            self._open.pop(learnware_id, None)
+
+    def model_path(self, learnware: Learnware) -> Path:
+        return self._blobs.path(learnware.row.model)
+
+    def served_path(self, learnware: Learnware) -> Path:
+        """The package as others may download it."""
+        return self._blobs.path(learnware.row.served)
+
+    def _store_files(self, package: Package) -> DockRow:
+        manifest = package.manifest
+        spec_paths = {spec.path for spec in manifest.specifications}
+        files = {entry.path: package.read(entry.path) for entry in manifest.files}
+        served = io.BytesIO()
+        kept = {path: data for path, data in files.items() if path not in spec_paths}
+        archives.write(served, package.manifest_bytes, kept)
+        specifications = []
+        for island, (rkme, salt) in package.rkmes().items():
+            specifications.append(SpecRow(island, self._blobs.put(rkme.to_bytes()), salt))
+        return DockRow(
+            package.learnware_id,
+            package.revision,
+            self._blobs.put(package.manifest_bytes),
+            self._blobs.put(files[manifest.model]),
+            self._blobs.put(served.getvalue()),
+            tuple(specifications),
+        )
+
+    def _opened(self, row: DockRow) -> Learnware:
+        manifest = read_manifest(self._blobs.path(row.manifest).read_bytes())
+        rkmes, commitments = {}, {}
+        for spec in row.specifications:
+            data = self._blobs.path(spec.rkme).read_bytes()
+            rkmes[spec.island] = Rkme.from_bytes(data)
+            commitments[spec.island] = commitment(spec.salt, data)
+        return Learnware(row, manifest, rkmes, commitments)

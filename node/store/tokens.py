@@ -1,0 +1,71 @@
+"""Bearer tokens: scoped, expiring, stored as hashes only."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Literal, get_args
+
+import msgspec
+
+from atoll.node.errors import Forbidden, RequestInvalid, Unauthorised
+from atoll.node.store.environment import Store
+
+Scope = Literal["read", "predict", "publish", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+"""read: search and look; predict: reuse models; publish: add learnwares; admin: everything."""
+
+
+class TokenRow(msgspec.Struct, frozen=True):
+    """A token without its secret."""
+
+    id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    created_at: int
+    expires_at: int | None
+
+
+class Tokens:
+    """Thread-safe."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows = store.table("tokens", TokenRow)
+
+    def create(self, name: str, scopes: tuple[Scope, ...], now: int, lifetime: int | None) -> tuple[str, TokenRow]:
+        """(secret, row); the secret is not kept. Returns after commit."""
+        if not scopes:
+            raise RequestInvalid(f"a token needs a scope: {', '.join(SCOPES)}")
+        secret = "atoll_" + secrets.token_urlsafe(32)
+        digest = _digest(secret)
+        row = TokenRow(digest.hex()[:12], name, scopes, now, now + lifetime if lifetime else None)
+        self._store.write(lambda txn: self._rows.put(txn, digest, row)).result()
+        return secret, row
+
+    def check(self, secret: str, scope: Scope, now: int) -> TokenRow:
+        """The token's row; Unauthorised or Forbidden unless it is in force and has ``scope`` (or admin)."""
+        with self._store.view() as txn:
+            row = self._rows.get(txn, _digest(secret))
+        if row is None or (row.expires_at is not None and now >= row.expires_at):
+            raise Unauthorised("the token is unknown or has expired", hint="make one with `atoll token create`")
+        if scope not in row.scopes and "admin" not in row.scopes:
+            raise Forbidden(f"the token lacks the scope {scope!r}")
+        return row
+
+    def all(self) -> list[TokenRow]:
+        with self._store.view() as txn:
+            return [row for _, row in self._rows.scan(txn)]
+
+    def revoke(self, token_id: str) -> bool:
+        """Whether there was such a token; returns after commit."""
+
+        def operation(txn: object) -> bool:
+            keys = [key for key, row in self._rows.scan(txn) if row.id == token_id]
+            return any([self._rows.delete(txn, key) for key in keys])
+
+        return self._store.write(operation).result()
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
