@@ -12,7 +12,7 @@ import concurrent.futures
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 import trio
 
@@ -21,8 +21,22 @@ from atoll.node.p2p.errors import ChannelClosed
 log = logging.getLogger("atoll.p2p")
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+T_contra = TypeVar("T_contra", contravariant=True)
 Ts = TypeVarTuple("Ts")
 Deliver = Callable[[T | None, BaseException | None], None]
+
+
+class Started(Protocol[T_contra]):
+    """The task_status of trio, of which only this is used."""
+
+    def started(self, value: T_contra) -> None: ...
+
+
+class Main(Protocol[T_co]):
+    """What runs for the life of the thread, and says through ``task_status`` that it is ready."""
+
+    def __call__(self, *, task_status: Started[T_co]) -> Awaitable[object]: ...
 
 
 class TrioThread:
@@ -38,16 +52,16 @@ class TrioThread:
         self._scope: trio.CancelScope | None = None
         self._closing = False
 
-    async def start(self, main: Callable[..., Awaitable[object]]) -> Any:
+    async def start(self, main: Main[T]) -> T:
         """Run ``main(task_status=...)`` in the thread; returns what it hands to ``task_status.started``.
 
-        Whatever ``main`` raises before that is raised here. ``main`` holds the host open until it is cancelled.
+        Whatever ``main`` raises before that is raised here. ``main`` holds the host open until cancelled.
         """
         if self._thread is not None:
             raise ChannelClosed("this network thread has run already", hint="make a new TrioThread")
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
-        started: asyncio.Future[object] = self._loop.create_future()
+        started: asyncio.Future[T] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, args=(main, started), name=self._name, daemon=True)
         self._thread.start()
         try:
@@ -57,7 +71,7 @@ class TrioThread:
             raise
 
     async def call(self, afn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
-        """Await ``afn(*args)`` in the trio loop. Its exception is raised here; ``p2p.closed`` if the loop is down."""
+        """Await ``afn(*args)`` in the trio loop, raising what it raises, or ``p2p.closed``."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         scope = trio.CancelScope()
@@ -130,11 +144,11 @@ class TrioThread:
         return self._token is not None and _quietly(self._token.run_sync_soon, function)
 
     def _deliver_to(self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[T]) -> Deliver[T]:
-        def settle(value: Any, error: BaseException | None) -> None:
+        def settle(value: T | None, error: BaseException | None) -> None:
             if future.done():
                 return
             if error is None:
-                future.set_result(value)
+                future.set_result(value)  # type: ignore[arg-type]  # None only if T allows it
             else:
                 future.set_exception(error)
 
@@ -143,7 +157,7 @@ class TrioThread:
 
         return deliver
 
-    def _run(self, main: Callable[..., Awaitable[object]], started: asyncio.Future[object]) -> None:
+    def _run(self, main: Main[T], started: asyncio.Future[T]) -> None:
         assert self._loop is not None
         assert self._ended is not None
         announce = self._deliver_to(self._loop, started)
@@ -156,12 +170,12 @@ class TrioThread:
             if self._closing:  # libp2p raises "Nursery is closed" when a message arrives as it stops
                 log.warning("the network ended with an error while it was being closed: %r", failure)
                 failure = None
-            else:
+            elif self._nursery is not None:  # else ``start`` raises it
                 log.error("the network thread failed: %r", failure, exc_info=failure)
         announce(None, failure or _closed())
         end(failure, None)
 
-    async def _root(self, main: Callable[..., Awaitable[object]], announce: Deliver[object]) -> None:
+    async def _root(self, main: Main[T], announce: Deliver[T]) -> None:
         self._scope = trio.CancelScope()
         self._token = trio.lowlevel.current_trio_token()
         if self._closing:

@@ -1,0 +1,255 @@
+"""A libp2p host that strangers can reach without being able to end it: TCP, Noise, Yamux, our own key.
+
+Everything here runs in the trio loop. Promises: no stream handler, no half-read frame and no flood of
+streams from a peer takes the host down, and a port in use is said so. What is guarded, and why, is in
+``SteadyYamux``, ``_guard_streams`` and ``_free_inbound_slots``; the facts are those of libp2p 0.8.1.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+from libp2p import new_host
+from libp2p.abc import IHost, IMuxedConn, INetStream, IRawConnection, ISecureConn
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
+from libp2p.custom_types import StreamHandlerFn
+from libp2p.network.config import ConnectionConfig
+from libp2p.network.connection.exceptions import RawConnError
+from libp2p.network.swarm import Swarm
+from libp2p.peer.id import ID
+from libp2p.rcmgr import ResourceManager
+from libp2p.rcmgr.connection_limits import ConnectionLimits
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
+from libp2p.stream_muxer.yamux.yamux import Yamux
+from multiaddr import Multiaddr
+
+from atoll.node.p2p.errors import AddressInUse, P2PError
+
+log = logging.getLogger("atoll.p2p")
+
+WRITE_STALL = 10.0  # seconds a connection may refuse bytes before it is given up
+BUFFER_LIMIT = 32 * 1024 * 1024  # bytes received and not yet read, over all streams of a connection
+STREAMS_PER_PEER = 128  # inbound, at one time
+CLOSING = 5.0  # seconds for closing every connection
+CLEANUP = 2.0  # seconds spent on telling a peer that its stream is over
+
+
+@asynccontextmanager
+async def open_host(secret: bytes, listen: str, *, max_connections: int = 256) -> AsyncIterator[IHost]:
+    """A running host with the identity of the 32-byte Ed25519 seed ``secret``, listening on ``listen``.
+
+    ``listen`` is a TCP multiaddr; with port 0 the system chooses (see :func:`listen_addresses`). Raises
+    ``p2p.address_in_use``, or ``p2p.failed`` if the address cannot be listened on for another reason.
+    """
+    address = _listen_address(listen)
+    keys = create_new_key_pair(secret)
+    host = new_host(
+        key_pair=keys,
+        listen_addrs=[address],
+        sec_opt={NOISE_ID: NoiseTransport(keys, noise_privkey=create_noise_key_pair().private_key)},
+        muxer_opt={YAMUX_ID: SteadyYamux},  # decides what is negotiated; see _mux_steadily for the rest
+        connection_config=_connection_config(max_connections),
+        resource_manager=_resource_manager(max_connections),
+        disable_identify_address_discovery=True,
+    )
+    _guard_streams(host)
+    _mux_steadily(host.get_network())
+    _free_inbound_slots(host.get_network())
+    async with host.run(listen_addrs=[address]):
+        if not host.get_network().listeners:  # libp2p only returns False, and nobody looks
+            raise P2PError(f"cannot listen on {listen}")
+        try:
+            yield host
+        finally:
+            await _close(host)
+
+
+def listen_addresses(host: IHost) -> list[str]:
+    """Where the host really listens, each with ``/p2p/<peer id>``."""
+    return [str(address) for address in host.get_addrs()]
+
+
+class SteadyYamux(Yamux):  # type: ignore[misc]
+    """Yamux whose connection survives a cancelled write and whose peer cannot fill the memory.
+
+    A write cancelled after Noise has encrypted it leaves both ends with different nonces, which ends every
+    stream of the connection; so writes are shielded, and bounded. The stock receive window is only logged.
+    """
+
+    async def _write_frame(self, data: bytes) -> None:
+        with shielded(WRITE_STALL) as scope:
+            async with self._write_lock:
+                await self.secured_conn.write(data)
+        if scope.cancelled_caught:
+            await self._cleanup_on_error()
+            raise RawConnError(f"the peer took no bytes for {WRITE_STALL:g} s")
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _read_data_body(self, length: int) -> bytes:
+        if length + sum(map(len, self.stream_buffers.values())) > BUFFER_LIMIT:
+            raise trio.TooSlowError("the peer sends more than anybody reads")  # closes the connection
+        body: bytes = await super()._read_data_body(length)
+        return body
+
+
+async def _close(host: IHost) -> None:
+    """Close connections and port before the cancellation that ends the host, which leaves them open."""
+    network = host.get_network()
+    with shielded(CLOSING):
+        async with trio.open_nursery() as nursery:  # one by one, each takes 0.3 s
+            for peer in list(network.connections):
+                nursery.start_soon(network.close_peer, peer)
+        await host.close()
+
+
+def _connection_config(max_connections: int) -> ConnectionConfig:
+    return ConnectionConfig(
+        max_connections=max_connections,
+        min_connections=0,  # with both at 0 libp2p dials nobody on its own
+        low_watermark=0,
+        high_watermark=max_connections,
+        max_connections_per_peer=3,
+        inbound_upgrade_timeout=5.0,
+    )
+
+
+def _resource_manager(max_connections: int) -> ResourceManager:
+    """Plain limits only: the stock circuit breaker refuses everybody for a minute after five refusals, which
+    any stranger can cause, and the memory limits refuse everybody on a machine that is busy with models."""
+    limits = ConnectionLimits(
+        max_pending_inbound=64,
+        max_pending_outbound=64,
+        max_established_inbound=max_connections,
+        max_established_outbound=max_connections,
+        max_established_per_peer=8,
+        max_established_total=max_connections,
+    )
+    return ResourceManager(
+        connection_limits=limits,
+        enable_memory_limits=False,
+        enable_circuit_breaker=False,
+        enable_graceful_degradation=False,
+    )
+
+
+def _guard_streams(host: IHost) -> None:
+    """Whatever a protocol handler raises, ours or one of libp2p, ends that stream only; floods are reset."""
+    inner = host._swarm_stream_handler
+    open_streams: Counter[ID] = Counter()
+
+    async def guarded(stream: INetStream) -> None:
+        peer = stream.muxed_conn.peer_id
+        if open_streams[peer] >= STREAMS_PER_PEER:
+            await quiet_reset(stream)
+            return
+        open_streams[peer] += 1
+        try:
+            await _contain(inner, stream)
+        finally:
+            open_streams[peer] -= 1
+            if not open_streams[peer]:
+                del open_streams[peer]
+
+    host.get_network().set_stream_handler(guarded)
+
+
+async def _contain(handler: StreamHandlerFn, stream: INetStream) -> None:
+    failure: BaseException | None = None
+    try:
+        await handler(stream)
+    except Exception as error:  # the outermost edge of the stream; trio.Cancelled passes
+        failure = error
+    except BaseExceptionGroup as group:
+        ordinary, rest = group.split(Exception)
+        if rest is not None:
+            raise
+        failure = ordinary
+    if failure is not None:
+        peer, protocol = str(stream.muxed_conn.peer_id), stream.get_protocol()
+        log.warning("a stream failed: %r", failure, extra={"peer": peer, "protocol": protocol})
+        await quiet_reset(stream)
+
+
+def shielded(seconds: float) -> trio.CancelScope:
+    """A scope that outlives a cancellation around it, but not ``seconds``."""
+    return trio.CancelScope(deadline=trio.current_time() + seconds, shield=True)
+
+
+async def quiet_reset(stream: INetStream) -> None:
+    """Reset a stream, also while being cancelled, and whatever state it is in."""
+    with shielded(CLEANUP):
+        try:
+            await stream.reset()
+        except Exception as error:  # the connection may be gone
+            log.debug("could not reset a stream: %r", error)
+
+
+def _mux_steadily(swarm: Swarm) -> None:
+    """Make connections with our class: libp2p takes its own Yamux, whatever class it was given."""
+    multistream = swarm.upgrader.muxer_multistream
+
+    async def new_connection(secured: ISecureConn, peer: ID) -> IMuxedConn:
+        timeout = multistream.negotiate_timeout
+        protocol, _ = await multistream._selector.select(secured, secured.is_initiator, timeout)
+        muxed = SteadyYamux(secured, peer, is_initiator=secured.is_initiator)
+        return multistream._annotate_connection(muxed, secured, protocol)
+
+    multistream.new_conn = new_connection
+
+
+class _InboundOver(Exception):  # not an error: it lets the accepting task of libp2p end
+    pass
+
+
+def _free_inbound_slots(swarm: Swarm) -> None:
+    """End libp2p's accepting task with its connection.
+
+    The stock task waits for the end of the swarm, so every inbound connection ever made keeps a task and one
+    of ``max_connections`` slots: after that many reconnects a node would accept nobody until it is restarted.
+    """
+    upgrade = swarm.upgrade_inbound_raw_conn
+
+    async def upgrade_and_wait(raw: IRawConnection, address: Multiaddr) -> IMuxedConn:
+        muxed = await upgrade(raw, address)
+        for connection in swarm.get_connections(muxed.peer_id):
+            if connection.muxed_conn is muxed:
+                await connection.event_closed.wait()
+        raise _InboundOver  # libp2p logs it at debug and closes the socket
+
+    swarm.upgrade_inbound_raw_conn = upgrade_and_wait
+
+
+def _listen_address(listen: str) -> Multiaddr:
+    """The parsed address, after a look whether it is free: libp2p binds with SO_REUSEPORT, so a second node
+    on the same port would start and take half of the connections."""
+    try:
+        address = Multiaddr(listen)
+        ip = address.value_for_protocol("ip6" if listen.startswith("/ip6") else "ip4")
+        port = int(address.value_for_protocol("tcp"))
+    except Exception as error:  # multiaddr has no common base for its errors
+        raise P2PError(f"cannot listen on {listen!r}: {error}", hint="use /ip4/0.0.0.0/tcp/<port>") from None
+    if port:
+        _probe(listen, ip, port)
+    return address
+
+
+def _probe(listen: str, ip: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ip, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                hint = "stop the other process, or choose another port"
+                raise AddressInUse(f"{listen} is in use by another process", hint=hint) from None
+            raise P2PError(f"cannot listen on {listen}: {error.strerror}") from None

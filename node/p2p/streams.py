@@ -1,0 +1,302 @@
+"""Streams between peers: varint-length-prefixed frames, a deadline on every operation, and who may open one.
+
+Runs in the trio loop and knows bytes only. Promises: a peer that is not admitted has its stream reset before
+a byte of it is read; a handler never takes the host down; frames over the limit are refused by their length.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import trio
+from libp2p.abc import IHost, INetConn, INetStream, INetwork, INotifee
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from multiaddr import Multiaddr
+
+from atoll.engine.errors import EncodingError
+from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
+from atoll.node.p2p.host import CLEANUP, quiet_reset, shielded
+
+log = logging.getLogger("atoll.p2p")
+
+CHUNK = 64 * 1024  # bytes asked of a stream at a time
+LENGTH_BYTES = 5  # a length of up to 32 bits
+LINGER = 5.0  # seconds a served stream waits for the other end to close
+PROTOCOL_FACTOR = 16  # streams of one protocol in all, as a multiple of those of one peer
+
+Handler = Callable[["Channel"], Awaitable[None]]
+
+
+class Channel:
+    """One stream to ``peer``: whole frames in both directions, each within ``deadline`` seconds.
+
+    Operations raise ``p2p.timeout``, ``p2p.closed`` when the stream has ended, and ``p2p.protocol``.
+    """
+
+    def __init__(self, stream: INetStream, *, deadline: float) -> None:
+        self.peer = str(stream.muxed_conn.peer_id)
+        self._stream = stream
+        self._deadline = deadline
+        self._buffer = bytearray()
+
+    async def send(self, frame: bytes) -> None:
+        """Returns when libp2p has taken the frame, which says nothing about the peer having read it."""
+        with self._bounded("send"):
+            await self._stream.write(_length_prefix(len(frame)) + frame)
+
+    async def receive(self, limit: int) -> bytes:
+        """The next frame; one announced as longer than ``limit`` bytes is refused before it is read."""
+        with self._bounded("receive"):
+            length = await self._length()
+            if length > limit:
+                raise ProtocolViolation(f"a frame of {length} bytes where at most {limit} are allowed")
+            return await self._take(length)
+
+    async def finish(self) -> None:
+        """Close the writing side: the peer sees the end after what was sent."""
+        with self._bounded("finish"):
+            await self._stream.close_write()
+
+    async def abort(self) -> None:
+        """Reset the stream: the peer sees it break off. Never raises."""
+        await quiet_reset(self._stream)
+
+    async def _length(self) -> int:
+        length = 0
+        for place in range(LENGTH_BYTES):
+            byte = (await self._take(1))[0]
+            length |= (byte & 0x7F) << (7 * place)
+            if byte < 0x80:
+                if byte == 0 and place:
+                    break
+                return length
+        raise ProtocolViolation("the length of a frame is not a minimal varint")
+
+    async def _take(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            chunk = await self._stream.read(CHUNK)
+            if not chunk:
+                raise ChannelClosed("the peer closed the stream")
+            self._buffer += chunk
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+    @contextmanager
+    def _bounded(self, what: str) -> Iterator[None]:
+        try:
+            with trio.fail_after(self._deadline):
+                yield
+        except trio.TooSlowError:
+            raise PeerTimeout(f"{what}: nothing from {self.peer} for {self._deadline:g} s") from None
+        except (BaseLibp2pError, ValueError) as error:  # ValueError: what NetStream lets through
+            raise ChannelClosed(f"{what}: the stream to {self.peer} has ended ({error!r})") from error
+
+
+class Streams:
+    """Dials, serves and watches peers on one host. Callbacks are plain functions, called in the trio loop."""
+
+    def __init__(
+        self,
+        host: IHost,
+        *,
+        on_connected: Callable[[str], None] | None = None,
+        on_disconnected: Callable[[str], None] | None = None,
+        on_misbehaviour: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self._host = host
+        self._network = host.get_network()
+        self._on_misbehaviour = on_misbehaviour
+        self._network.register_notifee(_Watcher(self._network, on_connected, on_disconnected))
+
+    def serve(
+        self,
+        protocol: str,
+        handler: Handler,
+        *,
+        deadline: float,
+        admit: Callable[[str], bool],
+        concurrency: int = 32,
+    ) -> None:
+        """Run ``handler`` for each stream of ``protocol`` opened by a peer that ``admit`` accepts.
+
+        At most ``concurrency`` streams of a peer are served at once, 16 times that in all; others are reset.
+        A handler that raises has its stream reset; ``p2p.protocol`` and ``encoding.invalid`` are reported as
+        misbehaviour.
+        """
+        running: Counter[str] = Counter()
+
+        async def serve_stream(stream: INetStream) -> None:
+            channel = Channel(stream, deadline=deadline)
+            crowded = running[channel.peer] >= concurrency or running.total() >= concurrency * PROTOCOL_FACTOR
+            if crowded or not admit(channel.peer):
+                await channel.abort()
+                return
+            running[channel.peer] += 1
+            try:
+                await self._handle(protocol, handler, channel)
+            finally:
+                running[channel.peer] -= 1
+                if not running[channel.peer]:
+                    del running[channel.peer]
+
+        self._host.set_stream_handler(protocol, serve_stream)
+
+    @asynccontextmanager
+    async def open(self, peer: str, protocol: str, *, deadline: float) -> AsyncIterator[Channel]:
+        """A channel to a connected peer, closed on leaving the block and reset if it is left by an exception.
+
+        Raises ``p2p.unreachable`` if the peer is not connected, refuses or does not speak ``protocol``.
+        """
+        channel = await self._open(peer, protocol, deadline)
+        try:
+            yield channel
+        except BaseException as error:
+            await channel.abort()
+            if isinstance(error, (ProtocolViolation, EncodingError)):
+                self._report(peer, f"{protocol}: {error}")
+            raise
+        await _close(channel)
+
+    async def connect(self, address: str, *, deadline: float) -> str:
+        """Connect to a multiaddr that ends in ``/p2p/<peer id>``; returns the peer, whose key is then proven.
+
+        Success does not mean that the other side keeps us: it may have reached its limits.
+        """
+        try:
+            info = info_from_p2p_addr(Multiaddr(address))
+        except Exception as error:  # multiaddr has no common base for its errors
+            raise Unreachable(f"not an address of a peer: {address!r} ({error})") from None
+        if info.peer_id == self._host.get_id():
+            raise Unreachable("that is the address of this node")
+        self._host.get_peerstore().clear_addrs(info.peer_id)  # or a stale address may be dialled instead
+        self._network.unblock_peer(
+            info.peer_id
+        )  # libp2p refuses for 60 s after a failure; we have our own backoff
+        try:
+            with trio.fail_after(deadline):
+                await self._host.connect(info)
+        except trio.TooSlowError:
+            raise PeerTimeout(f"no connection to {address} within {deadline:g} s") from None
+        except (BaseLibp2pError, OSError) as error:
+            raise Unreachable(f"no connection to {address}: {error}") from error
+        return str(info.peer_id)
+
+    async def disconnect(self, peer: str) -> None:
+        """Close every connection to ``peer``."""
+        with trio.move_on_after(CLEANUP):
+            await self._network.close_peer(ID.from_base58(peer))
+
+    def connected(self) -> set[str]:
+        """The peers with an open connection, whoever dialled."""
+        return {str(peer) for peer in self._network.connections}
+
+    async def _handle(self, protocol: str, handler: Handler, channel: Channel) -> None:
+        fields = {"peer": channel.peer, "protocol": protocol}
+        try:
+            await handler(channel)
+            await _linger(channel)
+            return
+        except (ProtocolViolation, EncodingError) as error:
+            self._report(channel.peer, f"{protocol}: {error}")
+        except (ChannelClosed, PeerTimeout) as error:
+            log.debug("a served stream ended: %s", error, extra=fields)
+        except Exception as error:  # the outermost edge of the handler
+            log.error("a stream handler failed: %r", error, extra=fields, exc_info=error)
+        await channel.abort()
+
+    async def _open(self, peer: str, protocol: str, deadline: float) -> Channel:
+        if peer not in self.connected():
+            raise Unreachable(f"{peer} is not connected")
+        try:
+            # Shielded: a cancellation between libp2p's steps would leave half a stream behind for good.
+            with shielded(deadline):
+                return Channel(
+                    await self._host.new_stream(ID.from_base58(peer), [protocol]), deadline=deadline
+                )
+        except (BaseLibp2pError, ValueError) as error:
+            raise Unreachable(f"{peer} does not take {protocol}: {error}") from error
+        raise PeerTimeout(f"{peer} did not open {protocol} within {deadline:g} s")
+
+    def _report(self, peer: str, why: str) -> None:
+        log.warning("a peer misbehaved: %s", why, extra={"peer": peer})
+        if self._on_misbehaviour is not None:
+            self._on_misbehaviour(peer, why)
+
+
+class _Watcher(INotifee):  # type: ignore[misc]
+    """Turns events per connection, of which a peer may have several, into events per peer."""
+
+    def __init__(
+        self,
+        network: INetwork,
+        on_connected: Callable[[str], None] | None,
+        on_disconnected: Callable[[str], None] | None,
+    ) -> None:
+        self._on_connected = on_connected
+        self._on_disconnected = on_disconnected
+        self._live = set(network.connections)
+
+    async def connected(self, network: INetwork, conn: INetConn) -> None:
+        peer = conn.muxed_conn.peer_id
+        if peer not in self._live:
+            self._live.add(peer)
+            _tell(self._on_connected, str(peer))
+
+    async def disconnected(self, network: INetwork, conn: INetConn) -> None:
+        peer = conn.muxed_conn.peer_id
+        if peer in self._live and not network.get_connections(peer):
+            self._live.discard(peer)
+            _tell(self._on_disconnected, str(peer))
+
+    async def opened_stream(self, network: INetwork, stream: INetStream) -> None: ...
+
+    async def closed_stream(self, network: INetwork, stream: INetStream) -> None: ...
+
+    async def listen(self, network: INetwork, multiaddr: Multiaddr) -> None: ...
+
+    async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None: ...
+
+
+def _tell(callback: Callable[[str], None] | None, peer: str) -> None:
+    if callback is None:
+        return
+    try:
+        callback(peer)
+    except Exception as error:  # a callback must not tear down the connection it is told about
+        log.error("a connection callback failed: %r", error, extra={"peer": peer}, exc_info=error)
+
+
+async def _close(channel: Channel) -> None:
+    """Say goodbye; shielded and short, since the caller is done with the stream."""
+    with shielded(CLEANUP):
+        try:
+            await channel._stream.close()
+        except (BaseLibp2pError, ValueError):
+            await channel.abort()
+
+
+async def _linger(channel: Channel) -> None:
+    """Close after the answer and wait for the peer's end, so that neither side keeps half a stream."""
+    with trio.move_on_after(LINGER):
+        try:
+            await channel.finish()
+            await channel._take(1)
+        except (ChannelClosed, BaseLibp2pError):
+            await _close(channel)
+            return
+    await channel.abort()
+
+
+def _length_prefix(length: int) -> bytes:
+    prefix = bytearray()
+    while length >= 0x80:
+        prefix.append(length & 0x7F | 0x80)
+        length >>= 7
+    prefix.append(length)
+    return bytes(prefix)
