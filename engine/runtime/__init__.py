@@ -1,1 +1,7 @@
+"""Running models: in a process of their own, behind frames, within limits. Importing this loads no runtime."""
 
+from atoll.engine.runtime.pool import ModelPool
+from atoll.engine.runtime.process import ModelProcess
+from atoll.engine.runtime.signature import Limits, Signature
+
+__all__ = ["Limits", "ModelPool", "ModelProcess", "Signature"]
