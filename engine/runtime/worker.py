@@ -21,10 +21,11 @@ def main() -> int:
     """Serve until the pipe closes."""
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    network = _leave_network()  # first of all: the kernel allows it to a process of one thread only
     # Imported before the limits: the runtime's own memory is not the model's.
     from atoll.engine.runtime import frames, onnx_model
 
-    isolation = _confine(int(sys.argv[1]))
+    isolation = (*_confine(int(sys.argv[1])), *network)
     model: onnx_model.OnnxModel | None = None
     while (body := _read(incoming, frames.HEADER)) is not None:
         request = frames.decode_to_model(body)
@@ -61,10 +62,14 @@ def _confine(memory: int) -> tuple[str, ...]:
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
-    held = ["rlimits"]
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0:
-        held.append("no_network")
-    return tuple(held)
+    return ("rlimits",)
+
+
+def _leave_network() -> tuple[str, ...]:
+    """Move into a network namespace with nothing in it, where the kernel lets us."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    left = libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0 or libc.unshare(CLONE_NEWNET) == 0
+    return ("no_network",) if left else ()
 
 
 def _limit(kind: int, value: int) -> None:

@@ -157,8 +157,8 @@ class GatedPubsub(Pubsub):  # type: ignore[misc]
             claims.discard(topic)
             self._withdraw(origin, topic)
             return
-        if len(topic) > MAX_TOPIC or len(claims) >= MAX_CLAIMS:
-            raise ProtocolViolation("too many or too long topics")
+        if len(claims) >= MAX_CLAIMS:
+            raise ProtocolViolation(f"more than {MAX_CLAIMS} topics")
         claims.add(topic)
         if self._gate.allows(topic, str(origin)):
             super().handle_subscription(origin, subscription)
@@ -252,7 +252,7 @@ class GatedPubsub(Pubsub):  # type: ignore[misc]
                 await self.router.handle_rpc(rpc, peer)
         except ChannelClosed:
             return
-        except (ProtocolViolation, DecodeError, UnicodeDecodeError) as error:
+        except (ProtocolViolation, DecodeError) as error:
             self._gate.report(channel.peer, f"gossip: {error}")
         except Exception as error:  # the outermost edge of the stream
             log.error("a gossip stream failed: %r", error, extra={"peer": channel.peer}, exc_info=error)
@@ -261,8 +261,7 @@ class GatedPubsub(Pubsub):  # type: ignore[misc]
         """What of an inbound RPC counts: topics that we are in and the peer too. No peer exchange."""
         rpc, out = rpc_pb2.RPC(), rpc_pb2.RPC()
         rpc.ParseFromString(frame)
-        if len(rpc.subscriptions) > MAX_CLAIMS:
-            raise ProtocolViolation(f"{len(rpc.subscriptions)} subscriptions at once")
+        _check_topics(rpc)
         out.subscriptions.extend(rpc.subscriptions)
         for message in rpc.publish:
             if len(message.data) > MAX_MESSAGE:
@@ -320,6 +319,18 @@ class GatedPubsub(Pubsub):  # type: ignore[misc]
 def content_id(message: rpc_pb2.Message) -> bytes:
     """SHA-256 over topic and data, so that a copy is known whoever signs and numbers it."""
     return hashlib.sha256("".join(message.topicIDs).encode() + message.data).digest()
+
+
+def _check_topics(rpc: rpc_pb2.RPC) -> None:
+    """protobuf hands out a text that is not UTF-8 as bytes."""
+    if len(rpc.subscriptions) > MAX_CLAIMS:
+        raise ProtocolViolation(f"{len(rpc.subscriptions)} subscriptions at once")
+    named: list[object] = [entry.topicid for entry in rpc.subscriptions]
+    named += [topic for message in rpc.publish for topic in message.topicIDs]
+    for kind in ("graft", "prune", "ihave"):
+        named += [entry.topicID for entry in getattr(rpc.control, kind)]
+    if not all(isinstance(topic, str) and len(topic) <= MAX_TOPIC for topic in named):
+        raise ProtocolViolation("a topic that is not text, or too long")
 
 
 def _signed(message: rpc_pb2.Message) -> bool:

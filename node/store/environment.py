@@ -24,7 +24,7 @@ MAP_SIZE = 1 << 30
 MAX_MAP_SIZE = 1 << 38
 GROUP_SECONDS, GROUP_OPERATIONS = 0.005, 64
 MAX_VALUE = 1 << 20
-TABLES = ("meta", "heads", "listings", "islands", "dock", "federations", "invites", "peers", "tokens", "members")
+TABLES = ("meta", "heads", "listings", "islands", "dock", "federations", "invites", "peers", "tokens", "members", "downloads")
 
 T = TypeVar("T")
 R = TypeVar("R")

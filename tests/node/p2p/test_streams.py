@@ -244,7 +244,10 @@ def test_streams_of_one_peer_are_bounded(run, linked):
     async def scenario():
         async with linked() as (server, client, peer):
             server.serve("/echo", echo, deadline=5, admit=everybody, concurrency=2)
-            async with client.open(peer, "/echo", deadline=5) as one, client.open(peer, "/echo", deadline=5) as two:
+            async with (
+                client.open(peer, "/echo", deadline=5) as one,
+                client.open(peer, "/echo", deadline=5) as two,
+            ):
                 for channel in (one, two):
                     await channel.send(b"x")
                     await channel.receive(1)

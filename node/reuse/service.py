@@ -1,0 +1,199 @@
+"""Reuse: route the user's rows over the members of a mixture, run each where its owner allows, combine.
+
+A member that offers download is fetched once, checked, and run here in the sandbox; one that offers prediction
+gets only the rows in which it has a say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from atoll.engine.encoding import Array
+from atoll.engine.errors import DimensionMismatch, IntegrityError, ModelError, NotFinite
+from atoll.engine.packages import Manifest, open_package
+from atoll.engine.packages.manifest import read_manifest
+from atoll.engine.reuse import mean, route_by_rkme, route_by_sketch, sparse, spread, union, vote_by_prob
+from atoll.engine.runtime import ModelPool
+from atoll.engine.tables import Table
+from atoll.node.errors import NothingFound
+from atoll.node.p2p.network import Network
+from atoll.node.search.plan import Candidate
+from atoll.node.search.service import Searcher, Session
+from atoll.node.serving import OPEN_TO_MEMBERS, Owner, arrange
+from atoll.node.store.blobs import BlobStore
+from atoll.node.store.environment import Store
+from atoll.protocol.errors import PolicyDenied
+from atoll.protocol.listings import Listing
+from atoll.protocol.predict import PredictRequest
+
+PREDICT_DEADLINE = 30.0
+Place = Literal["local", "remote"]
+
+
+class DownloadRow(msgspec.Struct, frozen=True):
+    """A fetched package: blobs of its manifest and model."""
+
+    manifest: bytes
+    model: bytes
+
+
+class PredictionResult(msgspec.Struct, frozen=True):
+    """``values`` are class probabilities over ``class_names`` or target values; ``labels`` the likeliest classes.
+
+    ``rows_local`` and ``rows_remote`` count (row, member) pairs; ``skipped`` names members that offer neither.
+    """
+
+    class_names: tuple[str, ...]
+    labels: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    rows_local: int
+    rows_remote: int
+    places: dict[str, Place]
+    skipped: dict[str, str]
+
+
+class Reuser:
+    """Runs on the asyncio side; models and matrices in worker threads."""
+
+    def __init__(
+        self, searcher: Searcher, network: Network, owner: Owner, own: str, store: Store, blobs: BlobStore, models: ModelPool
+    ) -> None:
+        self._searcher = searcher
+        self._network = network
+        self._owner = owner
+        self._own = own
+        self._store = store
+        self._blobs = blobs
+        self._models = models
+        self._downloads = store.table("downloads", DownloadRow)
+        self._fetching: dict[bytes, asyncio.Lock] = {}
+
+    async def predict(self, search_id: str, rows: Table, prefer: Place = "local", force: bool = False) -> PredictionResult:
+        """Predict ``rows`` (raw units) with the mixture of a search.
+
+        NothingFound where the search found nobody who covers the data, unless ``force``; PolicyDenied if no
+        member may be used.
+        """
+        session = self._searcher.session(search_id)
+        if not session.members or not (session.mixture.served or force):
+            raise NothingFound("no learnware covers this data", hint="look for other learnwares, or force it")
+        raw = rows.select(session.island.names)
+        if not np.isfinite(raw).all():
+            raise NotFinite("the rows hold NaN or infinite values", hint="fill or drop them first")
+        places, skipped = self._places(session.members, prefer)
+        members = [member for member in session.members if member.id in places]
+        weights = [m.weight for m in session.mixture.members if m.learnware_id in places]
+        posterior = await asyncio.to_thread(_route, session, members, weights, rows)
+        outputs = await asyncio.gather(
+            *(self._run(member, places[member.id], session, raw, posterior[:, k]) for k, member in enumerate(members))
+        )
+        class_names, values = _combine([member.listing for member in members], outputs, posterior)
+        counts = {place: 0 for place in ("local", "remote")}
+        for k, member in enumerate(members):
+            counts[places[member.id]] += int((posterior[:, k] > 0).sum())
+        labels = tuple(class_names[place] for place in values.argmax(axis=1)) if class_names else ()
+        return PredictionResult(
+            class_names, labels, tuple(map(tuple, values.tolist())), counts["local"], counts["remote"], places, skipped
+        )
+
+    def _places(self, members: tuple[Candidate, ...], prefer: Place) -> tuple[dict[str, Place], dict[str, str]]:
+        places: dict[str, Place] = {}
+        skipped: dict[str, str] = {}
+        for member in members:
+            offers = member.listing.offers
+            local = offers.download in OPEN_TO_MEMBERS
+            remote = offers.predict in OPEN_TO_MEMBERS
+            if local and (prefer == "local" or not remote):
+                places[member.id] = "local"
+            elif remote:
+                places[member.id] = "local" if member.owner == self._own else "remote"
+            else:
+                skipped[member.id] = "its owner offers neither download nor prediction"
+        if not places:
+            raise PolicyDenied("no owner of the mixture offers download or prediction", hint="ask the owners")
+        return places, skipped
+
+    async def _run(
+        self, member: Candidate, place: Place, session: Session, raw: NDArray[np.float64], share: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The member's output (n, outputs), zero in the rows where it has no say."""
+        chosen = np.flatnonzero(share > 0)
+        outputs = np.zeros((len(raw), member.listing.outputs))
+        if len(chosen) == 0:
+            return outputs
+        rows = raw[chosen].astype(np.float32)
+        if place == "remote" or member.owner == self._own:
+            values = await self._at_owner(member, session, rows)
+        else:
+            values = await self._here(member, session, rows)
+        if values.shape != (len(rows), member.listing.outputs):
+            raise ModelError(f"{member.listing.semantic.name} answered with shape {values.shape}")
+        outputs[chosen] = values
+        return outputs
+
+    async def _at_owner(self, member: Candidate, session: Session, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        listing = member.listing
+        message = PredictRequest(listing.federation, listing.learnware_id, session.island.digest, Array.of(rows))
+        if member.owner == self._own:
+            answer = await asyncio.to_thread(self._owner.predict, message)
+        else:
+            answer = await self._network.predict(member.owner, message, PREDICT_DEADLINE)
+        return np.asarray(answer.values.numpy(), dtype=np.float32)
+
+    async def _here(self, member: Candidate, session: Session, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        manifest, model = await self.download(member.owner, member.listing)
+        arranged = arrange(rows, session.island, manifest)
+        path = self._blobs.path(model)
+        return await asyncio.to_thread(self._models.predict, model.hex(), path, manifest.signature, arranged)
+
+    async def download(self, owner: str, listing: Listing) -> tuple[Manifest, bytes]:
+        """(manifest, model digest) of a package, fetched once, resumed if broken off, checked against the listing."""
+        async with self._fetching.setdefault(listing.revision, asyncio.Lock()):
+            row = await asyncio.to_thread(self._downloaded, listing.revision)
+            if row is None:
+                partial = self._blobs.partial(listing.revision.hex())
+                digest = await self._network.fetch_package(owner, listing.federation, listing.revision, partial)
+                row = await asyncio.to_thread(self._take_in, listing.revision, digest)
+        return read_manifest(self._blobs.path(row.manifest).read_bytes()), row.model
+
+    def _downloaded(self, revision: bytes) -> DownloadRow | None:
+        with self._store.view() as txn:
+            return self._downloads.get(txn, revision)
+
+    def _take_in(self, revision: bytes, digest: bytes) -> DownloadRow:
+        self._blobs.adopt_checked(self._blobs.partial(revision.hex()), digest)
+        with open_package(self._blobs.path(digest), specifications=False) as package:
+            if package.revision != revision:
+                raise IntegrityError("the package is not the revision that its listing names")
+            model = self._blobs.put(package.read(package.manifest.model))
+            row = DownloadRow(self._blobs.put(package.manifest_bytes), model)
+        self._store.write(lambda txn: self._downloads.put(txn, revision, row)).result()
+        return row
+
+
+def _route(session: Session, members: list[Candidate], weights: list[float], rows: Table) -> NDArray[np.float64]:
+    """Posterior (n, members), sparse; all members in one form."""
+    units = session.island.transform(rows)
+    rkmes = [member.rkme for member in members if member.rkme is not None]
+    if len(rkmes) == len(members):
+        return sparse(route_by_rkme(units, rkmes, weights))
+    sketches = np.array([np.frombuffer(m.summary.sketch, np.int8) for m in members if m.summary])
+    return sparse(route_by_sketch(units, session.island, sketches, weights))
+
+
+def _combine(
+    listings: list[Listing], outputs: list[NDArray[np.float64]], posterior: NDArray[np.float64]
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Weighted by routing: probabilities over the union of classes, or means of values."""
+    if all(listing.class_names for listing in listings):
+        common = union([listing.class_names for listing in listings])
+        spreads = [spread(out, listing.class_names, common) for out, listing in zip(outputs, listings, strict=True)]
+        return common, vote_by_prob(spreads, posterior)
+    if len({listing.outputs for listing in listings}) > 1:
+        raise DimensionMismatch("the members of the mixture predict targets of different widths")
+    return (), mean(outputs, posterior)

@@ -1,0 +1,121 @@
+"""Round 2: owners' exact answers into one ranking, and one mixture over learnwares of several owners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import numpy as np
+
+from atoll.engine.errors import AtollError
+from atoll.engine.matching import ERROR_BAND, Mixture, RkmeIndex, gram_matrix, similarity, sketch_gram, solve_mixture
+from atoll.engine.packages.manifest import commitment
+from atoll.engine.specs.rkme import Rkme
+from atoll.engine.specs.sketch import Sketch, decode
+from atoll.node.search.plan import Candidate
+from atoll.node.search.query import Hit, Member, MixtureView, SpecificationQuery
+from atoll.protocol.ids import peer_id
+from atoll.protocol.match import MatchAnswer
+
+CANDIDATES = 50
+PER_OWNER = 5  # places of one owner in a list
+SERVED = 0.5  # share of the user's squared norm that a mixture must explain to be worth reusing
+NORM_TOLERANCE = 1e-3
+
+
+def settle(candidate: Candidate, answer: MatchAnswer) -> Candidate:
+    """The candidate with its owner's exact answer; an answer that contradicts the signed sketch marks it suspect.
+
+    A disclosed RKME counts only if it is the one that the listing commits to.
+    """
+    summary = candidate.summary
+    if summary is None or answer.revision != candidate.listing.revision:
+        return candidate
+    believable = (
+        np.isfinite(answer.mmd2)
+        and abs(answer.mmd2 - candidate.mmd2) <= ERROR_BAND
+        and abs(answer.norm2 - summary.norm2) <= NORM_TOLERANCE
+    )
+    if not believable:
+        return msgspec.structs.replace(candidate, suspect=True)
+    return msgspec.structs.replace(
+        candidate, mmd2=max(0.0, answer.mmd2), norm2=answer.norm2, estimated=False, rkme=_disclosed(answer, summary.commitment)
+    )
+
+
+def _disclosed(answer: MatchAnswer, committed: bytes) -> Rkme | None:
+    if answer.rkme is None or answer.salt is None:
+        return None
+    try:
+        rkme = Rkme.from_record(answer.rkme)
+    except AtollError:
+        return None
+    return rkme if commitment(answer.salt, rkme.to_bytes()) == committed else None
+
+
+def hits(candidates: Sequence[Candidate], asked: dict[bytes, float], names: dict[str, str], limit: int) -> tuple[Hit, ...]:
+    """The ranking as people see it; ``asked`` maps islands to the user's squared norm, ``names`` owners to names."""
+    taken: dict[str, int] = {}
+    shown = []
+    for candidate in candidates:
+        taken[candidate.owner] = taken.get(candidate.owner, 0) + 1
+        if taken[candidate.owner] <= PER_OWNER:
+            shown.append(_hit(candidate, asked, names))
+    return tuple(shown[:limit])
+
+
+def _hit(candidate: Candidate, asked: dict[bytes, float], names: dict[str, str]) -> Hit:
+    listing, summary = candidate.listing, candidate.summary
+    score = similarity(candidate.mmd2, asked[summary.island], candidate.norm2) if summary else None
+    return Hit(
+        learnware_id=candidate.id,
+        revision=listing.revision.hex(),
+        federation=listing.federation.hex(),
+        owner=candidate.owner,
+        owner_name=names.get(candidate.owner, ""),
+        name=listing.semantic.name,
+        description=listing.semantic.description,
+        task=listing.semantic.task,
+        class_names=listing.class_names,
+        island=summary.island.hex() if summary else None,
+        similarity=score,
+        mmd2=candidate.mmd2 if summary else None,
+        estimated=candidate.estimated,
+        offers=listing.offers,
+        suspect=candidate.suspect,
+    )
+
+
+def mixture(
+    candidates: Iterable[Candidate], query: SpecificationQuery, asked: Sketch
+) -> tuple[MixtureView, tuple[Candidate, ...]]:
+    """The mixture for one island and its members, in one representation: RKMEs if all are known, else sketches."""
+    near = [c for c in candidates if c.summary and c.summary.island == query.island and not c.suspect][:CANDIDATES]
+    rkmes = [candidate.rkme for candidate in near]
+    if near and all(rkme is not None for rkme in rkmes):
+        known = [rkme for rkme in rkmes if rkme is not None]
+        index = RkmeIndex({f"{place:06d}": rkme for place, rkme in enumerate(known)})
+        norm2 = query.rkme.norm2
+        solved = solve_mixture(gram_matrix(known), index.cross(query.rkme), norm2)
+        return _view(solved, near, norm2, "rkme")
+    values = np.array([np.frombuffer(c.summary.sketch, np.int8) for c in near if c.summary]).reshape(len(near), -1)
+    own = asked.floats().astype(np.float64)
+    norm2 = float(own @ own)
+    cross = decode(values).astype(np.float64) @ own if near else np.zeros(0)
+    return _view(solve_mixture(sketch_gram(values), cross, norm2), near, norm2, "sketch")
+
+
+def _view(
+    solved: Mixture, near: list[Candidate], norm2: float, representation: str
+) -> tuple[MixtureView, tuple[Candidate, ...]]:
+    chosen = tuple(near[place] for place in solved.members)
+    explained = 1.0 - solved.mmd2 / norm2
+    members = tuple(
+        Member(candidate.id, peer_id(candidate.listing.owner), candidate.listing.semantic.name, weight)
+        for candidate, weight in zip(chosen, solved.weights, strict=True)
+    )
+    view = MixtureView(
+        members, solved.mmd2, solved.uncovered, explained, bool(members) and explained >= SERVED,
+        "rkme" if representation == "rkme" else "sketch",
+    )  # fmt: skip
+    return view, chosen

@@ -1,0 +1,98 @@
+"""Round 0: what the asked node can say from its own catalogue, sending nothing (network.md, section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from atoll.engine.islands import Island
+from atoll.engine.matching import SketchIndex
+from atoll.engine.specs.rkme import Rkme
+from atoll.engine.specs.sketch import Sketch, sketch
+from atoll.node.search.query import SearchQuery
+from atoll.protocol.ids import peer_id
+from atoll.protocol.listings import Listing, SignedListing, SpecSummary
+
+MAX_OWNERS = 32
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A listing in one of the query's islands (or none), with its distance; exact once its owner has answered."""
+
+    listing: Listing
+    summary: SpecSummary | None = None
+    mmd2: float = 0.0
+    norm2: float = 0.0
+    estimated: bool = True
+    suspect: bool = False
+    rkme: Rkme | None = None
+
+    @property
+    def id(self) -> str:
+        return self.listing.learnware_id.hex()
+
+    @property
+    def owner(self) -> str:
+        return peer_id(self.listing.owner)
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Provisional ranking, the query's own sketches, and whom to ask about which island."""
+
+    candidates: tuple[Candidate, ...]
+    sketches: dict[bytes, Sketch]
+    questions: tuple[tuple[str, bytes, bytes], ...]  # (owner, federation, island)
+
+
+def plan(query: SearchQuery, islands: Sequence[Island], alive: Iterable[SignedListing]) -> Plan:
+    """Filter by words, rank by sketch distance. ``islands`` are those of the query, in its order.
+
+    A learnware listed in several federations counts once.
+    """
+    listings = {
+        signed.listing.learnware_id: signed.listing
+        for signed in alive
+        if signed.listing.offers.match != "nobody" and query.semantic.matches(signed.listing.semantic)
+    }
+    if not query.specifications:
+        ordered = sorted(listings.values(), key=lambda each: (-query.semantic.score(each.semantic), each.learnware_id))
+        return Plan(tuple(map(Candidate, ordered)), {}, ())
+    found: list[Candidate] = []
+    sketches = {}
+    for island, asked in zip(islands, query.specifications, strict=True):
+        sketches[island.digest] = sketch(asked.rkme, island)
+        found += _in_island(island, sketches[island.digest], listings.values())
+    return Plan(tuple(rank(found)), sketches, _questions(found))
+
+
+def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Best island of each learnware, mmd2 ascending, ties by id."""
+    best: dict[str, Candidate] = {}
+    for candidate in candidates:
+        known = best.get(candidate.id)
+        if known is None or candidate.mmd2 < known.mmd2:
+            best[candidate.id] = candidate
+    return sorted(best.values(), key=lambda each: (each.mmd2, each.id))
+
+
+def _in_island(island: Island, asked: Sketch, listings: Iterable[Listing]) -> list[Candidate]:
+    summaries = {
+        listing.learnware_id.hex(): (listing, spec)
+        for listing in listings
+        for spec in listing.specifications
+        if spec.island == island.digest
+    }
+    index = SketchIndex({id_: spec.to_sketch() for id_, (_, spec) in summaries.items()})
+    pairs = zip(index.ids, index.distances(asked), strict=True)
+    return [Candidate(*summaries[id_], mmd2=float(distance), norm2=summaries[id_][1].norm2) for id_, distance in pairs]
+
+
+def _questions(candidates: list[Candidate]) -> tuple[tuple[str, bytes, bytes], ...]:
+    """Owners of the nearest first, at most 32 of them, each once per federation and island."""
+    ordered = sorted(candidates, key=lambda each: (each.mmd2, each.id))
+    owners = list(dict.fromkeys(each.owner for each in ordered))[:MAX_OWNERS]
+    asked = dict.fromkeys(
+        (each.owner, each.listing.federation, each.summary.island) for each in ordered if each.summary
+    )
+    return tuple(question for question in asked if question[0] in owners)
