@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from libp2p.abc import IHost, IMuxedConn, INetStream, IRawConnection, ISecureCon
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import StreamHandlerFn
+from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.config import ConnectionConfig
 from libp2p.network.connection.exceptions import RawConnError
 from libp2p.network.swarm import Swarm
@@ -28,14 +30,16 @@ from libp2p.rcmgr import ResourceManager
 from libp2p.rcmgr.connection_limits import ConnectionLimits
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, TYPE_PING, YAMUX_HEADER_FORMAT, Yamux
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
-from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
 from atoll.node.p2p.errors import AddressInUse, P2PError
 
 log = logging.getLogger("atoll.p2p")
 
+PING_EVERY = 15.0
+PONG_WITHIN = 15.0
 WRITE_STALL = 10.0  # seconds a connection may refuse bytes before it is given up
 BUFFER_LIMIT = 32 * 1024 * 1024  # bytes received and not yet read, over all streams of a connection
 STREAMS_PER_PEER = 128  # inbound, at one time
@@ -79,7 +83,7 @@ def listen_addresses(host: IHost) -> list[str]:
 
 
 class SteadyYamux(Yamux):  # type: ignore[misc]
-    """Yamux whose connection survives a cancelled write and whose peer cannot fill the memory.
+    """Yamux whose connection survives a cancelled write, whose peer cannot fill the memory or be dead unnoticed.
 
     A write cancelled after Noise has encrypted it leaves both ends with different nonces, which ends every
     stream of the connection; so writes are shielded, and bounded. The stock receive window is only logged.
@@ -90,9 +94,29 @@ class SteadyYamux(Yamux):  # type: ignore[misc]
             async with self._write_lock:
                 await self.secured_conn.write(data)
         if scope.cancelled_caught:
-            await self._cleanup_on_error()
+            await self.secured_conn.close()  # the reader notices and cleans up
             raise RawConnError(f"the peer took no bytes for {WRITE_STALL:g} s")
         await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _measure_rtt_loop(self) -> None:
+        """As the stock one, and a peer that does not answer is gone: TCP alone takes a quarter of an hour."""
+        while not self.event_shutting_down.is_set():
+            self._ping_id += 1
+            self._ping_event = trio.Event()
+            self._ping_sent_time = trio.current_time()
+            try:
+                await self._write_frame(
+                    struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_PING, FLAG_SYN, 0, self._ping_id)
+                )
+            except BaseLibp2pError:  # closed meanwhile
+                return
+            with trio.move_on_after(PONG_WITHIN) as scope:
+                await self._ping_event.wait()
+            if scope.cancelled_caught:
+                await self.secured_conn.close()
+                return
+            with trio.move_on_after(PING_EVERY):
+                await self.event_shutting_down.wait()
 
     async def _read_data_body(self, length: int) -> bytes:
         if length + sum(map(len, self.stream_buffers.values())) > BUFFER_LIMIT:

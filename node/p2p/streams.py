@@ -20,7 +20,7 @@ from multiaddr import Multiaddr
 
 from atoll.engine.errors import EncodingError
 from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
-from atoll.node.p2p.host import CLEANUP, quiet_reset, shielded
+from atoll.node.p2p.host import CLEANUP, CLOSING, quiet_reset, shielded
 
 log = logging.getLogger("atoll.p2p")
 
@@ -175,9 +175,7 @@ class Streams:
         if info.peer_id == self._host.get_id():
             raise Unreachable("that is the address of this node")
         self._host.get_peerstore().clear_addrs(info.peer_id)  # or a stale address may be dialled instead
-        self._network.unblock_peer(
-            info.peer_id
-        )  # libp2p refuses for 60 s after a failure; we have our own backoff
+        self._network.unblock_peer(info.peer_id)  # refused for 60 s after a failure; backoff is the caller's
         try:
             with trio.fail_after(deadline):
                 await self._host.connect(info)
@@ -189,7 +187,7 @@ class Streams:
 
     async def disconnect(self, peer: str) -> None:
         """Close every connection to ``peer``."""
-        with trio.move_on_after(CLEANUP):
+        with shielded(CLOSING):
             await self._network.close_peer(ID.from_base58(peer))
 
     def connected(self) -> set[str]:

@@ -317,13 +317,41 @@ def test_mutated_control_messages_leave_the_node_gossiping(run, with_spy):
 
 def test_copies_of_one_message_are_judged_once(run, with_spy):
     async def scenario(a, b, spy):
+        async def thorough(author, data):
+            for _ in range(50):  # long enough for the copies to arrive
+                await trio.lowlevel.checkpoint()
+            return await a.accept(author, data)
+
         await a.trust(spy)
+        a.gossip._accepts[TOPIC] = thorough
         message = signed(spy, TOPIC, b"once")
         await spy.speak(a, rpc_pb2.RPC(publish=[message] * 20))
         assert await a.received.receive() == (spy.name, b"once")
         await spy.speak(a, rpc_pb2.RPC(publish=[signed(spy, TOPIC, b"once", b"87654321")]))
         await spy.speak(a, rpc_pb2.RPC(publish=[signed(spy, TOPIC, b"next")]))
         assert await a.received.receive() == (spy.name, b"next")
+
+    run(with_spy, scenario)
+
+
+def test_own_message_that_comes_back_late_is_not_taken_for_news(run, with_spy):
+    async def scenario(a, b, spy):
+        await a.trust(spy)
+        await spy.speak(a, subscription(TOPIC))
+        await a.gossip._pubsub.wait_for_mesh(ID.from_base58(spy.name), TOPIC)
+        sent = []
+        publish = a.gossip._pubsub.router.publish
+
+        async def noted(forwarder, message):
+            sent.append(message)
+            await publish(forwarder, message)
+
+        a.gossip._pubsub.router.publish = noted
+        await chatter(a, b, b"mine")
+        a.gossip._pubsub.seen_messages.cache.clear()  # as two minutes later
+        await spy.speak(a, rpc_pb2.RPC(publish=sent), rpc_pb2.RPC(publish=[signed(spy, TOPIC, b"next")]))
+        assert await a.received.receive() == (spy.name, b"next")
+        assert a.blamed == []
 
     run(with_spy, scenario)
 

@@ -201,6 +201,42 @@ def test_host_at_another_key_is_not_taken_for_the_peer(run, hosts, address_of):
     run(scenario)
 
 
+def test_peer_that_answers_no_ping_is_taken_for_gone(run, hosts, address_of, monkeypatch):
+    monkeypatch.setattr("atoll.node.p2p.host.PING_EVERY", 0.05)
+    monkeypatch.setattr("atoll.node.p2p.host.PONG_WITHIN", 0.3)
+
+    async def nothing(data):
+        await trio.lowlevel.checkpoint()
+
+    async def scenario():
+        async with hosts(2) as (server, client):
+            lost = trio.Event()
+            serving = Streams(server, on_disconnected=lambda peer: lost.set())
+            await Streams(client).connect(address_of(server), deadline=5)
+            for connection in client.get_network().get_connections():
+                connection.muxed_conn._write_frame = nothing  # as if the machine had lost its power
+            await lost.wait()
+            assert serving.connected() == set()
+
+    run(scenario, seconds=10)
+
+
+def test_peer_that_answers_pings_stays(run, hosts, address_of, monkeypatch):
+    monkeypatch.setattr("atoll.node.p2p.host.PING_EVERY", 0.001)
+
+    async def scenario():
+        async with hosts(2) as (server, client):
+            streams = Streams(client)
+            peer = await streams.connect(address_of(server), deadline=5)
+            (connection,) = client.get_network().get_connections()
+            while connection.muxed_conn._ping_id < 50:
+                await trio.lowlevel.checkpoint()
+            assert streams.connected() == {peer}
+            assert connection.muxed_conn.rtt() > 0
+
+    run(scenario)
+
+
 def test_stalled_write_ends_the_connection(run, monkeypatch):
     monkeypatch.setattr("atoll.node.p2p.host.WRITE_STALL", 0.05)
 

@@ -1,0 +1,174 @@
+"""Learnwares of this dock, and listings of the whole catalogue."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+from atoll.engine.packages import open_package
+from atoll.node.api.routing import Route, read_json, reply
+from atoll.node.app import Node
+from atoll.node.clock import now_ms
+from atoll.node.errors import RequestInvalid
+from atoll.node.store.dock import Learnware
+from atoll.protocol.errors import NotFound
+from atoll.protocol.ids import parse_digest, peer_id
+from atoll.protocol.listings import Listing, Offers
+
+PAGE = 100
+
+
+class ListingView(msgspec.Struct, frozen=True):
+    """A listing as shown to people."""
+
+    learnware_id: str
+    revision: str
+    owner: str
+    owner_name: str
+    federation: str
+    name: str
+    description: str
+    task: str
+    class_names: tuple[str, ...]
+    islands: tuple[str, ...]
+    offers: Offers
+    issued_at: int
+
+
+class ListingPage(msgspec.Struct, frozen=True):
+    """``cursor`` is opaque; pass it on for the next page, None ends."""
+
+    items: tuple[ListingView, ...]
+    total: int
+    cursor: str | None
+
+
+class LearnwareView(msgspec.Struct, frozen=True):
+    """A learnware of this dock."""
+
+    learnware_id: str
+    revision: str
+    name: str
+    islands: tuple[str, ...]
+    listed: dict[str, Offers]
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """Where to list a learnware, and what to offer there."""
+
+    federation: str
+    offers: Offers = Offers()
+
+
+async def catalogue(node: Node, request: web.Request) -> web.Response:
+    """Live listings, ordered by (federation, owner, learnware id)."""
+    listings = [signed.listing for signed in node.catalogue.alive(now_ms())]
+    keys = [listing.federation.hex() + listing.owner.hex() + listing.learnware_id.hex() for listing in listings]
+    after = request.query.get("cursor", "")
+    rest = [(key, listing) for key, listing in sorted(zip(keys, listings, strict=True)) if key > after]
+    cursor = rest[PAGE - 1][0] if len(rest) > PAGE else None
+    return reply(ListingPage(tuple(_listing(node, each) for _, each in rest[:PAGE]), len(listings), cursor))
+
+
+async def index(node: Node, request: web.Request) -> web.Response:
+    return reply([_learnware(node, learnware) for learnware in node.dock.all()])
+
+
+async def add(node: Node, request: web.Request) -> web.Response:
+    """Upload a package (the body, as bytes); it is checked whole before anything is kept."""
+    limit = node.config.http.max_upload_bytes
+    with node.blobs.temporary() as file:
+        path = Path(file.name)
+        try:
+            size = 0
+            async for chunk in request.content.iter_chunked(1 << 16):
+                size += len(chunk)
+                if size > limit:
+                    raise RequestInvalid(f"the package is larger than {limit} bytes")
+                await asyncio.to_thread(file.write, chunk)
+            file.flush()
+            learnware = await asyncio.to_thread(_take_in, node, path)
+        finally:
+            path.unlink(missing_ok=True)
+    return reply(_learnware(node, learnware), status=201)
+
+
+async def show(node: Node, request: web.Request) -> web.Response:
+    learnware_id = parse_digest(request.match_info["id"])
+    try:
+        return reply(_learnware(node, node.dock.get(learnware_id)))
+    except NotFound:
+        return reply(_listing(node, node.catalogue.find(learnware_id, now_ms()).listing))
+
+
+async def publish(node: Node, request: web.Request) -> web.Response:
+    """List a learnware in a federation, or change what is offered there; the change is gossiped."""
+    body = await read_json(request, Publication)
+    learnware_id, federation = parse_digest(request.match_info["id"]), parse_digest(body.federation)
+    node.federations.get(federation)
+    news = await asyncio.to_thread(node.publisher.publish, learnware_id, federation, body.offers, now_ms())
+    await node.network.announce(news)
+    return reply(_learnware(node, node.dock.get(learnware_id)))
+
+
+async def remove(node: Node, request: web.Request) -> web.Response:
+    """Withdraw from every federation, then from the dock."""
+    learnware_id = parse_digest(request.match_info["id"])
+    node.dock.get(learnware_id)
+    for signed in node.publisher.listed_in(learnware_id):
+        news = await asyncio.to_thread(node.publisher.withdraw, learnware_id, signed.listing.federation, now_ms())
+        await node.network.announce(news)
+    await asyncio.to_thread(node.dock.remove, learnware_id)
+    return web.Response(status=204)
+
+
+def _take_in(node: Node, path: Path) -> Learnware:
+    with open_package(path) as package:
+        for island in package.rkmes():
+            node.catalogue.island(island)
+    return node.dock.add(path)
+
+
+def _listing(node: Node, listing: Listing) -> ListingView:
+    owner = peer_id(listing.owner)
+    return ListingView(
+        learnware_id=listing.learnware_id.hex(),
+        revision=listing.revision.hex(),
+        owner=owner,
+        owner_name=node.config.node.name if owner == node.identity.peer else node.peers.name(owner),
+        federation=listing.federation.hex(),
+        name=listing.semantic.name,
+        description=listing.semantic.description,
+        task=listing.semantic.task,
+        class_names=listing.class_names,
+        islands=tuple(spec.island.hex() for spec in listing.specifications),
+        offers=listing.offers,
+        issued_at=listing.issued_at,
+    )
+
+
+def _learnware(node: Node, learnware: Learnware) -> LearnwareView:
+    listed = {s.listing.federation.hex(): s.listing.offers for s in node.publisher.listed_in(learnware.id)}
+    return LearnwareView(
+        learnware.id.hex(),
+        learnware.row.revision.hex(),
+        learnware.manifest.semantic.name,
+        tuple(island.hex() for island in learnware.rkmes),
+        listed,
+    )
+
+
+ROUTES = (
+    Route("GET", "/api/v1/catalogue", catalogue, "read", "Every live listing this node knows", result=ListingPage),
+    Route("GET", "/api/v1/learnwares", index, "read", "The learnwares of this dock", result=list[LearnwareView]),
+    Route("POST", "/api/v1/learnwares", add, "publish", "Upload a package", result=LearnwareView),
+    Route("GET", "/api/v1/learnwares/{id}", show, "read", "One learnware, of this dock or of the catalogue"),
+    Route(
+        "PUT", "/api/v1/learnwares/{id}/listing", publish, "publish", "List it in a federation with a policy",
+        Publication, LearnwareView,
+    ),
+    Route("DELETE", "/api/v1/learnwares/{id}", remove, "publish", "Withdraw and remove"),
+)  # fmt: skip

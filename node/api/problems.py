@@ -1,0 +1,54 @@
+"""Errors as RFC 9457 problem details with a stable ``code``; the one place where an error becomes a response."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from atoll.engine.errors import AtollError
+from atoll.node.errors import outcome
+
+log = logging.getLogger("atoll.http")
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a client gets; it branches on ``code``."""
+
+    code: str
+    title: str
+    status: int
+    hint: str | None = None
+
+
+def problem(code: str, title: str, status: int, hint: str | None = None) -> web.Response:
+    body = msgspec.json.encode(Problem(code, title, status, hint))
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    return web.Response(body=body, status=status, content_type=MEDIA_TYPE, headers=headers)
+
+
+def of(error: AtollError) -> web.Response:
+    return problem(error.code, error.message, outcome(error.code).status, error.hint)
+
+
+@web.middleware
+async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever a handler raises into a problem; unexpected errors are logged and say nothing of the inside."""
+    try:
+        return await handler(request)
+    except AtollError as error:
+        return of(error)
+    except web.HTTPNotFound:
+        return problem("not_found", f"no resource {request.path}", 404, "see /api/v1/openapi.json")
+    except web.HTTPMethodNotAllowed as error:
+        return problem("request.invalid", f"{request.method} is not allowed here", 405, f"use {error.allowed_methods}")
+    except web.HTTPRequestEntityTooLarge:
+        return problem("request.invalid", "the body is too large", 413)
+    except web.HTTPException:
+        raise
+    except Exception as error:  # the outermost edge of a request
+        log.exception("request failed: %s %s", request.method, request.path, exc_info=error)
+        return problem("internal", "an unexpected error; the node's log says more", 500)

@@ -1,0 +1,48 @@
+"""The route table: what every resource file declares, and from which the application and OpenAPI are made."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from atoll.engine.encoding import unpack_json
+from atoll.engine.errors import EncodingError
+from atoll.node.app import Node
+from atoll.node.errors import RequestInvalid
+from atoll.node.store.tokens import Scope
+
+NODE = web.AppKey("node", Node)
+MAX_JSON = 16 * 1024 * 1024
+T = TypeVar("T")
+Handler = Callable[[Node, web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """``scope`` None means open to everybody; ``body`` and ``result`` are msgspec types, for OpenAPI."""
+
+    method: str
+    path: str
+    handler: Handler
+    scope: Scope | None
+    summary: str
+    body: Any = None
+    result: Any = None
+
+
+async def read_json(request: web.Request, type_: type[T]) -> T:
+    """The typed JSON body; RequestInvalid says where it is wrong."""
+    if request.content_length is not None and request.content_length > MAX_JSON:
+        raise RequestInvalid(f"the body is larger than {MAX_JSON} bytes")
+    try:
+        return unpack_json(await request.read(), type_, limit=MAX_JSON)
+    except EncodingError as error:
+        raise RequestInvalid(f"the body is not as expected: {error.message}") from None
+
+
+def reply(value: object, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")

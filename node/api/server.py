@@ -1,0 +1,71 @@
+"""The aiohttp application of a node, and serving it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from atoll.node.api import (
+    auth, federations, information, islands, learnwares, openapi, peers, predictions, problems, searches, tokens,
+)  # fmt: skip
+from atoll.node.api.routing import NODE, Route, reply
+from atoll.node.app import Node
+from atoll.node.errors import AddressTaken
+
+
+async def describe(node: Node, request: web.Request) -> web.Response:
+    return reply(openapi.document(ROUTES))
+
+
+ROUTES: tuple[Route, ...] = (
+    *information.ROUTES,
+    *learnwares.ROUTES,
+    *islands.ROUTES,
+    *searches.ROUTES,
+    *predictions.ROUTES,
+    *peers.ROUTES,
+    *federations.ROUTES,
+    *tokens.ROUTES,
+    Route("GET", "/api/v1/openapi.json", describe, None, "This description"),
+)
+
+
+def application(node: Node) -> web.Application:
+    app = web.Application(middlewares=[problems.middleware], client_max_size=64 * 1024 * 1024)
+    app[NODE] = node
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, _handler(route))
+    return app
+
+
+@asynccontextmanager
+async def serving(node: Node) -> AsyncIterator[str]:
+    """Serve HTTP; yields the URL. AddressTaken names the port and what to do."""
+    runner = web.AppRunner(application(node), access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    http = node.config.http
+    try:
+        try:
+            await web.TCPSite(runner, http.host, http.port).start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise AddressTaken(
+                f"{http.host}:{http.port} is in use", hint="set http.port in atoll.toml, or stop the other process"
+            ) from None
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+def _handler(route: Route) -> object:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if route.scope is not None:
+            await auth.require(request, route.scope)
+        return await route.handler(request.app[NODE], request)
+
+    return handle

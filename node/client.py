@@ -1,0 +1,201 @@
+"""The one HTTP client: under the command line, under the demo, and as ``atoll.Client`` for programs.
+
+RKMEs are fitted here, on the user's side: a search sends the reduced set, never the rows. A prediction sends rows,
+because that is what it is asked to do.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+import aiohttp
+import msgspec
+
+from atoll.engine.errors import AtollError, FeatureMismatch
+from atoll.engine.islands import Island
+from atoll.engine.semantic import SemanticQuery
+from atoll.engine.specs import Rkme, fit_rkme
+from atoll.engine.tables import Table
+from atoll.node.api.federations import FederationView, InviteView, MemberView
+from atoll.node.api.information import NodeView
+from atoll.node.api.islands import IslandView, view
+from atoll.node.api.learnwares import LearnwareView, ListingPage, ListingView, Publication
+from atoll.node.api.peers import PeerView
+from atoll.node.api.predictions import PredictionBody
+from atoll.node.api.problems import Problem
+from atoll.node.api.searches import RkmeBody, SearchBody, SpecificationBody
+from atoll.node.api.tokens import TokenBody, TokenView
+from atoll.node.errors import NodeUnreachable, RequestInvalid
+from atoll.node.reuse.service import PredictionResult
+from atoll.node.search.query import SearchResult
+from atoll.node.store.tokens import Scope, TokenRow
+from atoll.protocol.listings import Offers
+
+T = TypeVar("T")
+TIMEOUT = aiohttp.ClientTimeout(total=120, connect=5)
+
+
+class RemoteError(AtollError):
+    """A problem that the node reported, with its code."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.title, hint=problem.hint)
+        self.code = problem.code
+        self.status = problem.status
+
+
+class Client:
+    """``async with Client(url, token) as client``; every method raises RemoteError or NodeUnreachable."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    async def __aenter__(self) -> Client:
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def node(self) -> NodeView:
+        return await self._json("GET", "node", NodeView)
+
+    async def catalogue(self) -> list[ListingView]:
+        """All live listings, over as many pages as there are."""
+        items: list[ListingView] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            answer = await self._json("GET", "catalogue", ListingPage, params={"cursor": cursor})
+            items += answer.items
+            cursor = answer.cursor
+        return items
+
+    async def learnwares(self) -> list[LearnwareView]:
+        return await self._json("GET", "learnwares", list[LearnwareView])
+
+    async def learnware(self, learnware_id: str) -> dict[str, Any]:
+        return await self._json("GET", f"learnwares/{learnware_id}", dict[str, Any])
+
+    async def add_learnware(self, package: bytes) -> LearnwareView:
+        return await self._json("POST", "learnwares", LearnwareView, data=package)
+
+    async def publish(self, learnware_id: str, federation: str, offers: Offers) -> LearnwareView:
+        body = Publication(federation, offers)
+        return await self._json("PUT", f"learnwares/{learnware_id}/listing", LearnwareView, body=body)
+
+    async def remove_learnware(self, learnware_id: str) -> None:
+        await self._call("DELETE", f"learnwares/{learnware_id}")
+
+    async def islands(self) -> list[Island]:
+        """Known islands, most used first."""
+        return [found.island() for found in await self._json("GET", "islands", list[IslandView])]
+
+    async def add_island(self, island: Island) -> None:
+        await self._json("POST", "islands", IslandView, body=view(island, 0))
+
+    async def adopt_island(self, rows: Table) -> Island:
+        """The island of the catalogue that has these features; FeatureMismatch if there is none."""
+        for island in await self.islands():
+            if island.accepts(rows):
+                return island
+        raise FeatureMismatch(
+            "no island of this node has the features of your rows", hint="mint one with `atoll island mint`"
+        )
+
+    async def search_rows(self, rows: Table, semantic: SemanticQuery = SemanticQuery(), **options: Any) -> SearchResult:  # noqa: B008
+        """Fit the rows here, in every compatible island, and search by the fits."""
+        islands = [island for island in await self.islands() if island.accepts(rows)]
+        fitted = [(island, fit_rkme(island.transform(rows), gamma=island.gamma)) for island in islands]
+        if not fitted:
+            raise FeatureMismatch("no island of this node has the features of your rows")
+        return await self.search(fitted, semantic, **options)
+
+    async def search(
+        self, fitted: list[tuple[Island, Rkme]], semantic: SemanticQuery = SemanticQuery(), *,  # noqa: B008
+        limit: int = 10, deadline_ms: int | None = None, privacy: Literal["local", "rkme"] = "rkme",
+    ) -> SearchResult:  # fmt: skip
+        specifications = tuple(SpecificationBody(island.id, _body(rkme)) for island, rkme in fitted)
+        body = SearchBody(specifications, semantic, limit, deadline_ms, privacy)
+        return await self._json("POST", "searches", SearchResult, body=body)
+
+    async def predict(
+        self, search_id: str, rows: Table, *, prefer: Literal["local", "remote"] = "local", force: bool = False
+    ) -> PredictionResult:
+        body = PredictionBody(search_id, tuple(map(tuple, rows.values.tolist())), rows.columns, prefer, force)
+        return await self._json("POST", "predictions", PredictionResult, body=body)
+
+    async def peers(self) -> list[PeerView]:
+        return await self._json("GET", "peers", list[PeerView])
+
+    async def add_peer(self, address: str) -> PeerView:
+        return await self._json("POST", "peers", PeerView, body={"address": address})
+
+    async def remove_peer(self, peer: str) -> None:
+        await self._call("DELETE", f"peers/{peer}")
+
+    async def federations(self) -> list[FederationView]:
+        return await self._json("GET", "federations", list[FederationView])
+
+    async def create_federation(self, name: str) -> FederationView:
+        return await self._json("POST", "federations", FederationView, body={"name": name})
+
+    async def invite(self, federation: str) -> InviteView:
+        return await self._json("POST", f"federations/{federation}/invites", InviteView)
+
+    async def join(self, invite: str) -> FederationView:
+        return await self._json("POST", "federations/join", FederationView, body={"invite": invite})
+
+    async def members(self, federation: str) -> list[MemberView]:
+        return await self._json("GET", f"federations/{federation}/members", list[MemberView])
+
+    async def tokens(self) -> list[TokenRow]:
+        return await self._json("GET", "tokens", list[TokenRow])
+
+    async def create_token(self, name: str, scopes: tuple[Scope, ...], days: int | None) -> TokenView:
+        return await self._json("POST", "tokens", TokenView, body=TokenBody(name, scopes, days))
+
+    async def revoke_token(self, token_id: str) -> None:
+        await self._call("DELETE", f"tokens/{token_id}")
+
+    async def _json(
+        self, method: str, path: str, type_: type[T], *, body: object = None, data: bytes | None = None,
+        params: dict[str, str] | None = None,
+    ) -> T:  # fmt: skip
+        payload = msgspec.json.encode(body) if body is not None else data
+        answer = await self._call(method, path, payload, params)
+        try:
+            return msgspec.json.decode(answer, type=type_)
+        except msgspec.DecodeError as error:
+            raise NodeUnreachable(f"{self._url} did not answer as an Atoll node: {error}") from None
+
+    async def _call(
+        self, method: str, path: str, data: bytes | None = None, params: dict[str, str] | None = None
+    ) -> bytes:
+        url = f"{self._url}/api/v1/{path}"
+        try:
+            async with self._session.request(method, url, data=data, params=params) as response:
+                answer = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise NodeUnreachable(
+                f"no node answers at {self._url}: {error or type(error).__name__}", hint="is `atoll serve` running?"
+            ) from None
+        except ValueError as error:
+            raise RequestInvalid(f"{self._url} is not a URL: {error}") from None
+        if response.status >= 400:
+            raise RemoteError(_problem(answer, response.status))
+        return answer
+
+
+def _problem(answer: bytes, status: int) -> Problem:
+    try:
+        return msgspec.json.decode(answer, type=Problem)
+    except msgspec.DecodeError:
+        return Problem("internal", f"the node answered with status {status}", status)
+
+
+def _body(rkme: Rkme) -> RkmeBody:
+    return RkmeBody(tuple(map(tuple, rkme.points.tolist())), tuple(rkme.weights.tolist()), rkme.gamma, rkme.count)
