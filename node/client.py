@@ -12,10 +12,11 @@ from typing import Any, Literal, TypeVar
 import aiohttp
 import msgspec
 
+from atoll.engine import specs
 from atoll.engine.errors import AtollError, FeatureMismatch
 from atoll.engine.islands import Island
 from atoll.engine.semantic import SemanticQuery
-from atoll.engine.specs import Rkme, fit_rkme
+from atoll.engine.specs import Rkme
 from atoll.engine.tables import Table
 from atoll.node.api.federations import FederationView, InviteView, MemberView
 from atoll.node.api.information import NodeView
@@ -27,7 +28,7 @@ from atoll.node.api.problems import Problem
 from atoll.node.api.searches import RkmeBody, SearchBody, SpecificationBody
 from atoll.node.api.tokens import TokenBody, TokenView
 from atoll.node.errors import NodeUnreachable, RequestInvalid
-from atoll.node.reuse.service import PredictionResult
+from atoll.node.reuse.result import PredictionResult
 from atoll.node.search.query import SearchResult
 from atoll.node.store.tokens import Scope, TokenRow
 from atoll.protocol.listings import Offers
@@ -109,7 +110,7 @@ class Client:
     async def search_rows(self, rows: Table, semantic: SemanticQuery = SemanticQuery(), **options: Any) -> SearchResult:  # noqa: B008
         """Fit the rows here, in every compatible island, and search by the fits."""
         islands = [island for island in await self.islands() if island.accepts(rows)]
-        fitted = [(island, fit_rkme(island.transform(rows), gamma=island.gamma)) for island in islands]
+        fitted = [(island, specs.fit_rkme(island.transform(rows), gamma=island.gamma)) for island in islands]
         if not fitted:
             raise FeatureMismatch("no island of this node has the features of your rows")
         return await self.search(fitted, semantic, **options)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 
 from atoll.node.api.routing import Route, read_json, reply
-from atoll.node.app import Node
 from atoll.node.clock import now_ms
 from atoll.node.store.federations import Federation
 from atoll.protocol import limits
 from atoll.protocol.errors import InviteInvalid
 from atoll.protocol.ids import parse_digest, peer_id
 from atoll.protocol.membership import read_invite
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
 
 
 class FederationView(msgspec.Struct, frozen=True):

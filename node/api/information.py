@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 import atoll
 from atoll.node.api.routing import Route, reply
-from atoll.node.app import Node
 from atoll.node.clock import now_ms
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
 
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 import asyncio
 from collections import Counter
 
@@ -11,8 +12,10 @@ from aiohttp import web
 from atoll.engine.errors import IslandError
 from atoll.engine.islands import Feature, Island
 from atoll.node.api.routing import Route, read_json, reply
-from atoll.node.app import Node
 from atoll.node.clock import now_ms
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
 
 
 class IslandView(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 import asyncio
 from pathlib import Path
 
@@ -10,13 +11,15 @@ from aiohttp import web
 
 from atoll.engine.packages import open_package
 from atoll.node.api.routing import Route, read_json, reply
-from atoll.node.app import Node
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
 from atoll.node.store.dock import Learnware
 from atoll.protocol.errors import NotFound
 from atoll.protocol.ids import parse_digest, peer_id
 from atoll.protocol.listings import Listing, Offers
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
 
 PAGE = 100
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 import asyncio
 
 import msgspec
 from aiohttp import web
 
 from atoll.node.api.routing import Route, read_json, reply
-from atoll.node.app import Node
 from atoll.node.p2p.peers import PeerState
 from atoll.protocol.errors import NotFound
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
 
 
 class PeerView(msgspec.Struct, frozen=True):

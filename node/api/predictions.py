@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -10,10 +10,12 @@ from aiohttp import web
 
 from atoll.engine.tables import Table
 from atoll.node.api.routing import Route, read_json, reply
-from atoll.node.app import Node
 from atoll.node.errors import RequestInvalid
-from atoll.node.reuse.service import PredictionResult
+from atoll.node.reuse.result import PredictionResult
 from atoll.protocol.predict import MAX_ROWS
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
 
 
 class PredictionBody(msgspec.Struct, frozen=True):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TYPE_CHECKING, TypeVar
 
 import msgspec
 from aiohttp import web
 
 from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import EncodingError
-from atoll.node.app import Node
 from atoll.node.errors import RequestInvalid
 from atoll.node.store.tokens import Scope
 
-NODE = web.AppKey("node", Node)
+if TYPE_CHECKING:
+    from atoll.node.app import Node
+
+NODE: web.AppKey[Node] = web.AppKey("node")
 MAX_JSON = 16 * 1024 * 1024
 T = TypeVar("T")
 Handler = Callable[[Node, web.Request], Awaitable[web.StreamResponse]]

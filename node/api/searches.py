@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -12,10 +12,12 @@ from atoll.engine.errors import DimensionMismatch
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.rkme import Rkme
 from atoll.node.api.routing import Route, read_json, reply
-from atoll.node.app import Node
 from atoll.node.errors import RequestInvalid
 from atoll.node.search.query import SearchQuery, SearchResult, SpecificationQuery
 from atoll.protocol.ids import parse_digest
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
 
 NDJSON = "application/x-ndjson"
 MAX_DEADLINE_MS = 60_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,8 +13,10 @@ from atoll.node.api import (
     auth, federations, information, islands, learnwares, openapi, peers, predictions, problems, searches, tokens,
 )  # fmt: skip
 from atoll.node.api.routing import NODE, Route, reply
-from atoll.node.app import Node
 from atoll.node.errors import AddressTaken
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
 
 
 async def describe(node: Node, request: web.Request) -> web.Response:

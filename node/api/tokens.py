@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 import asyncio
 
 import msgspec
 from aiohttp import web
 
 from atoll.node.api.routing import Route, read_json, reply
-from atoll.node.app import Node
 from atoll.node.clock import now_ms
 from atoll.node.store.tokens import Scope, TokenRow
 from atoll.protocol import limits
 from atoll.protocol.errors import NotFound
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
 
 
 class TokenBody(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import socket
 import struct
 from collections import Counter
@@ -39,7 +40,7 @@ from atoll.node.p2p.errors import AddressInUse, P2PError
 log = logging.getLogger("atoll.p2p")
 
 PING_EVERY = 15.0
-PONG_WITHIN = 15.0
+PONG_WITHIN = 30.0  # seconds; a slow line that is busy with an upload answers late
 WRITE_STALL = 10.0  # seconds a connection may refuse bytes before it is given up
 BUFFER_LIMIT = 32 * 1024 * 1024  # bytes received and not yet read, over all streams of a connection
 STREAMS_PER_PEER = 128  # inbound, at one time
@@ -69,12 +70,14 @@ async def open_host(secret: bytes, listen: str, *, max_connections: int = 256) -
     _mux_steadily(host.get_network())
     _free_inbound_slots(host.get_network())
     async with host.run(listen_addrs=[address]):
-        if not host.get_network().listeners:  # libp2p only returns False, and nobody looks
-            raise P2PError(f"cannot listen on {listen}")
+        listening = bool(host.get_network().listeners)  # if it failed, libp2p returns False to nobody
         try:
-            yield host
+            if listening:
+                yield host
         finally:
             await _close(host)
+    if not listening:
+        raise P2PError(f"cannot listen on {listen}")
 
 
 def listen_addresses(host: IHost) -> list[str]:
@@ -83,19 +86,27 @@ def listen_addresses(host: IHost) -> list[str]:
 
 
 class SteadyYamux(Yamux):  # type: ignore[misc]
-    """Yamux whose connection survives a cancelled write, whose peer cannot fill the memory or be dead unnoticed.
+    """Yamux that survives a cancelled write and whose peer can neither fill the memory nor be dead unseen.
 
     A write cancelled after Noise has encrypted it leaves both ends with different nonces, which ends every
     stream of the connection; so writes are shielded, and bounded. The stock receive window is only logged.
     """
 
+    async def start(self) -> None:
+        try:
+            await super().start()
+        except Exception as error:  # the outermost edge of the connection; else it ends the host
+            log.warning("a connection failed: %r", error, extra={"peer": str(self.peer_id)})
+            await self._cleanup_on_error()
+
     async def _write_frame(self, data: bytes) -> None:
-        with shielded(WRITE_STALL) as scope:
-            async with self._write_lock:
-                await self.secured_conn.write(data)
-        if scope.cancelled_caught:
-            await self.secured_conn.close()  # the reader notices and cleans up
-            raise RawConnError(f"the peer took no bytes for {WRITE_STALL:g} s")
+        with shielded(math.inf):
+            async with self._write_lock:  # whoever holds it is bounded
+                with trio.move_on_after(WRITE_STALL) as scope:
+                    await self.secured_conn.write(data)
+                if scope.cancelled_caught:
+                    await self.secured_conn.close()  # the reader notices and cleans up
+                    raise RawConnError(f"the peer took no bytes for {WRITE_STALL:g} s")
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _measure_rtt_loop(self) -> None:
@@ -104,10 +115,9 @@ class SteadyYamux(Yamux):  # type: ignore[misc]
             self._ping_id += 1
             self._ping_event = trio.Event()
             self._ping_sent_time = trio.current_time()
+            ping = struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_PING, FLAG_SYN, 0, self._ping_id)
             try:
-                await self._write_frame(
-                    struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_PING, FLAG_SYN, 0, self._ping_id)
-                )
+                await self._write_frame(ping)
             except BaseLibp2pError:  # closed meanwhile
                 return
             with trio.move_on_after(PONG_WITHIN) as scope:

@@ -7,8 +7,6 @@ gets only the rows in which it has a say.
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
-
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +20,7 @@ from atoll.engine.runtime import ModelPool
 from atoll.engine.tables import Table
 from atoll.node.errors import NothingFound
 from atoll.node.p2p.network import Network
+from atoll.node.reuse.result import Place, PredictionResult
 from atoll.node.search.plan import Candidate
 from atoll.node.search.service import Searcher, Session
 from atoll.node.serving import OPEN_TO_MEMBERS, Owner, arrange
@@ -32,7 +31,6 @@ from atoll.protocol.listings import Listing
 from atoll.protocol.predict import PredictRequest
 
 PREDICT_DEADLINE = 30.0
-Place = Literal["local", "remote"]
 
 
 class DownloadRow(msgspec.Struct, frozen=True):
@@ -40,21 +38,6 @@ class DownloadRow(msgspec.Struct, frozen=True):
 
     manifest: bytes
     model: bytes
-
-
-class PredictionResult(msgspec.Struct, frozen=True):
-    """``values`` are class probabilities over ``class_names`` or target values; ``labels`` the likeliest classes.
-
-    ``rows_local`` and ``rows_remote`` count (row, member) pairs; ``skipped`` names members that offer neither.
-    """
-
-    class_names: tuple[str, ...]
-    labels: tuple[str, ...]
-    values: tuple[tuple[float, ...], ...]
-    rows_local: int
-    rows_remote: int
-    places: dict[str, Place]
-    skipped: dict[str, str]
 
 
 class Reuser:

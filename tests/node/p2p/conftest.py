@@ -95,7 +95,7 @@ class Node:
 
 @pytest.fixture
 def nodes(hosts):
-    """``async with nodes(3) as (a, b, c)``: gossiping, subscribed to TOPIC, not connected, trusting nobody."""
+    """``async with nodes(3) as (a, b, c)``: gossiping, subscribed to TOPIC, not connected, without trust."""
 
     @asynccontextmanager
     async def nodes(number):

@@ -69,6 +69,38 @@ def test_address_that_cannot_be_listened_on_is_refused(run, listen):
     run(scenario)
 
 
+def test_listener_that_libp2p_cannot_start_is_an_error(run, monkeypatch):
+    monkeypatch.setattr("atoll.node.p2p.host._probe", lambda *_: None)
+
+    async def scenario():
+        with pytest.raises(P2PError, match="cannot listen"):
+            async with open_host(b"a" * 32, "/ip4/203.0.113.7/tcp/4001"):
+                pass
+
+    run(scenario)
+
+
+def test_failure_inside_a_connection_ends_only_that(run, hosts, address_of):
+    async def fails():
+        raise ZeroDivisionError("inside the muxer")
+
+    async def scenario():
+        async with hosts(2) as (server, client):
+            streams = Streams(client)
+            Streams(server).serve("/echo", echo, deadline=5, admit=lambda peer: True)
+            peer = await streams.connect(address_of(server), deadline=5)
+            (connection,) = client.get_network().get_connections()
+            connection.muxed_conn._nursery.start_soon(fails)
+            while streams.connected():
+                await trio.lowlevel.checkpoint()
+            await streams.connect(address_of(server), deadline=5)
+            async with streams.open(peer, "/echo", deadline=5) as channel:
+                await channel.send(b"alive")
+                assert await channel.receive(5) == b"alive"
+
+    run(scenario)
+
+
 def test_inbound_slots_are_free_again_after_disconnects(run, hosts, address_of):
     """libp2p keeps the slot of every inbound connection ever made; ours come back."""
 

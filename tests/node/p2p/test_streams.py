@@ -22,6 +22,12 @@ async def echo(channel):
         await channel.send(await channel.receive(LIMIT))
 
 
+async def ask(streams, peer, protocol, frame):
+    async with streams.open(peer, protocol, deadline=5) as channel:
+        await channel.send(frame)
+        return await channel.receive(LIMIT)
+
+
 @pytest.fixture
 def linked(hosts, address_of):
     """``async with linked(on_misbehaviour=...) as (server, client, peer)``: the options are the server's."""
@@ -205,9 +211,7 @@ def test_peer_that_is_not_admitted_is_reset_unread(run, linked):
         async with linked() as (server, client, peer):
             server.serve("/private", handler, deadline=5, admit=lambda peer: False)
             with pytest.raises((ChannelClosed, Unreachable)):
-                async with client.open(peer, "/private", deadline=5) as channel:
-                    await channel.send(b"let me in")
-                    await channel.receive(10)
+                await ask(client, peer, "/private", b"let me in")
             assert served == []
 
     run(scenario)
@@ -252,9 +256,7 @@ def test_streams_of_one_peer_are_bounded(run, linked):
                     await channel.send(b"x")
                     await channel.receive(1)
                 with pytest.raises((ChannelClosed, Unreachable)):
-                    async with client.open(peer, "/echo", deadline=5) as three:
-                        await three.send(b"x")
-                        await three.receive(1)
+                    await ask(client, peer, "/echo", b"x")
 
     run(scenario)
 

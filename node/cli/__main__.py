@@ -1,0 +1,5 @@
+"""``python -m atoll.node.cli`` is ``atoll``."""
+
+from atoll.node.cli.main import main
+
+main()

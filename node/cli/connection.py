@@ -1,0 +1,56 @@
+"""Which node a command talks to, and with which token."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from atoll.node import config
+from atoll.node.client import Client
+
+ENDPOINT = "endpoint.json"
+DEFAULT_URL = "http://127.0.0.1:8470"
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Written by ``serve`` into its home, so that commands beside it find it."""
+
+    url: str
+    peer_id: str
+    addresses: tuple[str, ...]
+
+
+home_option = click.option(
+    "--home", type=click.Path(path_type=Path, file_okay=False), default=config.default_home,
+    help="The node's home directory.  [default: $ATOLL_HOME, else the platform's data directory]",
+)  # fmt: skip
+
+
+def connected(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Give an async command a ``client`` and the options that choose it."""
+
+    @home_option
+    @click.option("--url", envvar="ATOLL_URL", help="The node's URL.  [default: that of the node of --home]")
+    @click.option("--token", envvar="ATOLL_TOKEN", help="Bearer token; better in $ATOLL_TOKEN than on the line.")
+    @functools.wraps(command)
+    def run(home: Path, url: str | None, token: str | None, **arguments: Any) -> None:
+        async def session() -> None:
+            async with Client(url or _url_of(home), token) as client:
+                await command(client, **arguments)
+
+        asyncio.run(session())
+
+    return run
+
+
+def _url_of(home: Path) -> str:
+    try:
+        return msgspec.json.decode((home / ENDPOINT).read_bytes(), type=Endpoint).url
+    except (OSError, msgspec.DecodeError):
+        return DEFAULT_URL

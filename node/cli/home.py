@@ -1,0 +1,158 @@
+"""``init``, ``serve``, ``config show|check``: the home of a node and its life."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import click
+import msgspec
+
+from atoll.node import config as configs
+from atoll.node.cli.connection import ENDPOINT, Endpoint, home_option
+from atoll.node.cli.output import json_option, print_json
+from atoll.node.clock import now_ms
+from atoll.node.errors import ConfigError
+
+RESTARTS = 5
+TEMPLATE = """\
+# Every key may also be given as ATOLL__SECTION__KEY. `atoll config show` prints all of them.
+[node]
+name = {name}
+
+[http]
+host = "127.0.0.1"
+port = {http_port}
+
+[p2p]
+listen = {listen}
+"""
+
+
+@click.command()
+@home_option
+@click.option("--name", default="atoll", show_default=True, help="What peers are shown.")
+@click.option("--http-port", default=8470, show_default=True, help="Port of the HTTP API; 0 takes a free one.")
+@click.option("--listen", default="/ip4/0.0.0.0/tcp/8471", show_default=True, help="Multiaddr for peers.")
+@json_option
+def init(home: Path, name: str, http_port: int, listen: str, as_json: bool) -> None:
+    """Make a home: key, configuration, store, and the first admin token (shown once)."""
+    from atoll.node import identity
+    from atoll.node.store.environment import Store
+    from atoll.node.store.tokens import Tokens
+
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made = identity.create(home)
+    text = TEMPLATE.format(name=_toml(name), http_port=http_port, listen=_toml(listen))
+    (home / configs.FILE).write_text(text, "utf-8")
+    store = Store(home / "store")
+    secret, _ = Tokens(store).create("first admin", ("admin",), now_ms(), None)
+    store.close()
+    if as_json:
+        print_json({"home": str(home), "peer_id": made.peer, "token": secret})
+        return
+    click.echo(f"Home      {home}\nPeer id   {made.peer}\nToken     {secret}\n")
+    click.echo("The token is shown this once; keep it in $ATOLL_TOKEN. Start the node with `atoll serve`.")
+
+
+@click.command()
+@home_option
+@click.option("--exit-with-stdin", is_flag=True, hidden=True, help="End when standard input closes.")
+@json_option
+def serve(home: Path, exit_with_stdin: bool, as_json: bool) -> None:
+    """Run the node until Ctrl-C or SIGTERM."""
+    _configure_logging()
+    asyncio.run(_serve(home, exit_with_stdin, as_json))
+
+
+async def _serve(home: Path, exit_with_stdin: bool, as_json: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    if exit_with_stdin:
+        loop.add_reader(sys.stdin.fileno(), _on_stdin, loop, stop)
+    for _ in range(RESTARTS):
+        if await _serve_once(home, stop, as_json):
+            return
+    raise ConfigError("the network side crashed again and again", hint="see the log above; please report it")
+
+
+def _on_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+async def _serve_once(home: Path, stop: asyncio.Event, as_json: bool) -> bool:
+    """Whether it was asked to stop; False if the network side crashed and should be started again."""
+    from atoll.node.api.server import serving
+    from atoll.node.app import running
+
+    async with running(home) as node, serving(node) as url:
+        _reattach_logging()
+        endpoint = Endpoint(url, node.identity.peer, node.network.addresses)
+        (home / ENDPOINT).write_bytes(msgspec.json.encode(endpoint))
+        if as_json:
+            print_json(endpoint)
+        else:
+            click.echo(f"{node.config.node.name} serves {url}\npeers reach it at {', '.join(endpoint.addresses)}")
+        stopped = asyncio.ensure_future(stop.wait())
+        failed = asyncio.ensure_future(node.network.wait_failed())
+        done, _ = await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopped, failed):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        with suppress(OSError):
+            (home / ENDPOINT).unlink()
+        if failed in done and stopped not in done:
+            logging.getLogger("atoll").error("the network side ended (%r); starting again", failed.result())
+        return stopped in done
+
+
+@click.group()
+def config() -> None:
+    """Show or check the configuration."""
+
+
+@config.command("show")
+@home_option
+@json_option
+def show(home: Path, as_json: bool) -> None:
+    """Print every key with the value in force."""
+    loaded = configs.load(home, os.environ)
+    if as_json:
+        print_json(loaded)
+        return
+    for section, keys in msgspec.to_builtins(loaded).items():
+        click.echo(f"[{section}]")
+        for key, value in keys.items():
+            click.echo(f"{key} = {msgspec.json.encode(value).decode()}")
+
+
+@config.command("check")
+@home_option
+def check(home: Path) -> None:
+    """Say whether the configuration can be read."""
+    configs.load(home, os.environ)
+    click.echo("The configuration is fine.")
+
+
+def _toml(text: str) -> str:
+    """A TOML basic string: JSON's escapes are a subset of TOML's."""
+    return msgspec.json.encode(text).decode()
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
+def _reattach_logging() -> None:
+    """libp2p clears the handlers of its loggers when it is imported; what it says belongs in our log."""
+    logging.getLogger("libp2p").setLevel(logging.CRITICAL)

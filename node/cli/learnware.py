@@ -1,0 +1,184 @@
+"""``learnware pack|add|list|show|rm|policy`` and ``spec fit|show``."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from pathlib import Path
+from typing import Any
+
+import click
+
+from atoll.engine import specs
+from atoll.engine.encoding import unpack_json
+from atoll.engine.runtime.signature import Signature
+from atoll.engine.semantic import SemanticSpec
+from atoll.engine.tables import Table
+from atoll.node.cli.connection import connected
+from atoll.node.cli.output import console, json_option, print_json, print_table, short
+from atoll.node.client import Client
+from atoll.node.clock import now_ms
+from atoll.protocol.listings import Offers
+
+File = click.Path(path_type=Path, exists=True, dir_okay=False)
+AUDIENCES = click.Choice(["nobody", "ask", "members", "anyone"])
+
+
+@click.group()
+def learnware() -> None:
+    """Pack, add and publish learnwares."""
+
+
+@learnware.command()
+@click.argument("model", type=File)
+@click.option("--data", type=File, required=True, help="The rows the model is good on (CSV with header, or .npy).")
+@click.option("--semantic", type=File, required=True, help="JSON: name, description, task, scenario, ...")
+@click.option("--class-name", "class_names", multiple=True, help="One per output of a classifier, in its order.")
+@click.option("--outputs", default=1, show_default=True, help="Target values of a regressor.")
+@click.option("--size", default=100, show_default=True, help="Points of the specification, at most.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The package to write.")
+@json_option
+@connected
+async def pack(
+    client: Client, model: Path, data: Path, semantic: Path, class_names: tuple[str, ...], outputs: int, size: int,
+    output: Path, as_json: bool,
+) -> None:  # fmt: skip
+    """Pack an ONNX MODEL with a specification fitted to its data. The rows stay on this machine."""
+    from atoll.engine.packages.pack import pack as make
+
+    rows = await asyncio.to_thread(Table.read, data)
+    island = await client.adopt_island(rows)
+    owner = (await client.node()).peer_id
+    words = unpack_json(semantic.read_bytes(), SemanticSpec, limit=1 << 20)
+    task: Any = "classification" if class_names else "regression"
+    signature = Signature(task, rows.values.shape[1], len(class_names) or outputs)
+    package = await asyncio.to_thread(
+        make, model.read_bytes(), rows, island, words, signature, owner=owner, created_at=now_ms(),
+        salt=secrets.token_bytes(16), class_names=class_names, size=size,
+    )  # fmt: skip
+    output.write_bytes(package)
+    if as_json:
+        print_json({"package": str(output), "bytes": len(package), "island": island.id})
+    else:
+        click.echo(f"{output}: {len(package)} bytes, island {short(island.id)}. Next: `atoll learnware add {output}`")
+
+
+@learnware.command()
+@click.argument("package", type=File)
+@click.option("--federation", help="List it there at once, to be matched by members and nothing else.")
+@json_option
+@connected
+async def add(client: Client, package: Path, federation: str | None, as_json: bool) -> None:
+    """Add a PACKAGE to the node's dock."""
+    added = await client.add_learnware(package.read_bytes())
+    if federation:
+        added = await client.publish(added.learnware_id, federation, Offers())
+    if as_json:
+        print_json(added)
+    else:
+        click.echo(f"{added.name} is in the dock as {added.learnware_id}")
+
+
+@learnware.command("list")
+@click.option("--own", is_flag=True, help="Only the learnwares of this node.")
+@json_option
+@connected
+async def list_(client: Client, own: bool, as_json: bool) -> None:
+    """List what the node knows: the catalogue, or with --own its dock."""
+    if own:
+        learnwares = await client.learnwares()
+        if as_json:
+            print_json(learnwares)
+        else:
+            rows = [(each.name, each.learnware_id, len(each.listed)) for each in learnwares]
+            print_table("Dock", ["name", "id", "# federations"], rows)
+        return
+    listings = await client.catalogue()
+    if as_json:
+        print_json(listings)
+        return
+    table = [(each.name, each.owner_name or short(each.owner), each.task, each.learnware_id) for each in listings]
+    print_table("Catalogue", ["name", "owner", "task", "id"], table)
+
+
+@learnware.command()
+@click.argument("learnware_id")
+@json_option
+@connected
+async def show(client: Client, learnware_id: str, as_json: bool) -> None:
+    """Show one learnware."""
+    found = await client.learnware(learnware_id)
+    if as_json:
+        print_json(found)
+    else:
+        console.print_json(data=found)
+
+
+@learnware.command()
+@click.argument("learnware_id")
+@connected
+async def rm(client: Client, learnware_id: str) -> None:
+    """Withdraw a learnware from its federations and remove it from the dock."""
+    await client.remove_learnware(learnware_id)
+    click.echo("Withdrawn and removed.")
+
+
+@learnware.command()
+@click.argument("learnware_id")
+@click.option("--federation", required=True)
+@click.option("--match", type=AUDIENCES, default="members", show_default=True)
+@click.option("--disclose", type=AUDIENCES, default="nobody", show_default=True, help="Give out the full RKME.")
+@click.option("--predict", type=AUDIENCES, default="nobody", show_default=True, help="Predict here, for others.")
+@click.option("--download", type=AUDIENCES, default="nobody", show_default=True, help="Cannot be recalled.")
+@json_option
+@connected
+async def policy(
+    client: Client, learnware_id: str, federation: str, match: Any, disclose: Any, predict: Any, download: Any,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """List a learnware in a federation, saying who may do what with it."""
+    listed = await client.publish(learnware_id, federation, Offers(match, disclose, predict, download))
+    if as_json:
+        print_json(listed)
+    else:
+        offers = listed.listed[federation]
+        click.echo(
+            f"{listed.name}: match {offers.match}, disclose {offers.disclose}, predict {offers.predict}, "
+            f"download {offers.download}"
+        )
+
+
+@click.group()
+def spec() -> None:
+    """Fit and look at statistical specifications."""
+
+
+@spec.command()
+@click.argument("data", type=File)
+@click.option("--size", default=100, show_default=True, help="Points, at most.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@connected
+async def fit(client: Client, data: Path, size: int, output: Path) -> None:
+    """Fit an RKME to DATA in the island that has its features. The rows stay on this machine."""
+    rows = await asyncio.to_thread(Table.read, data)
+    island = await client.adopt_island(rows)
+    rkme = await asyncio.to_thread(lambda: specs.fit_rkme(island.transform(rows), size=size, gamma=island.gamma))
+    rkme.save(output)
+    click.echo(f"{output}: {len(rkme.weights)} points for {rkme.count} rows, island {short(island.id)}")
+
+
+@spec.command("show")
+@click.argument("path", type=File)
+@json_option
+def show_spec(path: Path, as_json: bool) -> None:
+    """Show an RKME file."""
+    rkme = specs.Rkme.load(path)
+    facts = {
+        "points": len(rkme.weights), "dimension": rkme.dimension, "rows": rkme.count, "gamma": rkme.gamma,
+        "squared_norm": rkme.norm2,
+    }  # fmt: skip
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        click.echo(f"{name:13} {value:g}")

@@ -1,0 +1,38 @@
+"""``atoll``: the command line, a thin client of the HTTP API."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+import atoll
+from atoll.engine.errors import AtollError
+from atoll.node.cli import demo, home, learnware, network, search
+from atoll.node.cli.output import fail
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(atoll.__version__)
+def cli() -> None:
+    """Atoll: a federated, peer-to-peer dock for learnwares (models with specifications)."""
+
+
+for command in (
+    home.init, home.serve, home.config, demo.demo, learnware.spec, learnware.learnware, search.search, search.predict,
+    network.peer, network.federation, network.island, network.token,
+):  # fmt: skip
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point: exit codes come from the one table of errors."""
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except AtollError as error:
+        fail(error)

@@ -1,0 +1,53 @@
+"""How commands speak: tables for people, one JSON value with ``--json``, errors that say what to type next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from atoll.engine.errors import AtollError
+from atoll.node.errors import outcome
+
+console = Console()
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value and nothing else.")
+
+
+def print_json(value: object) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column.startswith("#") else "left")
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    console.print(table)
+
+
+def fail(error: AtollError) -> NoReturn:
+    """Say what was wrong and what to do, and leave with the exit code of the error."""
+    print(f"error: {error.message} [{error.code}]", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+    sys.exit(outcome(error.code).exit_code)
+
+
+def short(text: str) -> str:
+    """An id as people compare it."""
+    return text if len(text) <= 16 else f"{text[:8]}…{text[-4:]}"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(str, value))
+    return "-" if value is None else str(value)

@@ -1,0 +1,141 @@
+"""The demo's market: what each institution trains on scikit-learn's bundled data, and three users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from atoll.engine.semantic import SemanticSpec
+from atoll.engine.tables import Table
+from atoll.protocol.listings import Offers
+
+SEED = 7
+MARKET_ROWS = 1200  # of the 1797 digits; users draw from the rest
+PIXELS = tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8))
+
+DOWNLOAD = Offers(disclose="members", download="members")
+PREDICT = Offers(disclose="members", predict="members")
+BOTH = Offers(disclose="members", predict="members", download="members")
+MATCH = Offers()
+
+
+@dataclass(frozen=True)
+class Product:
+    """A model that an institution has trained, with the rows it is good on."""
+
+    name: str
+    description: str
+    scenario: str
+    estimator: Any
+    rows: Table
+    class_names: tuple[str, ...]
+    offers: Offers
+
+    @property
+    def semantic(self) -> SemanticSpec:
+        task = "Classification" if self.class_names else "Regression"
+        return SemanticSpec(self.name, self.description, task=task, scenario=(self.scenario,), license="BSD-3-Clause")
+
+    def accuracy(self, values: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+        return float(np.mean(self.estimator.predict(values).astype(int) == labels))
+
+
+@dataclass(frozen=True)
+class User:
+    """Someone with unlabelled rows; the labels are only for scoring."""
+
+    name: str
+    rows: Table
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Market:
+    """Institution name -> products; ``digits`` are those that claim to read digits."""
+
+    institutions: dict[str, tuple[Product, ...]]
+    users: tuple[User, ...]
+
+    @property
+    def digits(self) -> list[Product]:
+        products = [product for shelf in self.institutions.values() for product in shelf]
+        return [product for product in products if product.rows.columns == PIXELS]
+
+
+def build() -> Market:
+    """Train everything; a second or two."""
+    values, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(SEED).permutation(len(values))
+    values, labels = values[order], labels[order]
+    train, held = slice(0, MARKET_ROWS), slice(MARKET_ROWS, None)
+    digits = _Digits(values[train], labels[train])
+    institutions = {
+        "North University": (
+            digits.product("Digits 0 to 3", (0, 1, 2, 3), DOWNLOAD),
+            _tabular("Wine cultivars", load_wine(), "Agriculture", MATCH),
+        ),
+        "Harbour Clinic": (
+            digits.product("Digits 4 to 6", (4, 5, 6), PREDICT),
+            digits.decoy("Digits, pixels scrambled", (4, 5, 6), BOTH),
+            _tabular("Breast cancer, benign or malignant", load_breast_cancer(), "Health", MATCH),
+        ),
+        "South Post": (
+            digits.product("Digits 7 to 9", (7, 8, 9), BOTH),
+            _tabular("Diabetes progression", load_diabetes(), "Health", MATCH),
+        ),
+    }
+    return Market(institutions, _users(values[held], labels[held]))
+
+
+def _users(values: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[User, ...]:
+    middle = np.isin(labels, (4, 5, 6))
+    return (
+        User("a sorting office with all ten digits", _pixels(values), labels),
+        User("an archive with the digits 4, 5 and 6", _pixels(values[middle]), labels[middle]),
+        User("a laboratory whose scanner gives negatives", _pixels(16.0 - values[:200]), labels[:200]),
+    )
+
+
+@dataclass(frozen=True)
+class _Digits:
+    values: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+    def product(self, name: str, classes: tuple[int, ...], offers: Offers) -> Product:
+        chosen = np.isin(self.labels, classes)
+        return _fitted(name, "Handwritten digits, 8x8 grey values 0-16.", self.values[chosen], self.labels[chosen], offers)
+
+    def decoy(self, name: str, classes: tuple[int, ...], offers: Offers) -> Product:
+        """The same claim in words, the same island, but pixels in another order: useless to others."""
+        shuffled = np.random.default_rng(SEED).permutation(64)
+        chosen = np.isin(self.labels, classes)
+        return _fitted(name, "Handwritten digits, as our scanner sends them.", self.values[chosen][:, shuffled],
+                       self.labels[chosen], offers)  # fmt: skip
+
+
+def _fitted(
+    name: str, description: str, values: NDArray[np.float64], labels: NDArray[np.int64], offers: Offers
+) -> Product:
+    estimator = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(values, labels)
+    names = tuple(str(label) for label in np.unique(labels))
+    return Product(name, description, "Business", estimator, _pixels(values), names, offers)
+
+
+def _tabular(name: str, bunch: Any, scenario: str, offers: Offers) -> Product:
+    columns = tuple(str(column).replace(" ", "_") for column in bunch.feature_names)
+    classes = tuple(str(label) for label in getattr(bunch, "target_names", ()))
+    model = LogisticRegression(max_iter=5000) if classes else Ridge()
+    estimator = make_pipeline(StandardScaler(), model).fit(bunch.data, bunch.target)
+    description = f"{len(bunch.data)} rows of scikit-learn's bundled data."
+    return Product(name, description, scenario, estimator, Table(bunch.data, columns), classes, offers)
+
+
+def _pixels(values: NDArray[np.float64]) -> Table:
+    return Table(np.asarray(values, np.float64), PIXELS)
