@@ -60,15 +60,18 @@ class Owner:
         listing = self._offered(request.federation, request.learnware_id)
         if listing.offers.predict not in OPEN_TO_MEMBERS:
             raise PolicyDenied(f"{listing.semantic.name}: the owner does not offer prediction")
-        learnware = self._dock.get(request.learnware_id)
         rows = request.rows.numpy()
         if rows.ndim != 2 or not 1 <= len(rows) <= MAX_ROWS:
             raise DimensionMismatch(f"rows of shape {rows.shape}: expected 1 to {MAX_ROWS} rows")
-        arranged = arrange(rows, self._catalogue.island(request.island), learnware.manifest)
-        values = self._models.predict(
+        return Prediction(Array.of(self.run(request.learnware_id, request.island, rows)), listing.class_names)
+
+    def run(self, learnware_id: bytes, island: bytes, rows: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Run an own model for this node itself; rows (n, d) in the island's feature order, raw units."""
+        learnware = self._dock.get(learnware_id)
+        arranged = arrange(rows, self._catalogue.island(island), learnware.manifest)
+        return self._models.predict(
             learnware.row.model.hex(), self._dock.model_path(learnware), learnware.manifest.signature, arranged
         )
-        return Prediction(Array.of(values), learnware.manifest.class_names)
 
     def package(self, federation: bytes, revision: bytes) -> Path:
         """The file of a package that may be downloaded."""

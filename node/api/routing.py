@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NODE: web.AppKey[Node] = web.AppKey("node")
 MAX_JSON = 16 * 1024 * 1024
 T = TypeVar("T")
-Handler = Callable[[Node, web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[["Node", web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)

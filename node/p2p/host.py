@@ -69,13 +69,17 @@ async def open_host(secret: bytes, listen: str, *, max_connections: int = 256) -
     _guard_streams(host)
     _mux_steadily(host.get_network())
     _free_inbound_slots(host.get_network())
-    async with host.run(listen_addrs=[address]):
-        listening = bool(host.get_network().listeners)  # if it failed, libp2p returns False to nobody
+    ready, ending = trio.Event(), trio.Event()
+    listening = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_run, host, address, ready, ending)
         try:
+            await ready.wait()
+            listening = bool(host.get_network().listeners)  # if it failed, libp2p returns False to nobody
             if listening:
                 yield host
         finally:
-            await _close(host)
+            ending.set()
     if not listening:
         raise P2PError(f"cannot listen on {listen}")
 
@@ -135,14 +139,18 @@ class SteadyYamux(Yamux):  # type: ignore[misc]
         return body
 
 
-async def _close(host: IHost) -> None:
-    """Close connections and port before the cancellation that ends the host, which leaves them open."""
-    network = host.get_network()
-    with shielded(CLOSING):
-        async with trio.open_nursery() as nursery:  # one by one, each takes 0.3 s
-            for peer in list(network.connections):
-                nursery.start_soon(network.close_peer, peer)
-        await host.close()
+async def _run(host: IHost, address: Multiaddr, ready: trio.Event, ending: trio.Event) -> None:
+    """Run until ``ending``; a cancellation would leave the connections and the port open."""
+    with shielded(math.inf) as scope:
+        async with host.run(listen_addrs=[address]):
+            ready.set()
+            await ending.wait()
+            scope.deadline = trio.current_time() + CLOSING
+            network = host.get_network()
+            async with trio.open_nursery() as nursery:  # one by one, each takes 0.3 s
+                for peer in list(network.connections):
+                    nursery.start_soon(network.close_peer, peer)
+            await host.close()
 
 
 def _connection_config(max_connections: int) -> ConnectionConfig:

@@ -89,12 +89,12 @@ class Reuser:
         skipped: dict[str, str] = {}
         for member in members:
             offers = member.listing.offers
-            local = offers.download in OPEN_TO_MEMBERS
+            local = member.owner == self._own or offers.download in OPEN_TO_MEMBERS
             remote = offers.predict in OPEN_TO_MEMBERS
-            if local and (prefer == "local" or not remote):
+            if local and (prefer == "local" or not remote or member.owner == self._own):
                 places[member.id] = "local"
             elif remote:
-                places[member.id] = "local" if member.owner == self._own else "remote"
+                places[member.id] = "remote"
             else:
                 skipped[member.id] = "its owner offers neither download nor prediction"
         if not places:
@@ -110,7 +110,10 @@ class Reuser:
         if len(chosen) == 0:
             return outputs
         rows = raw[chosen].astype(np.float32)
-        if place == "remote" or member.owner == self._own:
+        if member.owner == self._own:
+            run = self._owner.run
+            values = await asyncio.to_thread(run, member.listing.learnware_id, session.island.digest, rows)
+        elif place == "remote":
             values = await self._at_owner(member, session, rows)
         else:
             values = await self._here(member, session, rows)
@@ -122,10 +125,7 @@ class Reuser:
     async def _at_owner(self, member: Candidate, session: Session, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         listing = member.listing
         message = PredictRequest(listing.federation, listing.learnware_id, session.island.digest, Array.of(rows))
-        if member.owner == self._own:
-            answer = await asyncio.to_thread(self._owner.predict, message)
-        else:
-            answer = await self._network.predict(member.owner, message, PREDICT_DEADLINE)
+        answer = await self._network.predict(member.owner, message, PREDICT_DEADLINE)
         return np.asarray(answer.values.numpy(), dtype=np.float32)
 
     async def _here(self, member: Candidate, session: Session, rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
+import threading
 from contextlib import suppress
+from functools import partial
 
 import base58
 import pytest
@@ -12,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from atoll.engine.errors import AtollError
 from atoll.node.p2p import errors
+from atoll.node.p2p.bridge import TrioThread
 from atoll.node.p2p.errors import AddressInUse, P2PError, Unreachable
 from atoll.node.p2p.host import SteadyYamux, listen_addresses, open_host
 from atoll.node.p2p.streams import Streams
@@ -120,6 +124,52 @@ def test_inbound_slots_are_free_again_after_disconnects(run, hosts, address_of):
             assert watch.connected() == set()
 
     run(scenario)
+
+
+def test_host_can_be_cancelled_at_any_point_of_its_start(run):
+    async def scenario():
+        for checkpoints in range(1, 40, 2):
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(cancel_after, checkpoints, scope)
+                    async with open_host(b"a" * 32, "/ip4/127.0.0.1/tcp/0"):
+                        await trio.sleep_forever()
+
+    run(scenario)
+
+
+async def test_host_in_a_trio_thread_serves_asyncio_and_closes_its_connections(address_of):
+    """From asyncio to asyncio through two networks, as the daemon does it."""
+
+    async def start(seed, thread, **options):
+        async def main(*, task_status):
+            async with open_host(seed * 32, "/ip4/127.0.0.1/tcp/0") as host:
+                task_status.started((host, Streams(host, **options)))
+                await trio.sleep_forever()
+
+        return await thread.start(main)
+
+    async def shout(frame):
+        await asyncio.to_thread(int)
+        return frame.upper()
+
+    async def serve(channel):
+        await channel.send(await here.call_asyncio(shout, await channel.receive(100)))
+
+    async def ask(peer):
+        async with asking.open(peer, "/shout", deadline=5) as channel:
+            await channel.send(b"hello")
+            return await channel.receive(100)
+
+    here, there, lost = TrioThread(), TrioThread(), threading.Event()
+    host, serving = await start(b"h", here, on_disconnected=lambda peer: lost.set())
+    _, asking = await start(b"t", there)
+    serving.serve("/shout", serve, deadline=5, admit=lambda peer: True)
+    peer = await there.call(partial(asking.connect, address_of(host), deadline=5))
+    assert await there.call(ask, peer) == b"HELLO"
+    await there.aclose()
+    assert await asyncio.to_thread(lost.wait, 5)
+    await here.aclose()
 
 
 def test_failing_stream_handler_ends_only_its_stream(run, hosts, address_of, caplog):
