@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 import msgpack
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.errors import EncodingError
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 

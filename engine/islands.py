@@ -12,11 +12,10 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.encoding import pack, unpack
 from atoll.engine.errors import EncodingError, FeatureMismatch, IslandError
 from atoll.engine.tables import Table
+from numpy.typing import NDArray
 
 DOMAIN = b"atoll/island/1\0"
 MAX_DEFINITION = 64 * 1024
@@ -117,7 +116,7 @@ class Island(msgspec.Struct, frozen=True, dict=True):
         unknown = sorted((set(units) | log1p) - set(columns))
         if unknown:
             raise FeatureMismatch(f"no such columns: {', '.join(unknown)}")
-        values = {name: column for name, column in zip(columns, table.values.T, strict=True)}
+        values = dict(zip(columns, table.values.T, strict=True))
         features = tuple(_feature(name, values[name], units.get(name, ""), name in log1p) for name in sorted(values))
         return cls("table", len(features), 1.0 / len(features), features)
 
@@ -143,7 +142,8 @@ class Island(msgspec.Struct, frozen=True, dict=True):
         loc = np.array([feature.loc for feature in self.features])
         scale = np.array([feature.scale for feature in self.features])
         units = (values - loc) / scale
-        return np.where(np.isfinite(units), np.clip(units, -CLIP, CLIP), units).astype(np.float32)
+        clipped = np.where(np.isfinite(units), np.clip(units, -CLIP, CLIP), units)
+        return np.asarray(clipped, dtype=np.float32)
 
 
 def positional_names(width: int) -> tuple[str, ...]:

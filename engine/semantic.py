@@ -6,9 +6,8 @@ Matching follows Beimingwu (arXiv 2401.14427, section 3.2): tags filter; then ex
 from __future__ import annotations
 
 import msgspec
-from rapidfuzz import fuzz
-
 from atoll.engine.errors import SpecificationError
+from rapidfuzz import fuzz
 
 DATA = ("Table", "Image", "Text")
 TASKS = (

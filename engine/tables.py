@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.errors import FeatureMismatch, TableError
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeVar
 
 import aiohttp
 import msgspec
-
 from atoll.engine import specs
 from atoll.engine.errors import AtollError, FeatureMismatch
 from atoll.engine.islands import Island

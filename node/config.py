@@ -10,9 +10,8 @@ from typing import Any
 
 import msgspec
 import platformdirs
-from rapidfuzz import process
-
 from atoll.node.errors import ConfigError
+from rapidfuzz import process
 
 FILE = "atoll.toml"
 PREFIX = "ATOLL__"

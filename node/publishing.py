@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 import msgspec
-
 from atoll.engine.specs.sketch import sketch
 from atoll.node.identity import Identity
 from atoll.node.store.catalogue import Catalogue
@@ -87,9 +86,7 @@ class Publisher:
         self._catalogue.apply(federation, certificate, head.record, records, now)
         return Announcement(federation, head.record, certificate, records)
 
-    def _listing(
-        self, learnware: Learnware, federation: bytes, offers: Offers, seq: int, now: int
-    ) -> Listing:
+    def _listing(self, learnware: Learnware, federation: bytes, offers: Offers, seq: int, now: int) -> Listing:
         manifest = learnware.manifest
         return Listing(
             owner=self._identity.public,

@@ -9,14 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.encoding import Array
 from atoll.engine.errors import DimensionMismatch, SpecificationError
 from atoll.engine.islands import Island
+from atoll.engine.matching import RkmeIndex
 from atoll.engine.packages import Manifest
 from atoll.engine.runtime import ModelPool
-from atoll.engine.matching import RkmeIndex
 from atoll.engine.specs.rkme import Rkme
 from atoll.node.identity import Identity
 from atoll.node.store.catalogue import Catalogue
@@ -25,6 +23,7 @@ from atoll.protocol.errors import NotFound, PolicyDenied
 from atoll.protocol.listings import Audience, Listing
 from atoll.protocol.match import MAX_LIMIT, MatchAnswer, MatchReply, MatchRequest
 from atoll.protocol.predict import MAX_ROWS, Prediction, PredictRequest
+from numpy.typing import NDArray
 
 OPEN_TO_MEMBERS: tuple[Audience, ...] = ("members", "anyone")
 
@@ -117,5 +116,3 @@ def arrange(rows: NDArray[np.floating], island: Island, manifest: Manifest) -> N
     if missing:
         raise SpecificationError(f"the model takes columns that the island lacks: {', '.join(missing[:8])}")
     return np.ascontiguousarray(rows[:, [places[name] for name in manifest.columns]], dtype=np.float32)
-
-

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from atoll.protocol import limits
 from atoll.protocol.errors import ForkDetected, RecordRejected
 from atoll.protocol.listings import SignedListing
 from atoll.protocol.signing import Record, read, sign, verify
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KIND = "head"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NewType
 
 import base58
-
 from atoll.protocol.errors import ProtocolError
 
 PeerId = NewType("PeerId", str)  # base58 text, as libp2p writes it

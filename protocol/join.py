@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import msgspec
-
 from atoll.protocol.messages import Message
 from atoll.protocol.signing import Record
 

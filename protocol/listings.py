@@ -7,14 +7,13 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from atoll.engine.errors import AtollError
 from atoll.engine.semantic import MAX_SUMMARY, SemanticSpec
 from atoll.engine.specs.sketch import BLOCK, SCALE, Sketch
 from atoll.protocol import limits
 from atoll.protocol.errors import RecordRejected
 from atoll.protocol.signing import Record, read, sign, verify
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KIND = "listing"
 Audience = Literal["nobody", "ask", "members", "anyone"]

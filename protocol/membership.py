@@ -6,13 +6,12 @@ import base64
 import binascii
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from atoll.engine.encoding import pack, unpack
 from atoll.engine.errors import EncodingError
 from atoll.protocol import limits
 from atoll.protocol.errors import InviteInvalid, NotMember, ProtocolError
 from atoll.protocol.signing import Record, read, sign, verify
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 INVITE_PREFIX = "atoll-invite-1."
 

@@ -6,7 +6,6 @@ import hashlib
 from typing import Any, TypeVar
 
 import msgspec
-
 from atoll.engine.encoding import pack, unpack
 from atoll.engine.errors import AtollError, EncodingError
 from atoll.protocol.errors import ProtocolError

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Mapping
 
 import msgspec
-
 from atoll.protocol.errors import ProtocolError
 from atoll.protocol.messages import Message
 from atoll.protocol.signing import Record

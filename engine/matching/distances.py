@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.errors import DimensionMismatch
 from atoll.engine.specs.kernels import gaussian
 from atoll.engine.specs.rkme import Rkme
+from numpy.typing import NDArray
 
 
 class RkmeIndex:

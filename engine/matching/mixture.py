@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.specs.quadratic import minimise
+from numpy.typing import NDArray
 
 MAX_MEMBERS = 5
 MIN_GAIN = 0.05  # a further member must lower MMD^2 by this share

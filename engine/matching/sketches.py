@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.specs.sketch import Sketch, decode
+from numpy.typing import NDArray
 
 ERROR_BAND = 0.06  # four times the RMSE of a sketch distance (0.014, measured)
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from atoll.engine.errors import ModelRefused
 from numpy.typing import NDArray
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.base import is_classifier
-
-from atoll.engine.errors import ModelRefused
 
 
 def to_onnx(estimator: Any, inputs: int) -> bytes:

@@ -6,7 +6,6 @@ import hashlib
 import re
 
 import msgspec
-
 from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import AtollError, PackageError
 from atoll.engine.runtime.signature import Signature

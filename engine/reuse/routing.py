@@ -10,21 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.islands import Island
 from atoll.engine.specs.kernels import squared_distances
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import decode, features
+from numpy.typing import NDArray
 
 NARROWER = 4.0  # gamma_route = 4 / d, where gamma is 1 / d
 RIDGE = 1e-2
 CUT = 0.02  # below this a member's say in a row is not worth the row's journey
 
 
-def route_by_rkme(
-    rows: NDArray[np.floating], members: Sequence[Rkme], weights: Sequence[float]
-) -> NDArray[np.float64]:
+def route_by_rkme(rows: NDArray[np.floating], members: Sequence[Rkme], weights: Sequence[float]) -> NDArray[np.float64]:
     """Posterior (n, k) of the members for ``rows`` (n, d) in island units; each row sums to 1."""
     logs = np.stack([_log_density(rows, member) for member in members], axis=1)
     logs += np.log(np.maximum(np.asarray(weights, np.float64), 1e-300))

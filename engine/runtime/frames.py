@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-
 from atoll.engine.encoding import Array, pack, unpack
 from atoll.engine.runtime.signature import Limits, Signature
 

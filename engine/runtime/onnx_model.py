@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, TensorProto
-
 from atoll.engine.errors import ModelError, ModelRefused
 from atoll.engine.runtime.frames import printable
 from atoll.engine.runtime.signature import Signature
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, TensorProto
 
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 

@@ -7,11 +7,10 @@ from collections import Counter, OrderedDict
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.errors import ModelError, ModelRefused
 from atoll.engine.runtime.process import ModelProcess
 from atoll.engine.runtime.signature import Limits, Signature
+from numpy.typing import NDArray
 
 CRASHES = 3
 
@@ -27,9 +26,7 @@ class ModelPool:
         self._processes: OrderedDict[str, ModelProcess] = OrderedDict()
         self._crashes: Counter[str] = Counter()
 
-    def predict(
-        self, key: str, model: Path, signature: Signature, rows: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def predict(self, key: str, model: Path, signature: Signature, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run ``rows`` through the model with digest ``key``; float32 (n, outputs)."""
         if self._crashes[key] >= CRASHES:
             raise ModelRefused(f"the model is quarantined after {CRASHES} crashes")

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.encoding import Array
 from atoll.engine.errors import EncodingError, ModelError, ModelRefused, SandboxLimit
 from atoll.engine.runtime import frames
 from atoll.engine.runtime.signature import Limits, Signature
+from numpy.typing import NDArray
 
 STDERR_BYTES = 4096
 ROWS_BYTES = 16 << 20  # rows of one call; more are sent in slices

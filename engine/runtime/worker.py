@@ -23,6 +23,7 @@ def main() -> int:
     os.dup2(2, 1)
     network = _leave_network()  # first of all: the kernel allows it to a process of one thread only
     # Imported before the limits: the runtime's own memory is not the model's.
+    from atoll.engine.encoding import Array
     from atoll.engine.runtime import frames, onnx_model
 
     isolation = (*_confine(int(sys.argv[1])), *network)
@@ -39,7 +40,7 @@ def main() -> int:
                 answer = frames.Failure("model.failed", "no model is loaded")
             else:
                 values = model.predict(request.rows.numpy(finite=False))
-                answer = frames.Prediction(frames.Array.of(values))
+                answer = frames.Prediction(Array.of(values))
         except MemoryError:
             answer = frames.Failure("sandbox.limit", "the model needs more memory than it may have")
         except Exception as error:  # the outermost edge of this process

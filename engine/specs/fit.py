@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.cluster import KMeans, MiniBatchKMeans
-
 from atoll.engine.errors import NotFinite, PrivacyRefusal, SpecificationError
 from atoll.engine.specs.quadratic import minimise
 from atoll.engine.specs.rkme import Rkme
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans, MiniBatchKMeans
 
 ROWS_PER_POINT = 5
 ROUNDS = 12  # alternations of weights and points
@@ -24,9 +23,7 @@ TOLERANCE = 1e-4  # stop when a round gains less than this share of the objectiv
 MINIBATCH_ABOVE = 20_000
 
 
-def fit_rkme(
-    X: Any, size: int = 100, gamma: float | None = None, seed: int = 0, impute: str | None = None
-) -> Rkme:
+def fit_rkme(X: Any, size: int = 100, gamma: float | None = None, seed: int = 0, impute: str | None = None) -> Rkme:
     """Summarise rows ``X`` (n, d), in island units, by at most ``size`` points.
 
     gamma None means 1/d. Fewer points come back where the rows do not allow more: five rows behind each.
@@ -116,7 +113,7 @@ def _descend(points: torch.Tensor, weights: torch.Tensor, data: torch.Tensor, ga
         moved.grad = -4.0 * gamma * weights[:, None] * (pull_own - pull_data)
         return float(weights @ own.sum(1) - 2.0 * weights @ cross.sum(1))
 
-    optimiser.step(closure)  # type: ignore[arg-type]
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
     return moved.detach()
 
 

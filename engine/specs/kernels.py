@@ -12,7 +12,8 @@ def squared_distances(left: Floats, right: Floats) -> NDArray[np.float64]:
     """||x_i - y_j||^2 as float64 (n, m) for (n, d) and (m, d); never negative."""
     x, y = np.asarray(left, np.float64), np.asarray(right, np.float64)
     squares = (x * x).sum(1)[:, None] + (y * y).sum(1)[None, :] - 2.0 * (x @ y.T)
-    return np.maximum(squares, 0.0, out=squares)
+    np.maximum(squares, 0.0, out=squares)
+    return np.asarray(squares)
 
 
 def gaussian(left: Floats, right: Floats, gamma: float) -> NDArray[np.float64]:

@@ -6,9 +6,8 @@ from ctypes import c_int
 
 import daqp
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.errors import SpecificationError
+from numpy.typing import NDArray
 
 RIDGE = 1e-10  # Gram matrices of near-duplicates are singular to working precision
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.encoding import Array, pack, unpack
 from atoll.engine.errors import DimensionMismatch, EncodingError, NotFinite, SpecificationError
 from atoll.engine.specs.kernels import gaussian
+from numpy.typing import NDArray
 
 MAX_POINTS = 1000
 MAX_BYTES = 16 * 1024 * 1024

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.errors import DimensionMismatch
 from atoll.engine.islands import Island
 from atoll.engine.specs.rkme import Rkme
+from numpy.typing import NDArray
 
 FREQUENCIES = 256
 BLOCK = 2 * FREQUENCIES
@@ -51,7 +50,7 @@ def features(rows: NDArray[np.floating], island: Island, blocks: int = 1) -> NDA
     for block in range(blocks):
         angles = np.asarray(rows, np.float64) @ frequencies(island.digest, island.dimension, island.gamma, block).T
         parts += [np.cos(angles), np.sin(angles)]
-    return np.concatenate(parts, axis=1) / np.sqrt(FREQUENCIES)
+    return np.asarray(np.concatenate(parts, axis=1) / np.sqrt(FREQUENCIES))
 
 
 def decode(values: NDArray[np.int8], scale: float = SCALE) -> NDArray[np.float32]:
@@ -73,7 +72,7 @@ def frequencies(island_digest: bytes, dimension: int, gamma: float, block: int) 
         rows.append(directions * norms[:, None])
     basis = np.concatenate(rows)[:FREQUENCIES] * np.sqrt(2.0 * gamma)
     basis.setflags(write=False)
-    return basis
+    return np.asarray(basis)
 
 
 class _Normals:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from aiohttp import web
-
 from atoll.node.api.routing import NODE
 from atoll.node.clock import now_ms
 from atoll.node.errors import Unauthorised

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
-
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.clock import now_ms
 from atoll.node.store.federations import Federation
@@ -69,9 +68,7 @@ async def create(node: Node, request: web.Request) -> web.Response:
 async def invite(node: Node, request: web.Request) -> web.Response:
     """A single-use invite, valid for a day."""
     federation = parse_digest(request.match_info["id"])
-    made = await asyncio.to_thread(
-        node.federations.invite, federation, node.network.addresses, now_ms(), limits.DAY
-    )
+    made = await asyncio.to_thread(node.federations.invite, federation, node.network.addresses, now_ms(), limits.DAY)
     return reply(InviteView(made.line(), made.expires_at), status=201)
 
 

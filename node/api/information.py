@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-import msgspec
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 import atoll
+import msgspec
+from aiohttp import web
 from atoll.node.api.routing import Route, reply
 from atoll.node.clock import now_ms
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
-
 
 
 class NodeView(msgspec.Struct, frozen=True):
@@ -29,7 +28,9 @@ class NodeView(msgspec.Struct, frozen=True):
 
 async def show(node: Node, request: web.Request) -> web.Response:
     learnwares = len(node.dock.all())
-    return reply(NodeView(node.identity.peer, node.config.node.name, atoll.__version__, node.network.addresses, learnwares))
+    return reply(
+        NodeView(node.identity.peer, node.config.node.name, atoll.__version__, node.network.addresses, learnwares)
+    )
 
 
 async def healthy(node: Node, request: web.Request) -> web.Response:

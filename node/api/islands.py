@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 import asyncio
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
-
 from atoll.engine.errors import IslandError
 from atoll.engine.islands import Feature, Island
 from atoll.node.api.routing import Route, read_json, reply
@@ -41,9 +40,7 @@ class IslandView(msgspec.Struct, frozen=True):
 
 async def index(node: Node, request: web.Request) -> web.Response:
     """Islands, those with most listings first, then by id."""
-    counts = Counter(
-        spec.island for signed in node.catalogue.alive(now_ms()) for spec in signed.listing.specifications
-    )
+    counts = Counter(spec.island for signed in node.catalogue.alive(now_ms()) for spec in signed.listing.specifications)
     islands = sorted(node.catalogue.islands(), key=lambda island: (-counts[island.digest], island.id))
     return reply([view(island, counts[island.digest]) for island in islands])
 
@@ -55,9 +52,7 @@ async def add(node: Node, request: web.Request) -> web.Response:
 
 
 def view(island: Island, listings: int) -> IslandView:
-    return IslandView(
-        island.kind, island.dimension, island.gamma, island.features, island.basis, island.id, listings
-    )
+    return IslandView(island.kind, island.dimension, island.gamma, island.features, island.basis, island.id, listings)
 
 
 ROUTES = (

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
-
 from atoll.engine.packages import open_package
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.clock import now_ms

@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 import atoll
+import msgspec
 from atoll.node.api.problems import MEDIA_TYPE, Problem
 from atoll.node.api.routing import Route
 
@@ -46,5 +45,8 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     if route.scope:
         operation |= {"security": [{"bearer": []}], "x-scope": route.scope}
     if route.body:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schemas[str(route.body)]}}}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schemas[str(route.body)]}},
+        }
     return operation

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 import asyncio
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
-
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.p2p.peers import PeerState
 from atoll.protocol.errors import NotFound

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
 from aiohttp import web
-
 from atoll.engine.tables import Table
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.errors import RequestInvalid

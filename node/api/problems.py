@@ -7,7 +7,6 @@ import logging
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
-
 from atoll.engine.errors import AtollError
 from atoll.node.errors import outcome
 

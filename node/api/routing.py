@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from aiohttp import web
-
 from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import EncodingError
 from atoll.node.errors import RequestInvalid

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
 from aiohttp import web
-
 from atoll.engine.errors import DimensionMismatch
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.rkme import Rkme

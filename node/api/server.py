@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from aiohttp import web
-
 from atoll.node.api import (
-    auth, federations, information, islands, learnwares, openapi, peers, predictions, problems, searches, tokens,
+    auth,
+    federations,
+    information,
+    islands,
+    learnwares,
+    openapi,
+    peers,
+    predictions,
+    problems,
+    searches,
+    tokens,
 )  # fmt: skip
 from atoll.node.api.routing import NODE, Route, reply
 from atoll.node.errors import AddressTaken
@@ -65,7 +74,7 @@ async def serving(node: Node) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def _handler(route: Route) -> object:
+def _handler(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         if route.scope is not None:
             await auth.require(request, route.scope)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 import asyncio
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
-
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.clock import now_ms
 from atoll.node.store.tokens import Scope, TokenRow

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import msgspec
-
 from atoll.node import config
 from atoll.node.client import Client
 

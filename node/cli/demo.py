@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import click
-
 from atoll.node.cli.output import json_option, print_json
 
 

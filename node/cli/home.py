@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 import msgspec
-
+import structlog
 from atoll.node import config as configs
 from atoll.node.cli.connection import ENDPOINT, Endpoint, home_option
 from atoll.node.cli.output import json_option, print_json
@@ -95,7 +95,7 @@ async def _serve_once(home: Path, stop: asyncio.Event, as_json: bool) -> bool:
     from atoll.node.app import running
 
     async with running(home) as node, serving(node) as url:
-        _reattach_logging()
+        _quieten_libp2p()
         endpoint = Endpoint(url, node.identity.peer, node.network.addresses)
         (home / ENDPOINT).write_bytes(msgspec.json.encode(endpoint))
         if as_json:
@@ -150,9 +150,21 @@ def _toml(text: str) -> str:
 
 
 def _configure_logging() -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    """Log lines on standard error, with the fields that were logged beside the message."""
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.TimeStamper(fmt="iso"),
+        ],
+        processor=structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-def _reattach_logging() -> None:
-    """libp2p clears the handlers of its loggers when it is imported; what it says belongs in our log."""
+def _quieten_libp2p() -> None:
+    """What a peer does wrong is logged by us, once; libp2p would print a stack trace for each."""
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-
 from atoll.engine import specs
 from atoll.engine.encoding import unpack_json
 from atoll.engine.runtime.signature import Signature

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-import click
-
 import atoll
+import click
 from atoll.engine.errors import AtollError
 from atoll.node.cli import demo, home, learnware, network, search
 from atoll.node.cli.output import fail

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-
 from atoll.engine.islands import Island
 from atoll.engine.tables import Table
 from atoll.node.cli.connection import connected

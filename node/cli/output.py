@@ -8,11 +8,10 @@ from typing import NoReturn
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
-
 from atoll.engine.errors import AtollError
 from atoll.node.errors import outcome
+from rich.console import Console
+from rich.table import Table
 
 console = Console()
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value and nothing else.")

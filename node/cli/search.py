@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.tables import Table
 from atoll.node.cli.connection import connected
@@ -81,9 +80,7 @@ def show(result: SearchResult) -> None:
 @click.option("--force", is_flag=True, help="Predict even where no learnware covers the data.")
 @json_option
 @connected
-async def predict(
-    client: Client, data: Path, search_id: str | None, prefer: Any, force: bool, as_json: bool
-) -> None:
+async def predict(client: Client, data: Path, search_id: str | None, prefer: Any, force: bool, as_json: bool) -> None:
     """Predict rows with the mixture that a search found. This sends rows to the owners that predict."""
     rows = await asyncio.to_thread(Table.read, data)
     if search_id is None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from atoll.engine.semantic import SemanticSpec
+from atoll.engine.tables import Table
+from atoll.protocol.listings import Offers
 from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
-from atoll.engine.semantic import SemanticSpec
-from atoll.engine.tables import Table
-from atoll.protocol.listings import Offers
 
 SEED = 7
 MARKET_ROWS = 1200  # of the 1797 digits; users draw from the rest
@@ -39,9 +38,14 @@ class Product:
     offers: Offers
 
     @property
+    def task(self) -> Literal["classification", "regression"]:
+        return "classification" if self.class_names else "regression"
+
+    @property
     def semantic(self) -> SemanticSpec:
-        task = "Classification" if self.class_names else "Regression"
-        return SemanticSpec(self.name, self.description, task=task, scenario=(self.scenario,), license="BSD-3-Clause")
+        return SemanticSpec(
+            self.name, self.description, task=self.task.title(), scenario=(self.scenario,), license="BSD-3-Clause"
+        )
 
     def accuracy(self, values: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
         return float(np.mean(self.estimator.predict(values).astype(int) == labels))
@@ -110,7 +114,9 @@ class _Digits:
 
     def product(self, name: str, classes: tuple[int, ...], offers: Offers) -> Product:
         chosen = np.isin(self.labels, classes)
-        return _fitted(name, "Handwritten digits, 8x8 grey values 0-16.", self.values[chosen], self.labels[chosen], offers)
+        return _fitted(
+            name, "Handwritten digits, 8x8 grey values 0-16.", self.values[chosen], self.labels[chosen], offers
+        )
 
     def decoy(self, name: str, classes: tuple[int, ...], offers: Offers) -> Product:
         """The same claim in words, the same island, but pixels in another order: useless to others."""

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-
-from atoll.node.client import Client
 from atoll.node.cli.connection import Endpoint
+from atoll.node.client import Client
 from atoll.node.errors import NodeUnreachable
 
 START_SECONDS = 60.0

@@ -14,13 +14,20 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import numpy as np
-
 from atoll.engine.islands import Island
 from atoll.node.clock import now_ms
 from atoll.node.demo.market import Market, Product, User, build
 from atoll.node.demo.processes import Institution, institution
 from atoll.node.demo.report import (
-    Accuracy, HitReport, MemberReport, MixtureReport, NodeReport, OtherUser, Report, ReuseReport, SearchReport,
+    Accuracy,
+    HitReport,
+    MemberReport,
+    MixtureReport,
+    NodeReport,
+    OtherUser,
+    Report,
+    ReuseReport,
+    SearchReport,
 )  # fmt: skip
 from atoll.node.demo.telling import Quiet
 from atoll.node.errors import Partial
@@ -90,10 +97,9 @@ def _pack(product: Product, island: Island, owner: str) -> bytes:
     from atoll.engine.runtime import Signature
 
     inputs = product.rows.values.shape[1]
-    task = "classification" if product.class_names else "regression"
     return pack(
         to_onnx(product.estimator, inputs), product.rows, island, product.semantic,
-        Signature(task, inputs, len(product.class_names) or 1), owner=owner, created_at=now_ms(),
+        Signature(product.task, inputs, len(product.class_names) or 1), owner=owner, created_at=now_ms(),
         salt=secrets.token_bytes(16), class_names=product.class_names,
     )  # fmt: skip
 
@@ -167,9 +173,7 @@ def _search_report(result: SearchResult) -> SearchReport:
     found = result.mixture
     members = tuple(MemberReport(each.learnware_id, each.owner, each.weight) for each in found.members) if found else ()
     mixture = MixtureReport(members, found.mmd2 if found else 0.0, found.uncovered if found else 1.0)
-    return SearchReport(
-        hits, mixture, result.peers_asked, result.peers_answered, result.complete, result.elapsed_ms
-    )
+    return SearchReport(hits, mixture, result.peers_asked, result.peers_answered, result.complete, result.elapsed_ms)
 
 
 async def _stay(nodes: list[Institution], story: Quiet) -> None:

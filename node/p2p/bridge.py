@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 import trio
-
 from atoll.node.p2p.errors import ChannelClosed
 
 log = logging.getLogger("atoll.p2p")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import trio
-
 from atoll.engine.errors import AtollError
 from atoll.node.p2p.errors import ChannelClosed, ProtocolViolation
 from atoll.node.p2p.streams import Channel, Streams

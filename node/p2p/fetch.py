@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import trio
-
 from atoll.engine.errors import AtollError, IntegrityError
 from atoll.node.p2p.errors import ProtocolViolation
 from atoll.node.p2p.exchange import receive_request, request

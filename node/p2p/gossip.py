@@ -12,6 +12,9 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
 import trio
+from atoll.node.p2p.bridge import Started
+from atoll.node.p2p.errors import ChannelClosed, P2PError, PeerTimeout
+from atoll.node.p2p.pubsub import MAX_MESSAGE, MAX_WANTED, Gate, GatedPubsub, content_id
 from libp2p.abc import IHost
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, PROTOCOL_ID_V12, GossipSub
@@ -19,10 +22,6 @@ from libp2p.pubsub.mcache import CacheEntry, MessageCache
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub_notifee import PubsubNotifee
 from libp2p.tools.anyio_service import background_trio_service
-
-from atoll.node.p2p.bridge import Started
-from atoll.node.p2p.errors import ChannelClosed, P2PError, PeerTimeout
-from atoll.node.p2p.pubsub import MAX_MESSAGE, MAX_WANTED, Gate, GatedPubsub, content_id
 
 log = logging.getLogger("atoll.p2p")
 

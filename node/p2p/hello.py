@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Callable
 
 import trio
-
 from atoll.node.clock import now_ms
 from atoll.node.p2p.errors import ProtocolViolation
 from atoll.node.p2p.exchange import receive_request, request
@@ -68,7 +67,9 @@ class Greeter:
         return shared
 
     def _tags(self, nonce: bytes, dialler: str, listener: str) -> dict[bytes, bytes]:
-        return {blinded(fed, nonce, dialler, listener): fed for fed in sorted(self._federations.ids())[:MAX_FEDERATIONS]}
+        return {
+            blinded(fed, nonce, dialler, listener): fed for fed in sorted(self._federations.ids())[:MAX_FEDERATIONS]
+        }
 
     def _certificate(self, federation: bytes) -> Record:
         return self._federations.certificate_of(federation, public_key(self._own))
@@ -81,9 +82,7 @@ class Greeter:
             if record is None:
                 continue
             try:
-                await trio.to_thread.run_sync(
-                    self._federations.check_member, federation, member, record, now_ms()
-                )
+                await trio.to_thread.run_sync(self._federations.check_member, federation, member, record, now_ms())
             except ProtocolError:
                 continue
             shared.add(federation)

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
+from atoll.node.p2p.errors import AddressInUse, P2PError
 from libp2p import new_host
 from libp2p.abc import IHost, IMuxedConn, INetStream, IRawConnection, ISecureConn
 from libp2p.crypto.ed25519 import create_new_key_pair
@@ -34,8 +35,6 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, TYPE_PING, YAMUX_HEADER_FORMAT, Yamux
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
 from multiaddr import Multiaddr
-
-from atoll.node.p2p.errors import AddressInUse, P2PError
 
 log = logging.getLogger("atoll.p2p")
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import trio
-
 from atoll.engine.errors import AtollError
 from atoll.node.clock import now_ms
 from atoll.node.config import P2PSection
@@ -29,16 +28,20 @@ from atoll.node.p2p.gossip import Gossip
 from atoll.node.p2p.hello import Greeter
 from atoll.node.p2p.host import listen_addresses, open_host
 from atoll.node.p2p.peers import Peers
-from atoll.node.p2p.streams import Channel, Streams
+from atoll.node.p2p.streams import Channel, Handler, Streams
 from atoll.node.p2p.sync import Replicator
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.federations import Federation, Federations
-from atoll.protocol import fetch, gossip, hello, join, limits, match, predict, sync
+from atoll.protocol import fetch, hello, join, limits, match, predict, sync
 from atoll.protocol.errors import LogIncomplete, NotMember, ProtocolError
+from atoll.protocol.gossip import Announcement
 from atoll.protocol.ids import public_key
+from atoll.protocol.join import JoinReply, JoinRequest, KnownPeer
+from atoll.protocol.match import MatchReply, MatchRequest
 from atoll.protocol.membership import Invite
 from atoll.protocol.messages import Message, decode, encode, topic
+from atoll.protocol.predict import Prediction, PredictRequest
 
 log = logging.getLogger("atoll.p2p")
 
@@ -112,17 +115,17 @@ class Network:
         """Take part in a federation that this node has just become a member of."""
         await self._thread.call(self._take_part, federation)
 
-    async def announce(self, announcement: gossip.Announcement) -> None:
+    async def announce(self, announcement: Announcement) -> None:
         """Gossip news of the own log; what is too large for gossip is left to anti-entropy."""
         data = encode(announcement)
         if len(data) <= limits.GOSSIP_MESSAGE:
             await self._thread.call(self._gossip.publish, topic(announcement.federation), data)
 
-    async def match(self, peer: str, message: match.MatchRequest, deadline: float) -> match.MatchReply:
-        return await self._ask(peer, match.PROTOCOL, message, match.MatchReply, limits.MATCH_FRAME, deadline)
+    async def match(self, peer: str, message: MatchRequest, deadline: float) -> MatchReply:
+        return await self._ask(peer, match.PROTOCOL, message, MatchReply, limits.MATCH_FRAME, deadline)
 
-    async def predict(self, peer: str, message: predict.PredictRequest, deadline: float) -> predict.Prediction:
-        return await self._ask(peer, predict.PROTOCOL, message, predict.Prediction, limits.PREDICT_FRAME, deadline)
+    async def predict(self, peer: str, message: PredictRequest, deadline: float) -> Prediction:
+        return await self._ask(peer, predict.PROTOCOL, message, Prediction, limits.PREDICT_FRAME, deadline)
 
     async def fetch_package(
         self, peer: str, federation: bytes, revision: bytes, target: Path, progress: Progress | None = None
@@ -131,9 +134,7 @@ class Network:
         call = partial(fetch_file, self._streams, peer, federation, revision, target, TRANSFER_DEADLINE, progress)
         return await self._thread.call(call)
 
-    async def _ask(
-        self, peer: str, protocol: str, message: Message, type_: type[M], limit: int, deadline: float
-    ) -> M:
+    async def _ask(self, peer: str, protocol: str, message: Message, type_: type[M], limit: int, deadline: float) -> M:
         call = partial(ask, self._streams, peer, protocol, message, type_, limit, deadline)
         return await self._thread.call(call)
 
@@ -141,7 +142,10 @@ class Network:
 
     async def _main(self, *, task_status: Started[tuple[str, ...]]) -> None:
         self._soon, wanted = trio.open_memory_channel[str](64)
-        async with open_host(self._services.identity.secret, self._config.listen) as host, trio.open_nursery() as nursery:
+        async with (
+            open_host(self._services.identity.secret, self._config.listen) as host,
+            trio.open_nursery() as nursery,
+        ):
             self._streams = Streams(
                 host,
                 on_connected=lambda peer: self._peers.connected(peer, now_ms()),
@@ -166,17 +170,17 @@ class Network:
         owner, shares = self._services.owner, self._shares
         serve = partial(self._streams.serve, deadline=CONTROL_DEADLINE)
         serve(hello.PROTOCOL, self._answer_hello, admit=anyone, concurrency=4)
-        serve(join.PROTOCOL, self._requests(join.JoinRequest, self._answer_join), admit=anyone, concurrency=4)
+        serve(join.PROTOCOL, self._requests(JoinRequest, self._answer_join), admit=anyone, concurrency=4)
         serve(sync.PROTOCOL, self._requests(sync.Request, self._replicator.answer), admit=admitted)
         serve(fetch.PROTOCOL, Provider(owner, self._peers).answer, admit=admitted)
-        matching = self._requests(match.MatchRequest, shares(owner.match), limits.MATCH_FRAME)
-        predicting = self._requests(predict.PredictRequest, shares(owner.predict), limits.PREDICT_FRAME)
+        matching = self._requests(MatchRequest, shares(owner.match), limits.MATCH_FRAME)
+        predicting = self._requests(PredictRequest, shares(owner.predict), limits.PREDICT_FRAME)
         serve(match.PROTOCOL, matching, admit=admitted)
         serve(predict.PROTOCOL, predicting, admit=admitted, concurrency=8)
 
     def _requests(
         self, type_: object, answer: Callable[[str, M], Message], limit: int = limits.CONTROL_FRAME
-    ) -> Callable[[Channel], object]:
+    ) -> Handler:
         async def handler(channel: Channel) -> None:
             await serve_requests(channel, type_, answer, limit=limit)
 
@@ -196,13 +200,13 @@ class Network:
         shared = await self._greeter.answer(channel)
         await self._greeted(channel.peer, shared)
 
-    def _answer_join(self, peer: str, message: join.JoinRequest) -> Message:
+    def _answer_join(self, peer: str, message: JoinRequest) -> Message:
         charter, certificate = self._services.federations.redeem(
             message.federation, message.token, public_key(peer), message.name, now_ms()
         )
         self._peers.learn(peer, message.name, message.addresses)
-        own = join.KnownPeer(self._services.identity.peer, self._services.name, self._addresses)
-        return join.JoinReply(charter, certificate, (own, *self._peers.known()))
+        own = KnownPeer(self._services.identity.peer, self._services.name, self._addresses)
+        return JoinReply(charter, certificate, (own, *self._peers.known()))
 
     async def _dial(self, address: str) -> str:
         peer = await self._streams.connect(address, deadline=CONNECT_DEADLINE)
@@ -232,9 +236,9 @@ class Network:
                 failure = error
         else:
             raise Unreachable(f"no admin of the federation answers: {failure.message}", hint="try again later")
-        message = join.JoinRequest(invite.federation, invite.token, self._services.name, self._addresses)
+        message = JoinRequest(invite.federation, invite.token, self._services.name, self._addresses)
         reply = await ask(
-            self._streams, peer, join.PROTOCOL, message, join.JoinReply, limits.CONTROL_FRAME, CONTROL_DEADLINE
+            self._streams, peer, join.PROTOCOL, message, JoinReply, limits.CONTROL_FRAME, CONTROL_DEADLINE
         )
         if reply.charter.digest != invite.federation:
             raise ProtocolError("the admin answered for another federation")
@@ -258,7 +262,7 @@ class Network:
     async def _accept(self, federation: bytes, author: str, data: bytes) -> bool:
         """Judge a gossip message: false blames the forwarder, so only what is plainly wrong is false."""
         try:
-            news = decode(data, gossip.Announcement, limit=limits.GOSSIP_MESSAGE)
+            news = decode(data, Announcement, limit=limits.GOSSIP_MESSAGE)
         except ProtocolError:
             return False
         if news.federation != federation:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 
 import msgspec
-
 from atoll.node.store.environment import Store
 from atoll.protocol.ids import public_key
 from atoll.protocol.join import KnownPeer

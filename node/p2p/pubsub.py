@@ -15,16 +15,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
+from atoll.node.p2p.errors import ChannelClosed, ProtocolViolation
+from atoll.node.p2p.host import quiet_reset
+from atoll.node.p2p.streams import Channel
 from google.protobuf.message import DecodeError
 from libp2p.abc import IHost, INetStream, IPubsubRouter
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.validators import signature_validator
-
-from atoll.node.p2p.errors import ChannelClosed, ProtocolViolation
-from atoll.node.p2p.host import quiet_reset
-from atoll.node.p2p.streams import Channel
 
 log = logging.getLogger("atoll.p2p")
 

@@ -12,15 +12,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import trio
+from atoll.engine.errors import EncodingError
+from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
+from atoll.node.p2p.host import CLEANUP, CLOSING, quiet_reset, shielded
 from libp2p.abc import IHost, INetConn, INetStream, INetwork, INotifee
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
-
-from atoll.engine.errors import EncodingError
-from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
-from atoll.node.p2p.host import CLEANUP, CLOSING, quiet_reset, shielded
 
 log = logging.getLogger("atoll.p2p")
 
@@ -214,9 +213,7 @@ class Streams:
         try:
             # Shielded: a cancellation between libp2p's steps would leave half a stream behind for good.
             with shielded(deadline):
-                return Channel(
-                    await self._host.new_stream(ID.from_base58(peer), [protocol]), deadline=deadline
-                )
+                return Channel(await self._host.new_stream(ID.from_base58(peer), [protocol]), deadline=deadline)
         except (BaseLibp2pError, ValueError) as error:
             raise Unreachable(f"{peer} does not take {protocol}: {error}") from error
         raise PeerTimeout(f"{peer} did not open {protocol} within {deadline:g} s")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import trio
-
 from atoll.engine.errors import AtollError
 from atoll.engine.islands import MAX_DEFINITION, Island
 from atoll.node.clock import now_ms
@@ -22,7 +21,19 @@ from atoll.protocol.listings import Listing
 from atoll.protocol.messages import Message
 from atoll.protocol.signing import Record, read
 from atoll.protocol.sync import (
-    PROTOCOL, Compare, Different, Entry, Offer, Page, Pull, Request, Thanks, differing, digests, entries_in, plan,
+    PROTOCOL,
+    Compare,
+    Different,
+    Entry,
+    Offer,
+    Page,
+    Pull,
+    Request,
+    Thanks,
+    differing,
+    digests,
+    entries_in,
+    plan,
 )  # fmt: skip
 
 MAX_PAGES = 1000
@@ -122,9 +133,7 @@ class Replicator:
             cursor = _last_seq(answer.listings[-1])
 
         def apply() -> bool:
-            return self._catalogue.apply(
-                federation, answer.certificate, answer.head, records, now_ms(), whole=whole
-            )
+            return self._catalogue.apply(federation, answer.certificate, answer.head, records, now_ms(), whole=whole)
 
         return await trio.to_thread.run_sync(apply)
 

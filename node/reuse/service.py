@@ -7,10 +7,9 @@ gets only the rows in which it has a say.
 from __future__ import annotations
 
 import asyncio
+
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
-
 from atoll.engine.encoding import Array
 from atoll.engine.errors import DimensionMismatch, IntegrityError, ModelError, NotFinite
 from atoll.engine.packages import Manifest, open_package
@@ -29,6 +28,7 @@ from atoll.node.store.environment import Store
 from atoll.protocol.errors import PolicyDenied
 from atoll.protocol.listings import Listing
 from atoll.protocol.predict import PredictRequest
+from numpy.typing import NDArray
 
 PREDICT_DEADLINE = 30.0
 
@@ -44,7 +44,14 @@ class Reuser:
     """Runs on the asyncio side; models and matrices in worker threads."""
 
     def __init__(
-        self, searcher: Searcher, network: Network, owner: Owner, own: str, store: Store, blobs: BlobStore, models: ModelPool
+        self,
+        searcher: Searcher,
+        network: Network,
+        owner: Owner,
+        own: str,
+        store: Store,
+        blobs: BlobStore,
+        models: ModelPool,
     ) -> None:
         self._searcher = searcher
         self._network = network
@@ -56,7 +63,9 @@ class Reuser:
         self._downloads = store.table("downloads", DownloadRow)
         self._fetching: dict[bytes, asyncio.Lock] = {}
 
-    async def predict(self, search_id: str, rows: Table, prefer: Place = "local", force: bool = False) -> PredictionResult:
+    async def predict(
+        self, search_id: str, rows: Table, prefer: Place = "local", force: bool = False
+    ) -> PredictionResult:
         """Predict ``rows`` (raw units) with the mixture of a search.
 
         NothingFound where the search found nobody who covers the data, unless ``force``; PolicyDenied if no
@@ -76,7 +85,7 @@ class Reuser:
             *(self._run(member, places[member.id], session, raw, posterior[:, k]) for k, member in enumerate(members))
         )
         class_names, values = _combine([member.listing for member in members], outputs, posterior)
-        counts = {place: 0 for place in ("local", "remote")}
+        counts = dict.fromkeys(("local", "remote"), 0)
         for k, member in enumerate(members):
             counts[places[member.id]] += int((posterior[:, k] > 0).sum())
         labels = tuple(class_names[place] for place in values.argmax(axis=1)) if class_names else ()

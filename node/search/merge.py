@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
-
 from atoll.engine.errors import AtollError
 from atoll.engine.matching import ERROR_BAND, Mixture, RkmeIndex, gram_matrix, similarity, sketch_gram, solve_mixture
 from atoll.engine.packages.manifest import commitment
@@ -39,7 +38,11 @@ def settle(candidate: Candidate, answer: MatchAnswer) -> Candidate:
     if not believable:
         return msgspec.structs.replace(candidate, suspect=True)
     return msgspec.structs.replace(
-        candidate, mmd2=max(0.0, answer.mmd2), norm2=answer.norm2, estimated=False, rkme=_disclosed(answer, summary.commitment)
+        candidate,
+        mmd2=max(0.0, answer.mmd2),
+        norm2=answer.norm2,
+        estimated=False,
+        rkme=_disclosed(answer, summary.commitment),
     )
 
 
@@ -53,7 +56,9 @@ def _disclosed(answer: MatchAnswer, committed: bytes) -> Rkme | None:
     return rkme if commitment(answer.salt, rkme.to_bytes()) == committed else None
 
 
-def hits(candidates: Sequence[Candidate], asked: dict[bytes, float], names: dict[str, str], limit: int) -> tuple[Hit, ...]:
+def hits(
+    candidates: Sequence[Candidate], asked: dict[bytes, float], names: dict[str, str], limit: int
+) -> tuple[Hit, ...]:
     """The ranking as people see it; ``asked`` maps islands to the user's squared norm, ``names`` owners to names."""
     taken: dict[str, int] = {}
     shown = []

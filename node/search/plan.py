@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
-
 from atoll.engine.islands import Island
 from atoll.engine.matching import SketchIndex
 from atoll.engine.specs.rkme import Rkme

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
-
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.rkme import Rkme
 from atoll.protocol.listings import Offers

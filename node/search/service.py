@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import msgspec
-
 from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
 from atoll.node.clock import now_ms
@@ -123,7 +122,9 @@ class Searcher:
             return await asyncio.to_thread(self._owner.match, message)
         return await self._network.match(peer, message, query.deadline_ms / 1000)
 
-    def _hits(self, candidates: tuple[Candidate, ...] | list[Candidate], norms: dict[bytes, float], limit: int) -> tuple[Hit, ...]:
+    def _hits(
+        self, candidates: tuple[Candidate, ...] | list[Candidate], norms: dict[bytes, float], limit: int
+    ) -> tuple[Hit, ...]:
         names = {peer: self._peers.name(peer) for peer in {candidate.owner for candidate in candidates}}
         return merge.hits(candidates, norms, names, limit)
 

@@ -35,7 +35,7 @@ class BlobStore:
 
     def temporary(self) -> IO[bytes]:
         """A temporary file on the same disk; removed unless adopted. The caller closes it."""
-        return tempfile.NamedTemporaryFile(dir=self._partial, delete=False)  # type: ignore[return-value]
+        return tempfile.NamedTemporaryFile(dir=self._partial, delete=False)
 
     def partial(self, name: str) -> Path:
         """Where a resumable download with this name (hex) grows."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from atoll.engine.islands import Island
-from atoll.node.store.environment import Store
+from atoll.node.store.environment import Store, Transaction
 from atoll.node.store.federations import Federations
 from atoll.protocol import limits
 from atoll.protocol.errors import NotFound, RecordRejected
@@ -137,7 +137,7 @@ class Catalogue:
         head = new.head
         assert head is not None  # advance() returns a log with a head
 
-        def operation(txn: object) -> None:
+        def operation(txn: Transaction) -> None:
             for id_ in old.listings.keys() - new.listings.keys():
                 self._listings.delete(txn, key + id_)
             for id_, signed in new.listings.items():

@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 import msgspec
-
 from atoll.engine.packages import Manifest, Package, open_package
 from atoll.engine.packages import archive as archives
 from atoll.engine.packages.manifest import commitment, read_manifest

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import lmdb
-
 from atoll.engine.encoding import pack, unpack
 from atoll.node.errors import StoreError, StoreFull, StoreTooNew
 
@@ -24,7 +23,21 @@ MAP_SIZE = 1 << 30
 MAX_MAP_SIZE = 1 << 38
 GROUP_SECONDS, GROUP_OPERATIONS = 0.005, 64
 MAX_VALUE = 1 << 20
-TABLES = ("meta", "heads", "listings", "islands", "dock", "federations", "invites", "peers", "tokens", "members", "downloads")
+TABLES = (
+    "meta",
+    "heads",
+    "listings",
+    "islands",
+    "dock",
+    "federations",
+    "invites",
+    "peers",
+    "tokens",
+    "members",
+    "downloads",
+)
+
+Transaction = lmdb.Transaction
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -6,9 +6,8 @@ import secrets
 import threading
 
 import msgspec
-
 from atoll.node.identity import Identity
-from atoll.node.store.environment import Store
+from atoll.node.store.environment import Store, Transaction
 from atoll.protocol import limits
 from atoll.protocol.errors import InviteInvalid, NotFound, NotMember
 from atoll.protocol.membership import (
@@ -104,7 +103,7 @@ class Federations:
         """(charter, certificate) for a newcomer; InviteInvalid unless the token is unused and in force."""
         entry = self._admin_of(federation)
 
-        def use(txn: object) -> None:
+        def use(txn: Transaction) -> None:
             row = self._invites.get(txn, token)
             if row is None or row.federation != federation or now >= row.expires_at:
                 raise InviteInvalid("the invite is unknown or has expired", hint="ask the admin for a new one")

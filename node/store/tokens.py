@@ -7,9 +7,8 @@ import secrets
 from typing import Literal, get_args
 
 import msgspec
-
 from atoll.node.errors import Forbidden, RequestInvalid, Unauthorised
-from atoll.node.store.environment import Store
+from atoll.node.store.environment import Store, Transaction
 
 Scope = Literal["read", "predict", "publish", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -60,9 +59,11 @@ class Tokens:
     def revoke(self, token_id: str) -> bool:
         """Whether there was such a token; returns after commit."""
 
-        def operation(txn: object) -> bool:
+        def operation(txn: Transaction) -> bool:
             keys = [key for key, row in self._rows.scan(txn) if row.id == token_id]
-            return any([self._rows.delete(txn, key) for key in keys])
+            for key in keys:
+                self._rows.delete(txn, key)
+            return bool(keys)
 
         return self._store.write(operation).result()
 

@@ -9,11 +9,10 @@ from itertools import count
 
 import pytest
 import trio
-from libp2p.peer.id import ID
-
 from atoll.node.p2p.gossip import Gossip
 from atoll.node.p2p.host import listen_addresses, open_host
 from atoll.node.p2p.streams import Streams
+from libp2p.peer.id import ID
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 TOPIC = "atoll/1/reef/catalogue"

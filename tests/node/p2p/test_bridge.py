@@ -5,7 +5,6 @@ import threading
 
 import pytest
 import trio
-
 from atoll.node.p2p.bridge import TrioThread
 from atoll.node.p2p.errors import AddressInUse, ChannelClosed
 

@@ -7,16 +7,15 @@ from contextlib import suppress
 
 import pytest
 import trio
+from atoll.node.p2p import pubsub as pubsub_module
+from atoll.node.p2p.pubsub import content_id
+from atoll.node.p2p.streams import Streams
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.host.exceptions import StreamFailure
 from libp2p.network.stream.exceptions import StreamError
 from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import PUBSUB_SIGNING_PREFIX
-
-from atoll.node.p2p import pubsub as pubsub_module
-from atoll.node.p2p.pubsub import content_id
-from atoll.node.p2p.streams import Streams
 
 TOPIC = "atoll/1/reef/catalogue"
 OTHER = "atoll/1/lagoon/catalogue"
@@ -260,9 +259,7 @@ def broken_text(_spy):
     return b"\x0a\x06\x08\x01\x12\x02\xff\xfe"  # a topic that is not UTF-8
 
 
-@pytest.mark.parametrize(
-    "attack", [bad_key, bad_signature, other_author, huge_message, many_topics, broken_text]
-)
+@pytest.mark.parametrize("attack", [bad_key, bad_signature, other_author, huge_message, many_topics, broken_text])
 def test_malformed_gossip_is_blamed_and_the_node_goes_on(run, with_spy, attack):
     async def scenario(a, b, spy):
         await a.trust(spy)
@@ -361,9 +358,7 @@ def test_one_peer_cannot_hold_many_gossip_streams(run, with_spy):
         await a.trust(spy)
         for _ in range(pubsub_module.INBOUND_STREAMS):
             await spy.speak(a, subscription(TOPIC))
-        while (
-            len(a.gossip._pubsub._inbound.get(ID.from_base58(spy.name), ())) < pubsub_module.INBOUND_STREAMS
-        ):
+        while len(a.gossip._pubsub._inbound.get(ID.from_base58(spy.name), ())) < pubsub_module.INBOUND_STREAMS:
             await trio.lowlevel.checkpoint()
         with suppress(StreamFailure):
             await ended(await spy.speak(a))

@@ -11,14 +11,13 @@ from functools import partial
 import base58
 import pytest
 import trio
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from atoll.engine.errors import AtollError
 from atoll.node.p2p import errors
 from atoll.node.p2p.bridge import TrioThread
 from atoll.node.p2p.errors import AddressInUse, P2PError, Unreachable
 from atoll.node.p2p.host import SteadyYamux, listen_addresses, open_host
 from atoll.node.p2p.streams import Streams
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def test_errors_do_not_import_libp2p():
@@ -61,9 +60,7 @@ def test_port_in_use_is_one_clear_error(run, free_port):
     run(scenario)
 
 
-@pytest.mark.parametrize(
-    "listen", ["", "nonsense", "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/203.0.113.7/tcp/4001"]
-)
+@pytest.mark.parametrize("listen", ["", "nonsense", "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/203.0.113.7/tcp/4001"])
 def test_address_that_cannot_be_listened_on_is_refused(run, listen):
     async def scenario():
         with pytest.raises(P2PError, match="cannot listen"):

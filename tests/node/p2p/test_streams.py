@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
-
 from atoll.engine.errors import EncodingError
 from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
 from atoll.node.p2p.streams import Streams
