@@ -49,7 +49,8 @@ def fit_rkme(X: Any, size: int = 100, gamma: float | None = None, seed: int = 0,
 
 
 def _clean(X: Any, impute: str | None) -> NDArray[np.float32]:
-    rows = np.array(X, dtype=np.float32, copy=True, order="C")
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as that
+        rows = np.array(X, dtype=np.float32, copy=True, order="C")
     if rows.ndim != 2 or 0 in rows.shape:
         raise SpecificationError(f"rows must be a matrix (n, d), got shape {rows.shape}")
     if len(rows) < ROWS_PER_POINT:

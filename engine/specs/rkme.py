@@ -76,7 +76,9 @@ class Rkme:
             points, weights = record.points.numpy(finite=False), record.weights.numpy(finite=False)
         except EncodingError as error:
             raise SpecificationError(f"not an RKME: {error.message}") from None
-        return cls(points.astype(np.float32), weights.astype(np.float32), record.gamma, record.count)
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as that
+            points, weights = points.astype(np.float32), weights.astype(np.float32)
+        return cls(points, weights, record.gamma, record.count)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Rkme:

@@ -33,7 +33,9 @@ class RkmeBody(msgspec.Struct, frozen=True):
     def rkme(self) -> Rkme:
         if len({len(point) for point in self.points}) > 1:
             raise DimensionMismatch("the points of the specification differ in dimension")
-        return Rkme(np.array(self.points, np.float32), np.array(self.weights, np.float32), self.gamma, self.count)
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as that
+            points, weights = np.array(self.points, np.float32), np.array(self.weights, np.float32)
+        return Rkme(points, weights, self.gamma, self.count)
 
 
 class SpecificationBody(msgspec.Struct, frozen=True):

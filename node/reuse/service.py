@@ -75,8 +75,8 @@ class Reuser:
         if not session.members or not (session.mixture.served or force):
             raise NothingFound("no learnware covers this data", hint="look for other learnwares, or force it")
         raw = rows.select(session.island.names)
-        if not np.isfinite(raw).all():
-            raise NotFinite("the rows hold NaN or infinite values", hint="fill or drop them first")
+        if not (np.abs(raw) <= np.finfo(np.float32).max).all():
+            raise NotFinite("the rows hold NaN, infinite or too large values", hint="fill or drop them first")
         places, skipped = self._places(session.members, prefer)
         members = [member for member in session.members if member.id in places]
         weights = [m.weight for m in session.mixture.members if m.learnware_id in places]

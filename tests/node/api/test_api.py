@@ -53,7 +53,7 @@ async def test_a_revoked_token_opens_nothing(start):
     await node.client.revoke_token(made.token.id)
     async with Client(node.url, made.secret) as client:
         with pytest.raises(RemoteError) as refused:
-            await client.node()
+            await client.learnwares()
     assert refused.value.code == "auth.required"
 
 
