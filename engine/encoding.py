@@ -44,7 +44,7 @@ class Array(msgspec.Struct, frozen=True):
         if self.dtype not in ARRAY_DTYPES:
             raise EncodingError(f"unknown array dtype {self.dtype!r}")
         dtype = np.dtype(ARRAY_DTYPES[self.dtype])
-        if len(self.shape) > 8 or any(side < 0 for side in self.shape):
+        if len(self.shape) > 8 or min(self.shape, default=0) < 0 or math.prod(s or 1 for s in self.shape) > 2**40:
             raise EncodingError(f"impossible array shape {self.shape!r}")
         if math.prod(self.shape) * dtype.itemsize != len(self.data):
             raise EncodingError(f"{len(self.data)} bytes are not an array of {self.dtype} {self.shape!r}")
@@ -134,5 +134,8 @@ def _check(node: object, depth: int) -> None:
     elif isinstance(node, float):
         if not math.isfinite(node):
             raise EncodingError("NaN and infinities are not numbers here")
-    elif not isinstance(node, (str, bytes, int, bool, type(None))):
+    elif isinstance(node, str):
+        if not node.isascii() and any("\ud800" <= character <= "\udfff" for character in node):
+            raise EncodingError("text holds lone surrogates")
+    elif not isinstance(node, (bytes, int, bool, type(None))):
         raise EncodingError(f"{type(node).__name__} values are not used here")

@@ -38,14 +38,14 @@ class Table:
         if isinstance(rows, cls):
             return rows
         names: tuple[str, ...] = ()
-        if isinstance(rows, dict):
-            names, rows = tuple(map(str, rows)), np.column_stack([np.asarray(column) for column in rows.values()])
-        elif hasattr(rows, "column_names"):  # pyarrow
-            names = tuple(rows.column_names)
-            rows = np.column_stack([rows.column(name).to_numpy() for name in names])
-        elif hasattr(rows, "columns"):  # pandas
-            names, rows = tuple(map(str, rows.columns)), rows.to_numpy()
         try:
+            if isinstance(rows, dict):
+                names, rows = tuple(map(str, rows)), np.column_stack([np.asarray(column) for column in rows.values()])
+            elif hasattr(rows, "column_names"):  # pyarrow
+                names = tuple(rows.column_names)
+                rows = np.column_stack([rows.column(name).to_numpy() for name in names])
+            elif hasattr(rows, "columns"):  # pandas
+                names, rows = tuple(map(str, rows.columns)), rows.to_numpy()
             values = np.asarray(rows, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise TableError(f"the rows are not numbers: {error}") from None
@@ -57,9 +57,12 @@ class Table:
         if path.suffix == ".npy":
             try:
                 return cls.of(np.load(path, allow_pickle=False))
-            except ValueError as error:
+            except (ValueError, EOFError) as error:
                 raise TableError(f"{path} is not a plain numeric array: {error}") from None
-        return cls._read_csv(path)
+        try:
+            return cls._read_csv(path)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise TableError(f"{path} is not a CSV file in UTF-8: {error}") from None
 
     @classmethod
     def _read_csv(cls, path: Path) -> Table:

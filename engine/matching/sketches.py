@@ -16,7 +16,7 @@ class SketchIndex:
 
     def __init__(self, sketches: Mapping[str, Sketch]) -> None:
         self.ids = tuple(sorted(sketches))
-        self._values = np.array([sketches[id_].floats() for id_ in self.ids], np.float32).reshape(len(self.ids), -1)
+        self._values = np.array([sketches[id_].floats() for id_ in self.ids], np.float32)
 
     def distances(self, query: Sketch) -> NDArray[np.float64]:
         """Estimated MMD^2 to every member, in the order of ``ids``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ from atoll.engine.packages.manifest import MAX_BYTES, NAME, Manifest, read_manif
 from atoll.engine.specs.rkme import Rkme
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one timestamp for all: the same content gives the same archive
+_UNREADABLE = (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error)
 
 
 class Package:
@@ -46,7 +48,7 @@ class Package:
         try:
             with self._archive.open(path) as file:
                 data = file.read(entry.size + 1)
-        except (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+        except _UNREADABLE as error:
             raise PackageError(f"{path} cannot be read: {error}") from None
         if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
             raise IntegrityError(f"{path} is not what the manifest promises")
@@ -83,7 +85,7 @@ def open_package(source: IO[bytes] | Path, *, specifications: bool = True, limit
     """
     try:
         archive = zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (*_UNREADABLE, ValueError) as error:
         raise PackageError(f"not a package: {error}", hint="packages are made by `atoll learnware pack`") from None
     try:
         manifest_bytes = _manifest_bytes(archive)
@@ -99,7 +101,7 @@ def _manifest_bytes(archive: zipfile.ZipFile) -> bytes:
     try:
         with archive.open(NAME) as file:
             data = file.read(MAX_BYTES + 1)
-    except (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError) as error:
+    except _UNREADABLE as error:
         raise PackageError(f"the package has no readable {NAME}: {error}") from None
     if len(data) > MAX_BYTES:
         raise PackageError(f"{NAME} is larger than {MAX_BYTES} bytes")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 def union(class_names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """All names, sorted; numeric names in numeric order."""
     names = {name for names in class_names for name in names}
-    return tuple(sorted(names, key=lambda name: (0, int(name), name) if name.isdigit() else (1, 0, name)))
+    return tuple(sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))
 
 
 def spread(output: NDArray[np.floating], own: tuple[str, ...], common: tuple[str, ...]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from atoll.engine.errors import NotFinite, PrivacyRefusal, SpecificationError
 from atoll.engine.specs.quadratic import minimise
 from atoll.engine.specs.rkme import Rkme
 from numpy.typing import NDArray
+from scipy import optimize
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
 ROWS_PER_POINT = 5
@@ -104,18 +105,20 @@ def _objective(points: torch.Tensor, weights: torch.Tensor, data: torch.Tensor, 
 
 
 def _descend(points: torch.Tensor, weights: torch.Tensor, data: torch.Tensor, gamma: float) -> torch.Tensor:
-    moved = points.clone()
-    optimiser = torch.optim.LBFGS([moved], max_iter=STEPS, history_size=STEPS, line_search_fn="strong_wolfe")
+    """Points after a few steps of L-BFGS. scipy's: torch.optim loads torch's compiler, which takes a second."""
 
-    def closure() -> float:
+    def value_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        moved = torch.from_numpy(flat.astype(np.float32)).view_as(points)
         own, cross = _kernel(moved, moved, gamma) * weights, _kernel(moved, data, gamma) / len(data)
         pull_own = moved * own.sum(1, keepdim=True) - own @ moved
         pull_data = moved * cross.sum(1, keepdim=True) - cross @ data
-        moved.grad = -4.0 * gamma * weights[:, None] * (pull_own - pull_data)
-        return float(weights @ own.sum(1) - 2.0 * weights @ cross.sum(1))
+        gradient = -4.0 * gamma * weights[:, None] * (pull_own - pull_data)
+        value = float(weights @ own.sum(1) - 2.0 * weights @ cross.sum(1))
+        return value, gradient.double().numpy().ravel()
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return moved.detach()
+    start = points.double().numpy().ravel()
+    found = optimize.minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    return torch.from_numpy(found.x.astype(np.float32)).view_as(points)
 
 
 def _finished(points: torch.Tensor, weights: torch.Tensor, gamma: float, count: int) -> Rkme:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import click
-from atoll.node.cli.output import json_option, print_json
+from atoll.node.cli.output import json_option
 
 
 @click.command()
@@ -16,6 +16,4 @@ def demo(keep: bool, as_json: bool) -> None:
     from atoll.node.demo.story import run
     from atoll.node.demo.telling import Quiet, Storyteller
 
-    report = asyncio.run(run(Quiet() if as_json else Storyteller(), keep=keep))
-    if as_json and not keep:
-        print_json(report)
+    asyncio.run(run(Quiet() if as_json else Storyteller(), keep=keep))

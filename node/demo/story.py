@@ -43,7 +43,8 @@ async def run(story: Quiet, *, keep: bool = False) -> Report:
         async with AsyncExitStack() as stack:
             task = asyncio.current_task()
             assert task is not None
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
             with story.step("Starting three nodes and training their models"):
                 market, nodes = await _start(Path(folder), stack)
             with story.step("Founding a private federation; the others join by invite"):
@@ -53,6 +54,7 @@ async def run(story: Quiet, *, keep: bool = False) -> Report:
             with story.step("Waiting until every catalogue holds every listing"):
                 await _converged(nodes, sum(map(len, market.institutions.values())))
             report = await _users(market, nodes, story)
+            story.finish(report)
             if keep:
                 await _stay(nodes, story)
             return report
@@ -177,9 +179,9 @@ def _search_report(result: SearchResult) -> SearchReport:
 
 
 async def _stay(nodes: list[Institution], story: Quiet) -> None:
-    """Print how to reach the nodes and wait for Ctrl-C."""
-    print("\nThe nodes are running; Ctrl-C ends them.")
+    """Say how to reach the nodes and wait for Ctrl-C."""
+    story.aside("\nThe nodes are running; Ctrl-C ends them.")
     for node in nodes:
-        print(f"{node.name}: {node.endpoint.url}  token {node.token}  pid {node.process.pid}", flush=True)
-    print(f"Try: ATOLL_URL={nodes[0].endpoint.url} ATOLL_TOKEN={nodes[0].token} atoll search digits", flush=True)
+        story.aside(f"{node.name}: {node.endpoint.url}  token {node.token}  pid {node.process.pid}")
+    story.aside(f"Try: ATOLL_URL={nodes[0].endpoint.url} ATOLL_TOKEN={nodes[0].token} atoll search digits")
     await asyncio.Event().wait()

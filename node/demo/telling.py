@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from atoll.node.cli.output import console, print_table
+from atoll.node.cli.output import console, print_json, print_table
 from atoll.node.cli.search import show
-from atoll.node.demo.report import ReuseReport
+from atoll.node.demo.report import Report, ReuseReport
 from atoll.node.search.query import SearchResult
 
 
 class Quiet:
-    """Says nothing: for ``--json``."""
+    """Says nothing but the report at the end: for ``--json``."""
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
@@ -25,6 +26,13 @@ class Quiet:
     def reuse(self, report: ReuseReport) -> None: ...
 
     def say(self, text: str) -> None: ...
+
+    def finish(self, report: Report) -> None:
+        print_json(report)
+
+    def aside(self, text: str) -> None:
+        """What must be told also beside a JSON answer."""
+        print(text, file=sys.stderr, flush=True)
 
 
 class Storyteller(Quiet):
@@ -61,3 +69,9 @@ class Storyteller(Quiet):
 
     def say(self, text: str) -> None:
         console.print(text)
+
+    def finish(self, report: Report) -> None:
+        """The tables have said it all."""
+
+    def aside(self, text: str) -> None:
+        print(text, flush=True)
