@@ -1,13 +1,10 @@
-"""From one's own fitted scikit-learn estimator to ONNX, and the proof that both say the same."""
+"""From one's own fitted scikit-learn estimator to ONNX."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import onnxruntime as ort
 from atoll.engine.errors import ModelRefused
-from numpy.typing import NDArray
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.base import is_classifier
@@ -30,11 +27,3 @@ def to_onnx(estimator: Any, inputs: int) -> bytes:
     except Exception as error:  # skl2onnx raises many kinds
         raise ModelRefused(f"{type(estimator).__name__} cannot be converted to ONNX: {error}") from error
     return bytes(model.SerializeToString())
-
-
-def agreement(estimator: Any, model: bytes, rows: NDArray[np.floating]) -> float:
-    """Largest absolute difference between the outputs of ``estimator`` and ``model`` on ``rows``."""
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-    found = session.run(None, {"rows": np.asarray(rows, np.float32)})[-1]
-    wanted = estimator.predict_proba(rows) if is_classifier(estimator) else estimator.predict(rows)
-    return float(np.abs(np.asarray(found).reshape(np.shape(wanted)) - wanted).max())

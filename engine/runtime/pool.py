@@ -56,6 +56,8 @@ class ModelPool:
                 if process is not None and process.alive:
                     self._processes.move_to_end(key)
                     return process
+            if process is not None:
+                process.close()
             started = ModelProcess.start(model, signature, self._limits)
             with self._lock:
                 self._processes[key] = started

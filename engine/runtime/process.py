@@ -46,7 +46,7 @@ class ModelProcess:
         process = subprocess.Popen(
             [sys.executable, "-I", "-m", "atoll.engine.runtime.worker", str(limits.memory_bytes)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, cwd=folder.name, start_new_session=True,
-            env={"OMP_NUM_THREADS": str(limits.threads), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+            env=_environment(folder.name, limits),
         )  # fmt: skip
         started = cls(process, folder, stderr, signature, limits)
         for pipe in (process.stdin, process.stdout):
@@ -151,6 +151,17 @@ class ModelProcess:
         words = frames.printable(self._stderr.read().decode("utf-8", "replace").strip(), 300)
         self.close()
         return ModelError(f"the model process died (status {status}): {words}")
+
+
+def _environment(folder: str, limits: Limits) -> dict[str, str]:
+    """Nothing of ours leaks in; what onnxruntime leaves in the temporary folder goes with it."""
+    return {
+        "OMP_NUM_THREADS": str(limits.threads),
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "TMPDIR": folder,
+        "ORT_DISABLE_TELEMETRY": "1",
+    }
 
 
 def _wait(deadline: float, *, readable: int | None = None, writable: int | None = None) -> None:
