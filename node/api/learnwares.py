@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
@@ -81,20 +81,12 @@ async def index(node: Node, request: web.Request) -> web.Response:
 
 async def add(node: Node, request: web.Request) -> web.Response:
     """Upload a package (the body, as bytes); it is checked whole before anything is kept."""
-    limit = node.config.http.max_upload_bytes
-    with node.blobs.temporary() as file:
-        path = Path(file.name)
-        try:
-            size = 0
-            async for chunk in request.content.iter_chunked(1 << 16):
-                size += len(chunk)
-                if size > limit:
-                    raise RequestInvalid(f"the package is larger than {limit} bytes")
-                await asyncio.to_thread(file.write, chunk)
-            file.flush()
-            learnware = await asyncio.to_thread(_take_in, node, path)
-        finally:
-            path.unlink(missing_ok=True)
+    file = await asyncio.to_thread(node.blobs.temporary)
+    try:
+        await _receive(request, file, node.config.http.max_upload_bytes)
+        learnware = await asyncio.to_thread(_take_in, node, Path(file.name))
+    finally:
+        await asyncio.to_thread(_discard, file)
     return reply(_learnware(node, learnware), status=201)
 
 
@@ -125,6 +117,21 @@ async def remove(node: Node, request: web.Request) -> web.Response:
         await node.network.announce(news)
     await asyncio.to_thread(node.dock.remove, learnware_id)
     return web.Response(status=204)
+
+
+async def _receive(request: web.Request, file: IO[bytes], limit: int) -> None:
+    size = 0
+    async for chunk in request.content.iter_chunked(1 << 16):
+        size += len(chunk)
+        if size > limit:
+            raise RequestInvalid(f"the package is larger than {limit} bytes")
+        await asyncio.to_thread(file.write, chunk)
+    await asyncio.to_thread(file.close)
+
+
+def _discard(file: IO[bytes]) -> None:
+    file.close()
+    Path(file.name).unlink(missing_ok=True)
 
 
 def _take_in(node: Node, path: Path) -> Learnware:

@@ -19,6 +19,7 @@ from atoll.node.app import Node, running
 from atoll.node.cli.main import cli
 from atoll.node.client import Client
 from atoll.node.clock import now_ms
+from blockbuster import blockbuster_ctx
 from click.testing import CliRunner
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -144,3 +145,10 @@ def changed():
                 event.clear()
 
     return wait
+
+
+@pytest.fixture(autouse=True)
+def blocking_calls():
+    """A call of ours that blocks the event loop is an error (file, lock, socket, subprocess)."""
+    with blockbuster_ctx("atoll.node.api") as guard:
+        yield guard
