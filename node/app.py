@@ -101,7 +101,7 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     dock = Dock(store, blobs, identity.peer)
     publisher = Publisher(identity, federations, catalogue, dock)
     owner = Owner(identity, catalogue, dock, models)
-    peers = Peers(store, identity.peer)
+    peers = Peers(store, identity.peer, config.node.name)
     network = Network(Services(identity, config.node.name, federations, catalogue, owner, peers), config.p2p)
     searcher = Searcher(catalogue, owner, identity.peer, network, peers)
     reuser = Reuser(searcher, network, owner, identity.peer, store, blobs, models)

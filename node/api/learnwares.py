@@ -147,7 +147,7 @@ def _listing(node: Node, listing: Listing) -> ListingView:
         learnware_id=listing.learnware_id.hex(),
         revision=listing.revision.hex(),
         owner=owner,
-        owner_name=node.config.node.name if owner == node.identity.peer else node.peers.name(owner),
+        owner_name=node.peers.name(owner),
         federation=listing.federation.hex(),
         name=listing.semantic.name,
         description=listing.semantic.description,

@@ -23,9 +23,10 @@ def print_json(value: object) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Columns marked "# " hold numbers and stand to the right."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column.startswith("#") else "left")
+        table.add_column(column.removeprefix("# "), justify="right" if column.startswith("# ") else "left")
     for row in rows:
         table.add_row(*map(_cell, row))
     console.print(table)

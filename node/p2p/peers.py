@@ -35,9 +35,10 @@ class PeerState(msgspec.Struct):
 class Peers:
     """Thread-safe; asked by the gossip gate for every message, so all of it is in memory."""
 
-    def __init__(self, store: Store, own: str) -> None:
+    def __init__(self, store: Store, own: str, own_name: str) -> None:
         self._store = store
         self._own = own
+        self._own_name = own_name
         self._rows = store.table("peers", KnownPeer)
         self._lock = threading.RLock()
         with store.view() as txn:
@@ -126,6 +127,8 @@ class Peers:
             return sorted(peer for peer, state in self._states.items() if state.shared)
 
     def name(self, peer: str) -> str:
+        if peer == self._own:
+            return self._own_name
         with self._lock:
             state = self._states.get(peer)
             return state.name if state else ""
