@@ -1,4 +1,4 @@
-"""Statistical specifications. ``fit_rkme`` loads torch on first use; everything else here is light."""
+"""Statistical specifications: fitted (``fit_rkme``), compared (``mmd2``, ``inner``), sketched, audited."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ __all__ = ["Rkme", "Sketch", "fit_rkme", "inner", "mmd2", "sketch"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "fit_rkme":
+    if name == "fit_rkme":  # loads scikit-learn, which what only lists and matches does not need
         from atoll.engine.specs.fit import fit_rkme
 
         return fit_rkme

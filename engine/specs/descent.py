@@ -57,8 +57,9 @@ def descend(points: Floats, rows: Lifted, gamma: float, steps: int) -> Floats:
         moved = flat.astype(np.float32).reshape(points.shape)
         factor = lifted_points(moved, gamma)
         own = np.exp(factor[:, :-2] @ moved.T + factor[:, -2, None] + factor[:, -2]) * np.float32(weight)
-        pull, mass = kernel_sums(moved, rows, gamma)
-        pull, mass, own_mass = pull / len(rows), mass / len(rows), own.sum(1)
+        pulls, masses = kernel_sums(moved, rows, gamma)
+        share = np.float32(1.0 / len(rows))
+        pull, mass, own_mass = pulls * share, masses * share, own.sum(1)
         gradient = moved * (own_mass - mass)[:, None] - own @ moved + pull
         value = weight * float(own_mass.sum() - 2.0 * mass.sum())
         return value, (-4.0 * gamma * weight * gradient).astype(np.float64).ravel()

@@ -24,11 +24,20 @@ DOMAIN = b"atoll/sketch/1\0"
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """``values`` int8 (512 * blocks,), decoded by ``scale``; ``norm2`` is the exact <P, P> of the RKME."""
+    """``values`` int8 (512 * blocks,), decoded by ``scale``; ``norm2`` is the exact <P, P> of the RKME.
+
+    ``sigma`` is the standard deviation of the noise of a sketch under differential privacy, else 0.
+    """
 
     values: NDArray[np.int8]
     norm2: float
     scale: float = SCALE
+    sigma: float = 0.0
+
+    @property
+    def bias(self) -> float:
+        """What the noise adds to squared distances on average: D sigma^2, to be taken off."""
+        return BLOCK * self.sigma * self.sigma
 
     def floats(self) -> NDArray[np.float32]:
         """float32 (512 * blocks,) / sqrt(blocks): plain inner products then estimate <P, Q>."""
@@ -62,7 +71,7 @@ def decode(values: NDArray[np.int8], scale: float = SCALE) -> NDArray[np.float32
 @lru_cache(maxsize=64)
 def frequencies(island_digest: bytes, dimension: int, gamma: float, block: int) -> NDArray[np.float64]:
     """W (256, d): orthogonal directions (QR with diag(R) > 0), chi_d norms, scaled by sqrt(2 gamma)."""
-    stream = _Normals(DOMAIN + island_digest + block.to_bytes(4, "big"))
+    stream = Normals(DOMAIN + island_digest + block.to_bytes(4, "big"))
     group = min(dimension, FREQUENCIES)
     rows: list[NDArray[np.float64]] = []
     while sum(map(len, rows)) < FREQUENCIES:
@@ -75,7 +84,7 @@ def frequencies(island_digest: bytes, dimension: int, gamma: float, block: int) 
     return np.asarray(basis)
 
 
-class _Normals:
+class Normals:
     """Standard normals from SHAKE-256(seed || counter) by Box-Muller, in float64."""
 
     def __init__(self, seed: bytes) -> None:

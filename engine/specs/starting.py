@@ -82,4 +82,4 @@ def _shares(counts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     shares = np.floor(exact).astype(np.int64)
     missing = size - int(shares.sum())
     shares[np.argsort(shares - exact, kind="stable")[:missing]] += 1
-    return shares
+    return np.asarray(shares, dtype=np.int64)
