@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import msgspec
+from atoll.engine.specs.report import check_publication
 from atoll.engine.specs.sketch import sketch
 from atoll.node.identity import Identity
 from atoll.node.store.catalogue import Catalogue
@@ -31,6 +32,9 @@ class Publisher:
     def publish(self, learnware_id: bytes, federation: bytes, offers: Offers, now: int) -> Announcement:
         """List a learnware of the dock, or list it anew with other offers; returns after commit."""
         learnware = self._dock.get(learnware_id)
+        for entry in learnware.manifest.specifications:
+            if entry.privacy is not None:
+                check_publication(entry.privacy, private=True)
         with self._lock:
             log = self._log(federation)
             listing = self._listing(learnware, federation, offers, log.position[1] + 1, now)

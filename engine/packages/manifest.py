@@ -10,6 +10,7 @@ from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import AtollError, PackageError
 from atoll.engine.runtime.signature import Signature
 from atoll.engine.semantic import SemanticSpec
+from atoll.engine.specs.report import PrivacyReport
 
 NAME = "manifest.json"
 MAX_BYTES = 1024 * 1024
@@ -25,11 +26,12 @@ class FileEntry(msgspec.Struct, frozen=True):
 
 
 class SpecEntry(msgspec.Struct, frozen=True):
-    """One statistical specification: its island, its file, and the salt of its commitment (hex)."""
+    """One statistical specification: its island, its file, the salt of its commitment (hex), the gate's report."""
 
     island: str
     path: str
     salt: str
+    privacy: PrivacyReport | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):

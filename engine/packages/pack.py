@@ -12,6 +12,8 @@ from atoll.engine.packages.manifest import FileEntry, Manifest, SpecEntry
 from atoll.engine.runtime.signature import Signature
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs.fit import fit_rkme
+from atoll.engine.specs.privacy import self_audit
+from atoll.engine.specs.report import check_publication
 from atoll.engine.tables import Table
 
 MODEL_PATH = "model.onnx"
@@ -23,12 +25,16 @@ def pack(
 ) -> bytes:  # fmt: skip
     """The bytes of a package. ``rows`` are in raw units, columns in the order that the model takes them.
 
-    Fits the RKME of ``rows`` in ``island``; raises its errors, or PackageError where words and shapes disagree.
+    Fits the RKME of ``rows`` in ``island`` and puts the privacy gate's report beside it; raises the errors of both, or
+    PackageError where words and shapes disagree.
     """
     table = Table.of(rows)
-    rkme = fit_rkme(island.transform(table), size=size, gamma=island.gamma, seed=seed).to_bytes()
+    units = island.transform(table)
+    rkme = fit_rkme(units, size=size, gamma=island.gamma, seed=seed)
+    report = self_audit(rkme, units, seed)
+    check_publication(report, private=True)
     spec_path = f"specifications/{island.id[:16]}.rkme"
-    files = {MODEL_PATH: model, spec_path: rkme}
+    files = {MODEL_PATH: model, spec_path: rkme.to_bytes()}
     manifest = Manifest(
         owner=owner,
         created_at=created_at,
@@ -38,7 +44,7 @@ def pack(
         model=MODEL_PATH,
         model_format="onnx",
         files=tuple(FileEntry(path, len(data), hashlib.sha256(data).hexdigest()) for path, data in files.items()),
-        specifications=(SpecEntry(island.id, spec_path, salt.hex()),),
+        specifications=(SpecEntry(island.id, spec_path, salt.hex(), report),),
         class_names=class_names,
     )
     target = io.BytesIO()

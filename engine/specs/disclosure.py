@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from atoll.engine.specs.report import ROWS_PER_POINT, TENTH
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-ROWS_PER_POINT = 5
-TENTH = 0.1
 PLACES = 4  # other places tried for a point that gives a row away
 CHUNK = 256
 Floats = NDArray[np.float32]

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from atoll.engine.errors import PrivacyRefusal, SpecificationError
 from atoll.engine.specs.descent import CHUNK, Lifted, descend, lifted_points
-from atoll.engine.specs.disclosure import ROWS_PER_POINT, TENTH, moved_off
+from atoll.engine.specs.disclosure import moved_off
 from atoll.engine.specs.kernels import gaussian
 from atoll.engine.specs.quadratic import minimise
+from atoll.engine.specs.report import ROWS_PER_POINT, TENTH
 from atoll.engine.specs.rkme import MAX_POINTS, Rkme
 from atoll.engine.specs.rows import Floats, Progress, Rows, Survey
 from atoll.engine.specs.starting import combinations, effective_dimension, starting_points

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from atoll.engine.errors import DimensionMismatch, PrivacyRefusal
 from atoll.engine.specs import Rkme, fit_rkme
-from atoll.engine.specs.privacy import PrivacyReport, audit, check_publication, membership_auc, self_audit
+from atoll.engine.specs.privacy import audit, membership_auc, self_audit
+from atoll.engine.specs.report import PrivacyReport, check_publication
 
 GOOD = PrivacyReport(rows=1000, points=50, rows_behind_least=6, within_hundredth=0.0, within_tenth=0.0)
 

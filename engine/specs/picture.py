@@ -1,0 +1,78 @@
+"""A specification as a picture: its points on the plane of their two main directions, as circles by weight.
+
+The same RKME gives the same SVG. matplotlib, the extra `draw`, is loaded only to draw; pyplot never.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from atoll.engine.errors import SpecificationError
+from atoll.engine.specs.rkme import Rkme
+from numpy.typing import NDArray
+
+SUFFIXES = (".svg", ".png")
+INCHES = (6.4, 5.6)
+LARGEST = 500.0  # square points (1/72 inch) of the largest circle
+INK = "#1f5f8b"
+
+
+@dataclass(frozen=True)
+class Projection:
+    """``places`` float64 (m, 2), and the ``shares`` of the variance that lie along the two axes."""
+
+    places: NDArray[np.float64]
+    shares: tuple[float, float]
+
+
+def projected(rkme: Rkme) -> Projection:
+    """Principal components of the points under their weights; each axis points where its largest loading is positive."""
+    weights = rkme.weights.astype(np.float64)
+    weights /= weights.sum()
+    points = rkme.points.astype(np.float64)
+    centred = points - weights @ points
+    _, spread, axes = np.linalg.svd(np.sqrt(weights)[:, None] * centred, full_matrices=False)
+    axes *= np.where(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)] < 0, -1.0, 1.0)[:, None]
+    places, shares = np.zeros((len(points), 2)), np.zeros(2)
+    found = min(2, len(axes))
+    places[:, :found] = centred @ axes[:found].T
+    if variance := float((spread**2).sum()):
+        shares[:found] = spread[:found] ** 2 / variance
+    return Projection(places, (float(shares[0]), float(shares[1])))
+
+
+def draw(rkme: Rkme, path: Path) -> None:
+    """Write the picture as SVG or PNG, by the suffix; SpecificationError for another suffix or without matplotlib."""
+    check(path)
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = projected(rkme)
+    with rc_context({"svg.hashsalt": "atoll", "svg.fonttype": "none"}):
+        figure = Figure(figsize=INCHES, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        sizes = LARGEST * rkme.weights / rkme.weights.max()
+        axes.scatter(*shown.places.T, s=sizes, color=INK, alpha=0.5, edgecolors=INK)
+        axes.set_title(_title(rkme))
+        axes.set_xlabel(f"first component, {shown.shares[0]:.0%} of the variance")
+        axes.set_ylabel(f"second component, {shown.shares[1]:.0%} of the variance")
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.margins(0.1)
+        _save(figure, path)
+
+
+def check(path: Path) -> None:
+    """SpecificationError if a picture cannot be written there."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise SpecificationError(f"{path}: a picture is one of {', '.join(SUFFIXES)}")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise SpecificationError("drawing needs matplotlib, which is not installed", hint="pip install 'atoll[draw]'")
+
+
+def _title(rkme: Rkme) -> str:
+    return f"RKME: m = {len(rkme.weights)}, n = {rkme.count}, d = {rkme.dimension}, gamma = {rkme.gamma:.4g}"
