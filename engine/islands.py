@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 DOMAIN = b"atoll/island/1\0"
 MAX_DEFINITION = 64 * 1024
 MAX_DIMENSION = 4096
+HUGE = 1e307  # beyond, differences overflow
 CLIP = 6.0  # transformed values are cut here: one outlier must not own the kernel
 
 
@@ -60,6 +61,8 @@ class Island(msgspec.Struct, frozen=True, dict=True):
             raise IslandError(f"sketch basis version {self.basis} is not known to this version of Atoll")
         if (self.kind == "table") != (self.encoder is None):
             raise IslandError("a table island has features, an image or text island an encoder")
+        if self.encoder is not None and len(self.encoder.sha256) != 32:
+            raise IslandError("an encoder is named by a SHA-256 of 32 bytes")
         if self.kind == "table":
             self._check_features()
 
@@ -69,8 +72,8 @@ class Island(msgspec.Struct, frozen=True, dict=True):
             raise IslandError(f"{len(names)} features named, {self.dimension} dimensions declared")
         if names != sorted(names):
             raise IslandError("features must be sorted by name, so that order does not change the id")
-        if any(not feature.scale > 0 for feature in self.features):
-            raise IslandError("every feature needs a positive scale")
+        if any(not (0 < feature.scale < np.inf and np.isfinite(feature.loc)) for feature in self.features):
+            raise IslandError("every feature needs a finite location and a positive, finite scale")
 
     @cached_property
     def definition(self) -> bytes:
@@ -118,22 +121,32 @@ class Island(msgspec.Struct, frozen=True, dict=True):
             raise FeatureMismatch(f"no such columns: {', '.join(unknown)}")
         values = dict(zip(columns, table.values.T, strict=True))
         features = tuple(_feature(name, values[name], units.get(name, ""), name in log1p) for name in sorted(values))
-        return cls("table", len(features), 1.0 / len(features), features)
+        island = cls("table", len(features), 1.0 / len(features), features)
+        if len(island.definition) > MAX_DEFINITION:  # nobody would take it from us
+            raise IslandError(
+                f"{len(features)} features make a definition of {len(island.definition)} bytes, "
+                f"more than the {MAX_DEFINITION} that fit",
+                hint="fewer columns or shorter names; or reduce the rows first, by a PCA say",
+            )
+        return island
 
     def accepts(self, rows: Any) -> bool:
-        """Whether ``rows`` speak of this island's features (same names in any order; nameless: same width)."""
-        table = Table.of(rows)
-        if self.kind != "table":
-            return False
-        return set(table.columns) == set(self.names) if table.columns else table.values.shape[1] == self.dimension
+        """Whether ``rows`` speak of this island's features (same names in any order; nameless: same width).
+
+        ``Table.of(rows).mismatch(island.names)`` says which columns they differ in.
+        """
+        return self.kind == "table" and not Table.of(rows).mismatch(self.names)
 
     def transform(self, rows: Any) -> NDArray[np.float32]:
         """Rows in island units: float32 (n, dimension), clipped to +-6; NaN and inf pass through unchanged.
 
-        Raises FeatureMismatch, naming the columns, if rows and island do not speak of the same features.
+        Columns that the island does not name are left out. Raises FeatureMismatch, naming them, if any are missing.
+        Islands of images and texts take images and texts, and encode them.
         """
         if self.kind != "table":
-            raise IslandError(f"an island of kind {self.kind} takes encoded rows", hint="encode them first")
+            from atoll.engine.encoders import encode  # loads torch, which no node needs to list or match
+
+            return encode(self, rows)
         values = Table.of(rows).select(self.names)
         logged = np.array([feature.transform == "log1p" for feature in self.features])
         if logged.any():
@@ -141,8 +154,9 @@ class Island(msgspec.Struct, frozen=True, dict=True):
                 values = np.where(logged, np.log1p(values), values)
         loc = np.array([feature.loc for feature in self.features])
         scale = np.array([feature.scale for feature in self.features])
-        units = (values - loc) / scale
-        clipped = np.where(np.isfinite(units), np.clip(units, -CLIP, CLIP), units)
+        with np.errstate(over="ignore"):  # what overflows is far beyond the clip
+            units = np.clip((values - loc) / scale, -CLIP, CLIP)
+        clipped = np.where(np.isfinite(values), units, values)
         return np.asarray(clipped, dtype=np.float32)
 
 
@@ -160,11 +174,27 @@ def _feature(name: str, column: NDArray[np.float64], unit: str, log: bool) -> Fe
         values = np.log1p(values)
     if values.size == 0:
         raise IslandError(f"column {name} has no finite value")
-    low, middle, high = np.percentile(values, [25, 50, 75])
-    scale = _two_digits((high - low) / 1.349) or _two_digits(float(values.std())) or 1.0
-    return Feature(name, unit, "log1p" if log else "affine", _two_digits(float(middle)), scale)
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, middle, high = np.percentile(values, [25, 50, 75])
+        deviation = float(values.std()) if values.min() < values.max() else 0.0  # of equal values: not their rounding
+        spread = _two_digits((high - low) / 1.349) or _two_digits(deviation)
+    if not max(abs(middle), spread) < HUGE:
+        raise IslandError(f"column {name} has values too large to scale", hint="choose a larger unit for it")
+    return Feature(name, unit, "log1p" if log else "affine", _location(float(middle), spread), spread or 1.0)
 
 
 def _two_digits(value: float) -> float:
     """Two significant digits: an island shared by institutions must not publish exact statistics of one."""
     return float(f"{value:.1e}")
+
+
+def _location(median: float, spread: float) -> float:
+    """Two significant digits, or down to the first digit of the spread where that is finer: the year 2017 as 2000
+    would be several spreads off, and every row clipped. Never the one value of a column that has no spread."""
+    place = _exponent(median) - 1
+    return float(round(median, -min(place, _exponent(spread)) if spread else -place))
+
+
+def _exponent(value: float) -> int:
+    """The power of ten of the first digit; 0 of 0."""
+    return int(f"{value:e}".partition("e")[2])

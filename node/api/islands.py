@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from aiohttp import web
 from atoll.engine.errors import IslandError
-from atoll.engine.islands import Feature, Island
+from atoll.engine.islands import Encoder, Feature, Island
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.clock import now_ms
 
@@ -17,25 +17,41 @@ if TYPE_CHECKING:
     from atoll.node.app import Node
 
 
-class IslandView(msgspec.Struct, frozen=True):
-    """A definition with its id and how many live listings are in it. Table islands only, so far."""
+class EncoderView(msgspec.Struct, frozen=True):
+    """The fixed map of an image or text island; ``sha256`` in hex."""
 
-    kind: str
+    name: str
+    version: str
+    sha256: str
+
+
+class IslandView(msgspec.Struct, frozen=True):
+    """A definition with its id and how many live listings are in it."""
+
+    kind: Literal["table", "image", "text"]
     dimension: int
     gamma: float
     features: tuple[Feature, ...]
     basis: int = 1
     id: str = ""
     listings: int = 0
+    encoder: EncoderView | None = None
 
     def island(self) -> Island:
         """The island; IslandError unless its hash is the id that is claimed."""
-        if self.kind != "table":
-            raise IslandError(f"islands of kind {self.kind} cannot be used through this interface yet")
-        island = Island("table", self.dimension, self.gamma, self.features, None, self.basis)
+        island = Island(self.kind, self.dimension, self.gamma, self.features, self._encoder(), self.basis)
         if self.id not in ("", island.id):
             raise IslandError("the island does not hash to its id")
         return island
+
+    def _encoder(self) -> Encoder | None:
+        if self.encoder is None:
+            return None
+        try:
+            digest = bytes.fromhex(self.encoder.sha256)
+        except ValueError:
+            raise IslandError(f"{self.encoder.sha256[:80]!r} is not a SHA-256 in hex") from None
+        return Encoder(self.encoder.name, self.encoder.version, digest)
 
 
 async def index(node: Node, request: web.Request) -> web.Response:
@@ -52,7 +68,10 @@ async def add(node: Node, request: web.Request) -> web.Response:
 
 
 def view(island: Island, listings: int) -> IslandView:
-    return IslandView(island.kind, island.dimension, island.gamma, island.features, island.basis, island.id, listings)
+    encoder = island.encoder and EncoderView(island.encoder.name, island.encoder.version, island.encoder.sha256.hex())
+    return IslandView(
+        island.kind, island.dimension, island.gamma, island.features, island.basis, island.id, listings, encoder
+    )
 
 
 ROUTES = (

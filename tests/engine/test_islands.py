@@ -1,17 +1,73 @@
 import msgpack
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from atoll.engine.errors import FeatureMismatch, IslandError
 from atoll.engine.islands import CLIP, Feature, Island
+from atoll.engine.tables import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
 ROWS = {"b": [1.0, 2, 3, 4, 50], "a": [10.0, 20, 30, 40, 50], "c": [0.0, 0, 0, 0, 0]}
 
 
+@pytest.fixture(scope="module")
+def island_of_rows():
+    return Island.mint(ROWS)
+
+
 @given(st.permutations(list(ROWS)))
-def test_the_id_is_the_same_for_any_column_order(order):
-    assert Island.mint({name: ROWS[name] for name in order}).id == Island.mint(ROWS).id
+def test_the_order_of_columns_changes_neither_id_nor_rows(island_of_rows, order):
+    turned = {name: ROWS[name] for name in order}
+    assert Island.mint(turned).id == island_of_rows.id
+    assert island_of_rows.accepts(turned)
+    np.testing.assert_array_equal(island_of_rows.transform(turned), island_of_rows.transform(ROWS))
+
+
+def in_file(suffix, write):
+    def rows(frame, folder):
+        write(frame, folder / f"rows.{suffix}")
+        return Table.read(folder / f"rows.{suffix}")
+
+    return rows
+
+
+SOURCES = {
+    "dict": lambda frame, _: {name: list(frame[name]) for name in frame},
+    "pandas": lambda frame, _: frame,
+    "pandas nullable": lambda frame, _: frame.convert_dtypes(),
+    "arrow": lambda frame, _: pa.Table.from_pandas(frame),
+    "structured array": lambda frame, _: frame.to_records(index=False),
+    "csv": in_file("csv", lambda frame, path: frame.to_csv(path, index=False)),
+    "parquet": in_file("parquet", lambda frame, path: frame.to_parquet(path)),
+    "feather": in_file("feather", lambda frame, path: frame.to_feather(path)),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+@pytest.mark.parametrize("order", ["abc", "cab"])
+def test_the_source_of_rows_changes_neither_id_nor_rows(island_of_rows, source, order, tmp_path):
+    rows = source(pd.DataFrame(ROWS)[list(order)], tmp_path)
+    assert Island.mint(rows).id == island_of_rows.id
+    assert island_of_rows.accepts(rows)
+    np.testing.assert_array_equal(island_of_rows.transform(rows), island_of_rows.transform(ROWS))
+
+
+def test_nameless_arrays_are_of_the_island_by_their_width():
+    rows = np.column_stack([ROWS[name] for name in "abc"])
+    island = Island.mint(rows)
+    assert island.names == ("x0", "x1", "x2")
+    assert island.accepts(rows)
+    assert not island.accepts(rows[:, :2])
+    np.testing.assert_array_equal(island.transform(rows), Island.mint(ROWS).transform(ROWS))
+
+
+def test_other_columns_are_not_accepted_but_named_and_left_out_of_the_transform(island_of_rows):
+    more = {**ROWS, "id": [1, 2, 3, 4, 5]}
+    assert not island_of_rows.accepts(more)
+    assert Table.of(more).mismatch(island_of_rows.names) == "1 columns are unexpected: id"
+    np.testing.assert_array_equal(island_of_rows.transform(more), island_of_rows.transform(ROWS))
 
 
 def test_minting_takes_median_and_iqr_to_two_digits():
@@ -25,6 +81,40 @@ def test_minting_ignores_nan_but_needs_a_finite_value():
     assert Island.mint({"a": [1.0, np.nan, 1.0]}).features[0].loc == 1.0
     with pytest.raises(IslandError, match="no finite value"):
         Island.mint({"a": [np.nan, np.inf]})
+
+
+@pytest.mark.parametrize("value", [0.1, 123456.789, 1e300, True])
+def test_a_constant_column_has_scale_one_and_does_not_publish_its_value(value):
+    (feature,) = Island.mint({"a": [value] * 3}).features
+    assert (feature.loc, feature.scale) == (float(f"{value:.1e}"), 1.0)
+
+
+@pytest.mark.parametrize("centre", [2017.0, 52.52, 1.7e9, -293.15])
+def test_a_location_far_from_zero_is_rounded_no_coarser_than_the_spread(centre):
+    column = {"a": centre + np.linspace(-0.5, 0.5, 101)}
+    island = Island.mint(column)
+    assert np.abs(island.transform(column)).max() < 2
+    assert island.features[0].loc == pytest.approx(centre, abs=island.features[0].scale / 2)
+
+
+@pytest.mark.parametrize("column", [[1e308, -1e308, 0], [-1e308] * 3, [0.0] * 9 + [1e300]])
+def test_values_that_cannot_be_scaled_are_named(column):
+    with pytest.raises(IslandError, match="column a has values too large"):
+        Island.mint({"a": column})
+
+
+def test_no_rows_mint_nothing_and_one_row_is_enough():
+    with pytest.raises(IslandError, match="column a has no finite value"):
+        Island.mint({"a": []})
+    island = Island.mint({"a": [7.0], "b": [False]})
+    assert [(feature.loc, feature.scale) for feature in island.features] == [(7.0, 1.0), (0.0, 1.0)]
+    assert island.transform({"a": [], "b": []}).shape == (0, 2)
+
+
+def test_nothing_is_minted_that_others_would_refuse():
+    rows = {f"column {place}": [1.0] for place in range(1000)}
+    with pytest.raises(IslandError, match="1000 features make a definition"):
+        Island.mint(rows)
 
 
 def test_log1p_columns_must_lie_above_minus_one():
@@ -61,6 +151,8 @@ def test_foreign_bytes_are_refused_as_island_errors(data):
         {"features": (Feature("b"), Feature("a"))},
         {"features": (Feature("a"), Feature("a"))},
         {"features": (Feature("a"), Feature("b", scale=0.0))},
+        {"features": (Feature("a"), Feature("b", scale=float("inf")))},
+        {"features": (Feature("a"), Feature("b", loc=float("nan")))},
         {"kind": "image"},
     ],
 )
@@ -79,12 +171,6 @@ def test_a_mismatch_names_the_columns(island):
 
 def test_transform_centres_scales_clips_and_keeps_nan():
     island = Island.mint({"a": ROWS["a"]})
-    units = island.transform({"a": [30.0, 45.0, 1e9, -1e9, np.nan]})
+    units = island.transform({"a": [30.0, 45.0, 1e9, -1.7e308, np.nan, np.inf]})
     assert units.dtype == np.float32
-    np.testing.assert_allclose(units[:, 0], [0, 1, CLIP, -CLIP, np.nan])
-
-
-def test_transform_does_not_depend_on_column_order():
-    island = Island.mint(ROWS)
-    turned = island.transform({name: ROWS[name] for name in "cab"})
-    np.testing.assert_array_equal(island.transform(ROWS), turned)
+    np.testing.assert_allclose(units[:, 0], [0, 1, CLIP, -CLIP, np.nan, np.inf])
