@@ -7,7 +7,9 @@ and never unpickled. Weights that are off by rounding are put right, and the rea
 from __future__ import annotations
 
 import io
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -25,6 +27,10 @@ MAX_JSON = 128 * 1024 * 1024  # a thousand points of 4096 numbers, as text
 MAX_ARRAY = 64 * 1024 * 1024  # bytes of one array of an .npz
 TOLERANCE = 1e-3  # how far foreign weights may be below 0, or their sum from 1
 ROUNDING = 1e-5  # of float32 weights; not worth a word
+MAX_COUNT = 2**53  # rows
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError,
+)  # fmt: skip
 ARRAYS = ("points", "weights", "gamma", "count")
 
 
@@ -55,8 +61,7 @@ def read(path: Path) -> Read:
             return from_npz(_bounded(path, MAX_ARRAY))
         return Read(Rkme.from_bytes(_bounded(path, MAX_BYTES)))
     except SpecificationError as error:
-        error.message = f"{path}: {error.message}"
-        raise
+        raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
 
 
 def write(rkme: Rkme, path: Path) -> None:
@@ -91,7 +96,7 @@ def from_json(data: bytes) -> Read:
     except EncodingError as error:
         raise SpecificationError(
             f"not a table specification of Beimingwu: {error.message}",
-            hint='expected {"z": [[...]], "beta": [...], "gamma": g, "num_points": n, "type": "RKMETableSpecification"}',
+            hint='expected {"z": [[..]], "beta": [..], "gamma": g, "num_points": n, "type": "RKMETableSpecification"}',
         ) from None
     widths = sorted({len(row) for row in table.z})
     if len(widths) > 1:
@@ -113,13 +118,11 @@ def from_npz(data: bytes) -> Read:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             points, weights, gamma, count = (_member(archive, name) for name in ARRAYS)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except DAMAGE as error:
         raise SpecificationError(f"not an .npz archive: {error}") from None
     if gamma.size != 1 or count.size != 1:
         raise DimensionMismatch(f"gamma of shape {gamma.shape} and count of shape {count.shape}: each is one number")
-    if not 1 <= float(count.item()) <= 2**53 or float(count.item()) % 1:
-        raise SpecificationError(f"count is {count.item()}, not a number of rows")
-    return _checked(points, weights, float(gamma.item()), int(count.item()))
+    return _checked(points, weights, float(gamma.item()), count.item())
 
 
 def _bounded(path: Path, limit: int) -> bytes:
@@ -161,13 +164,17 @@ def _array(data: bytes) -> NDArray[Any]:
     return np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def _checked(points: NDArray[Any], weights: NDArray[Any], gamma: float, count: int) -> Read:
+def _checked(points: NDArray[Any], weights: NDArray[Any], gamma: float, count: float) -> Read:
+    if not 1 <= count <= MAX_COUNT or count % 1:
+        raise SpecificationError(f"{count} is not a number of rows")
+    if points.ndim == 2 and points.shape[1] == 0:
+        raise DimensionMismatch("the points have no dimension")
     with np.errstate(over="ignore"):  # what overflows becomes infinite, and is refused as that
         narrow, mass = np.asarray(points, np.float32, order="C"), np.asarray(weights, np.float32)
     note = ""
     if mass.ndim == 1 and np.isfinite(mass).all():
         mass, note = _on_the_simplex(mass)
-    return Read(Rkme(narrow, mass, gamma, count), note)
+    return Read(Rkme(narrow, mass, gamma, int(count)), note)
 
 
 def _on_the_simplex(weights: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:

@@ -29,7 +29,7 @@ class Projection:
 
 
 def projected(rkme: Rkme) -> Projection:
-    """Principal components of the points under their weights; each axis points where its largest loading is positive."""
+    """Principal components of the points under their weights; the largest loading of each axis is positive."""
     weights = rkme.weights.astype(np.float64)
     weights /= weights.sum()
     points = rkme.points.astype(np.float64)
@@ -48,22 +48,21 @@ def draw(rkme: Rkme, path: Path) -> None:
     """Write the picture as SVG or PNG, by the suffix; SpecificationError for another suffix or without matplotlib."""
     check(path)
     from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shown = projected(rkme)
     with rc_context({"svg.hashsalt": "atoll", "svg.fonttype": "none"}):
         figure = Figure(figsize=INCHES, layout="constrained")
-        FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         sizes = LARGEST * rkme.weights / rkme.weights.max()
-        axes.scatter(*shown.places.T, s=sizes, color=INK, alpha=0.5, edgecolors=INK)
+        axes.scatter(shown.places[:, 0], shown.places[:, 1], s=sizes, color=INK, alpha=0.5, edgecolors=INK)
         axes.set_title(_title(rkme))
         axes.set_xlabel(f"first component, {shown.shares[0]:.0%} of the variance")
         axes.set_ylabel(f"second component, {shown.shares[1]:.0%} of the variance")
         axes.set_aspect("equal", adjustable="datalim")
         axes.margins(0.1)
-        _save(figure, path)
+        kind = path.suffix.lower()[1:]
+        figure.savefig(path, format=kind, metadata={"Date": None} if kind == "svg" else None)  # no date: same bytes
 
 
 def check(path: Path) -> None:

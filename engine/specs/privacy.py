@@ -64,12 +64,17 @@ def membership_auc(rkme: Rkme, members: NDArray[np.float32], others: NDArray[np.
 
     Attacks: distance to the nearest point, and the specification's density under its own and under a sharper kernel.
     """
+    return max(attacks(rkme, members, others))
+
+
+def attacks(rkme: Rkme, members: NDArray[np.float32], others: NDArray[np.float32]) -> tuple[float, ...]:
+    """The AUC of each attack of :func:`membership_auc`, in that order."""
     inside, outside = _evenly(members), _evenly(others)
     truth = np.r_[np.ones(len(inside)), np.zeros(len(outside))]
     squares = squared_distances(np.concatenate([inside, outside]), rkme.points)
     weights = rkme.weights.astype(np.float64)
     scores = [-squares.min(axis=1), *(np.exp(-sharper * rkme.gamma * squares) @ weights for sharper in SHARPER)]
-    return float(max(roc_auc_score(truth, score) for score in scores))
+    return tuple(float(roc_auc_score(truth, score)) for score in scores)
 
 
 def _nearest(rkme: Rkme, rows: NDArray[np.float32]) -> NDArray[np.int64]:

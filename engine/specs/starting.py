@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 GROUP_ROWS = 60
 MAX_GROUPS = 32
 CLUSTERED = 1500  # rows that the groups are found on
-LEAST_DIRECTIONS, MOST_DIRECTIONS = 4.0, 1000.0
+LEAST_DIRECTIONS = 8  # heavy tails look like fewer than they are
 FULL_MIX = 16.0  # rows for each direction, from which on combinations need no noise
 Floats = NDArray[np.float32]
 
@@ -51,11 +51,8 @@ def effective_dimension(sample: Floats) -> float:
     squares = np.square(sample - sample.mean(axis=0), dtype=np.float64).sum(axis=1)
     low, middle, high = np.percentile(squares, [25, 50, 75])
     spread = (high - low) / 1.349
-    return (
-        float(np.clip(2.0 * (middle / spread) ** 2, LEAST_DIRECTIONS, MOST_DIRECTIONS))
-        if spread > 0.0
-        else LEAST_DIRECTIONS
-    )
+    least = float(min(LEAST_DIRECTIONS, sample.shape[1]))
+    return max(least, float(2.0 * (middle / spread) ** 2)) if spread > 1e-6 * middle else least
 
 
 def _groups(sample: Floats, seed: int) -> NDArray[np.int64]:

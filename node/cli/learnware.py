@@ -1,4 +1,4 @@
-"""``learnware pack|add|list|show|rm|policy`` and ``spec fit|show``."""
+"""``learnware pack|add|list|show|rm|policy``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from atoll.engine import specs
 from atoll.engine.encoding import unpack_json
 from atoll.engine.runtime.signature import Signature
 from atoll.engine.semantic import SemanticSpec
@@ -145,39 +144,3 @@ async def policy(
             f"{listed.name}: match {offers.match}, disclose {offers.disclose}, predict {offers.predict}, "
             f"download {offers.download}"
         )
-
-
-@click.group()
-def spec() -> None:
-    """Fit and look at statistical specifications."""
-
-
-@spec.command()
-@click.argument("data", type=File)
-@click.option("--size", default=100, show_default=True, help="Points, at most.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-@connected
-async def fit(client: Client, data: Path, size: int, output: Path) -> None:
-    """Fit an RKME to DATA in the island that has its features. The rows stay on this machine."""
-    rows = await asyncio.to_thread(Table.read, data)
-    island = await client.adopt_island(rows)
-    rkme = await asyncio.to_thread(lambda: specs.fit_rkme(island.transform(rows), size=size, gamma=island.gamma))
-    rkme.save(output)
-    click.echo(f"{output}: {len(rkme.weights)} points for {rkme.count} rows, island {short(island.id)}")
-
-
-@spec.command("show")
-@click.argument("path", type=File)
-@json_option
-def show_spec(path: Path, as_json: bool) -> None:
-    """Show an RKME file."""
-    rkme = specs.Rkme.load(path)
-    facts = {
-        "points": len(rkme.weights), "dimension": rkme.dimension, "rows": rkme.count, "gamma": rkme.gamma,
-        "squared_norm": rkme.norm2,
-    }  # fmt: skip
-    if as_json:
-        print_json(facts)
-        return
-    for name, value in facts.items():
-        click.echo(f"{name:13} {value:g}")

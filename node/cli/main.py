@@ -8,7 +8,7 @@ import sys
 import atoll
 import click
 from atoll.engine.errors import AtollError
-from atoll.node.cli import demo, home, learnware, network, search
+from atoll.node.cli import demo, home, learnware, network, search, spec
 from atoll.node.cli.output import fail
 
 
@@ -19,7 +19,7 @@ def cli() -> None:
 
 
 for command in (
-    home.init, home.serve, home.config, demo.demo, learnware.spec, learnware.learnware, search.search, search.predict,
+    home.init, home.serve, home.config, demo.demo, spec.spec, learnware.learnware, search.search, search.predict,
     network.peer, network.federation, network.island, network.token,
 ):  # fmt: skip
     cli.add_command(command)
