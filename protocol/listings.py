@@ -56,7 +56,8 @@ class SpecSummary(msgspec.Struct, frozen=True):
     dp: DpParameters | None = None
 
     def to_sketch(self) -> Sketch:
-        return Sketch(np.frombuffer(self.sketch, np.int8), self.norm2, self.scale)
+        sigma = self.dp.sigma if self.dp is not None else 0.0
+        return Sketch(np.frombuffer(self.sketch, np.int8), self.norm2, self.scale, sigma)
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -130,6 +131,7 @@ def _check_specification(spec: SpecSummary) -> None:
     _require(len(spec.sketch) == BLOCK, f"a sketch has {BLOCK} bytes")
     _require(0.0 <= spec.norm2 <= limits.NORM2_MAX, f"squared norm {spec.norm2:g} is impossible")
     _require(spec.dp is not None or spec.scale == SCALE, "only a noised sketch has a scale of its own")
+    _require(spec.dp is None or 0 < spec.dp.sigma <= 1.0, "the noise of a sketch is out of range")
     _require(0 < spec.scale <= 1.0 and 0 < spec.count < 2**53, "scale or count out of range")
 
 

@@ -68,7 +68,9 @@ async def add(node: Node, request: web.Request) -> web.Response:
 
 
 def view(island: Island, listings: int) -> IslandView:
-    encoder = island.encoder and EncoderView(island.encoder.name, island.encoder.version, island.encoder.sha256.hex())
+    encoder = None
+    if island.encoder is not None:
+        encoder = EncoderView(island.encoder.name, island.encoder.version, island.encoder.sha256.hex())
     return IslandView(
         island.kind, island.dimension, island.gamma, island.features, island.basis, island.id, listings, encoder
     )

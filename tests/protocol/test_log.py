@@ -2,7 +2,7 @@ import pytest
 from atoll.protocol.errors import ForkDetected, LogIncomplete, RecordRejected, SignatureInvalid
 from atoll.protocol.heads import open_head
 from atoll.protocol.limits import CLOCK_SKEW, HEAD_LIFETIME
-from atoll.protocol.listings import open_listing
+from atoll.protocol.listings import DpParameters, SpecSummary, open_listing
 from atoll.protocol.log import OwnerLog, advance
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,3 +90,16 @@ def test_heads_and_listings_of_others_are_refused(owner, stranger):
 def test_listings_out_of_bounds_are_rejected(owner, change):
     with pytest.raises(RecordRejected):
         owner.listing(**change)
+
+
+def test_the_noise_of_a_private_sketch_travels_and_an_impossible_one_is_refused(owner):
+    def with_noise(sigma):
+        dp = DpParameters(1.0, 1e-6, sigma)
+        summary = SpecSummary(b"I" * 32, bytes(512), 0.3, 1024, b"C" * 32, scale=0.001, dp=dp)
+        return owner.listing("private", specifications=(summary,))
+
+    (summary,) = with_noise(0.01).listing.specifications
+    assert summary.to_sketch().sigma == 0.01
+    for impossible in (0.0, -1.0, 2.0):
+        with pytest.raises(RecordRejected):
+            with_noise(impossible)
