@@ -33,6 +33,27 @@ def test_the_root_of_mmd2_is_a_metric(a, b, c):
     assert mmd2(a, c) ** 0.5 <= mmd2(a, b) ** 0.5 + mmd2(b, c) ** 0.5 + 1e-4  # weights are float32
 
 
+@given(rkmes(), rkmes(), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_the_order_of_points_and_of_features_does_not_matter(a, b, random):
+    points, columns = list(range(len(a.weights))), [0, 1, 2]
+    random.shuffle(points)
+    random.shuffle(columns)
+    shuffled = Rkme(a.points[points][:, columns], a.weights[points], a.gamma, a.count)
+    same = Rkme(np.ascontiguousarray(b.points[:, columns]), b.weights, b.gamma, b.count)
+    assert mmd2(shuffled, same) == pytest.approx(mmd2(a, b), abs=1e-9)
+
+
+@given(arrays.arrays(np.float64, st.tuples(st.integers(5, 40), st.integers(1, 4)), elements=st.floats(-6, 6)))
+@settings(max_examples=40, deadline=None)
+def test_weights_lie_on_the_simplex_whatever_the_rows(rows):
+    fitted = fit_rkme(rows, 6)
+    assert (fitted.weights > 0).all()
+    assert fitted.weights.sum() == pytest.approx(1, abs=1e-5)
+    assert fitted.count == len(rows)
+    assert 0 < fitted.norm2 <= 1 + 1e-6
+
+
 def test_the_same_rows_and_seed_give_the_same_bytes(owners):
     rows = owners[0]["o0"]
     assert fit_rkme(rows, 10, seed=3).to_bytes() == fit_rkme(rows.copy(), 10, seed=3).to_bytes()

@@ -3,8 +3,11 @@ import pytest
 from atoll.engine.errors import DimensionMismatch
 from atoll.engine.islands import Feature, Island
 from atoll.engine.matching import ERROR_BAND
-from atoll.engine.specs import mmd2, sketch
+from atoll.engine.specs import Rkme, mmd2, sketch
 from atoll.engine.specs.sketch import features, frequencies
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 
 def test_distances_of_sketches_stay_in_the_error_band(owners, island):
@@ -53,3 +56,33 @@ def test_the_basis_is_derived_from_the_island_id_as_published():
     assert VECTOR_ISLAND.id == VECTOR_ID
     zero, one = (frequencies(VECTOR_ISLAND.digest, 3, 0.5, block) for block in (0, 1))
     np.testing.assert_allclose([zero[0], zero[255], one[0]], VECTORS, atol=1e-6)
+
+
+VECTOR_RKME = Rkme(
+    np.array([[0.0, 0.5, -1.0], [1.0, -0.25, 2.0]], np.float32), np.array([0.75, 0.25], np.float32), 0.5, 10
+)
+SKETCH_VALUES = [-12, 76, 88, 82, -40, -70]  # at places 0, 1, 255, 256, 257, 511
+SKETCH_TOTAL = 31357  # of the absolute values
+
+
+def test_the_sketch_of_a_fixed_rkme_is_as_published():
+    made = sketch(VECTOR_RKME, VECTOR_ISLAND).values
+    assert made[[0, 1, 255, 256, 257, 511]].tolist() == SKETCH_VALUES
+    assert int(np.abs(made.astype(int)).sum()) == SKETCH_TOTAL
+
+
+@st.composite
+def rkmes(draw):
+    m = draw(st.integers(1, 8))
+    points = draw(arrays.arrays(np.float32, (m, 3), elements=st.floats(-3, 3, width=32)))
+    mass = draw(arrays.arrays(np.float64, m, elements=st.floats(0.01, 1)))
+    return Rkme(points, (mass / mass.sum()).astype(np.float32), 0.5, 10)
+
+
+@given(rkmes(), rkmes())
+@settings(max_examples=60, deadline=None)
+def test_the_error_of_any_two_sketches_stays_in_the_band(a, b):
+    estimate = ((sketch(a, VECTOR_ISLAND).floats() - sketch(b, VECTOR_ISLAND).floats()) ** 2).sum()
+    long = ((sketch(a, VECTOR_ISLAND, 8).floats() - sketch(b, VECTOR_ISLAND, 8).floats()) ** 2).sum()
+    assert abs(estimate - mmd2(a, b)) < 2 * ERROR_BAND  # single points far apart: the worst there is
+    assert abs(long - mmd2(a, b)) < ERROR_BAND
