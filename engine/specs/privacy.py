@@ -16,12 +16,35 @@ from atoll.engine.specs.fit import fit_rkme
 from atoll.engine.specs.kernels import squared_distances
 from atoll.engine.specs.report import HUNDREDTH, ROWS_PER_POINT, TENTH, PrivacyReport
 from atoll.engine.specs.rkme import Rkme
+from atoll.engine.specs.rows import Progress
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 ATTACKED = 4000  # rows of each side in a membership attack
 SHARPER = (1.0, 16.0)  # kernels of the density attack, as multiples of the specification's gamma
 Doubles = NDArray[np.float64]
+
+
+def gate(
+    rkme: Rkme, blocks: Iterable[NDArray[np.float32]], progress: Progress = lambda stage, done, total: None
+) -> PrivacyReport:
+    """Rules 1 and 2 of a specification against all rows it was made of, in memory bounded by a block.
+
+    ``blocks`` gives the rows (n, d) in island units anew at each of three iterations.
+    """
+    behind, rows = np.zeros(len(rkme.weights), np.int64), 0
+    for block in blocks:
+        behind += np.bincount(_nearest(rkme, block), minlength=len(behind))
+        rows += len(block)
+        progress("gate", rows, rkme.count)
+    share = disclosure(rkme.points, blocks).share
+    return PrivacyReport(
+        rows=rows,
+        points=len(behind),
+        rows_behind_least=int(behind.min()),
+        within_hundredth=float((share < HUNDREDTH).mean()),
+        within_tenth=float((share < TENTH * (1.0 - 1e-3)).mean()),  # points are rounded to float32
+    )
 
 
 def audit(rkme: Rkme, rows: NDArray[np.float32], held_out: NDArray[np.float32] | None = None) -> PrivacyReport:
@@ -32,18 +55,11 @@ def audit(rkme: Rkme, rows: NDArray[np.float32], held_out: NDArray[np.float32] |
     for table in (rows, held_out):
         if table is not None and (table.ndim != 2 or table.shape[1] != rkme.dimension or not len(table)):
             raise DimensionMismatch(f"rows of shape {table.shape} for a specification of {rkme.dimension} dimensions")
-    share = disclosure(rkme.points, [rows]).share
-    behind = np.bincount(_nearest(rkme, rows), minlength=len(rkme.weights))
-    auc = None if held_out is None else membership_auc(rkme, rows, held_out)
-    return PrivacyReport(
-        rows=len(rows),
-        points=len(rkme.weights),
-        rows_behind_least=int(behind.min()),
-        within_hundredth=float((share < HUNDREDTH).mean()),
-        within_tenth=float((share < TENTH * (1.0 - 1e-3)).mean()),  # points are rounded to float32
-        membership_auc=auc,
-        attacked=0 if held_out is None else min(len(held_out), ATTACKED),
-    )
+    report = gate(rkme, [rows])
+    if held_out is None:
+        return report
+    auc = membership_auc(rkme, rows, held_out)
+    return msgspec.structs.replace(report, membership_auc=auc, attacked=min(len(held_out), ATTACKED))
 
 
 def self_audit(rkme: Rkme, rows: NDArray[np.float32], seed: int = 0) -> PrivacyReport:

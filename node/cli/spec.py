@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +12,7 @@ import numpy as np
 from atoll.engine.errors import DimensionMismatch, PrivacyRefusal
 from atoll.engine.islands import Island
 from atoll.engine.specs import formats
-from atoll.engine.specs.kernels import squared_distances
-from atoll.engine.specs.report import HUNDREDTH, ROWS_IN_THE_OPEN, ROWS_PER_POINT, TENTH, PrivacyReport
+from atoll.engine.specs.report import ROWS_IN_THE_OPEN, ROWS_PER_POINT, PrivacyReport
 from atoll.engine.specs.rkme import MAX_POINTS, Rkme
 from atoll.node.cli import encoded, rows
 from atoll.node.cli.connection import connected
@@ -181,32 +179,15 @@ async def _island(client: Client, data: Path, kind: Kind, definition: Path | Non
 
 def _fitted(data: Path, island: Island, size: int, seed: int, impute: bool, tell: Told) -> tuple[Rkme, PrivacyReport]:
     from atoll.engine.specs import fit_rkme
+    from atoll.engine.specs.privacy import gate
 
     blocks = rows.Blocks(data, island, tell)
     checked = blocks.finite(impute=impute)
     rkme = fit_rkme(lambda: checked, size, island.gamma, seed, progress=tell)
-    report = _gate(rkme, checked, tell)
+    report = gate(rkme, checked, tell)
     if broken := report.violations():
         raise PrivacyRefusal("; ".join(broken), hint="fit fewer points: --size")
     return rkme, report
-
-
-def _gate(rkme: Rkme, blocks: Iterable[NDArray[np.float32]], tell: Told) -> PrivacyReport:
-    """Rules 1 and 2, measured on all rows, in bounded memory."""
-    from atoll.engine.specs.disclosure import disclosure
-
-    tell("gate", 0, rkme.count)
-    behind, done = np.zeros(len(rkme.weights), np.int64), 0
-    for block in blocks:
-        nearest = squared_distances(block, rkme.points).argmin(axis=1)
-        behind += np.bincount(nearest, minlength=len(behind))
-        done += len(block)
-        tell("gate", done, rkme.count)
-    share = disclosure(rkme.points, blocks).share
-    return PrivacyReport(
-        done, len(behind), int(behind.min()), float((share < HUNDREDTH).mean()),
-        float((share < TENTH * (1.0 - 1e-3)).mean()),
-    )  # fmt: skip
 
 
 def _say_fitted(output: Path, island: Island, beside: Path | None, report: PrivacyReport, as_json: bool) -> None:
