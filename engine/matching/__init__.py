@@ -1,17 +1,25 @@
 """Finding learnwares: exact distances, sketch distances, mixtures, and the score shown to people."""
 
+from atoll.engine.matching.candidates import mixture_candidates
 from atoll.engine.matching.distances import RkmeIndex, gram_matrix
-from atoll.engine.matching.mixture import Mixture, solve_mixture
+from atoll.engine.matching.mixture import Method, solve_mixture
+from atoll.engine.matching.represented import mixture_of_rkmes, mixture_of_sketches
 from atoll.engine.matching.scores import similarity
-from atoll.engine.matching.sketches import ERROR_BAND, SketchIndex, sketch_gram
+from atoll.engine.matching.sketches import ERROR_BAND, SketchIndex
+from atoll.engine.matching.staged import nearest_in_stages
+from atoll.engine.matching.weights import Mixture
 
 __all__ = [
     "ERROR_BAND",
+    "Method",
     "Mixture",
     "RkmeIndex",
     "SketchIndex",
     "gram_matrix",
+    "mixture_candidates",
+    "mixture_of_rkmes",
+    "mixture_of_sketches",
+    "nearest_in_stages",
     "similarity",
-    "sketch_gram",
     "solve_mixture",
 ]

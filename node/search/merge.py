@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 import numpy as np
 from atoll.engine.errors import AtollError
-from atoll.engine.matching import ERROR_BAND, Mixture, RkmeIndex, gram_matrix, similarity, sketch_gram, solve_mixture
+from atoll.engine.matching import (
+    ERROR_BAND,
+    Mixture,
+    mixture_candidates,
+    mixture_of_rkmes,
+    mixture_of_sketches,
+    similarity,
+)
 from atoll.engine.packages.manifest import commitment
 from atoll.engine.specs.rkme import Rkme
-from atoll.engine.specs.sketch import Sketch, decode
+from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.plan import Candidate
 from atoll.node.search.query import Hit, Member, MixtureView, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.match import MatchAnswer
 
-CANDIDATES = 50
 PER_OWNER = 5  # places of one owner in a list
 SERVED = 0.5  # share of the user's squared norm that a mixture must explain to be worth reusing
 NORM_TOLERANCE = 1e-3
@@ -95,23 +102,24 @@ def mixture(
     candidates: Iterable[Candidate], query: SpecificationQuery, asked: Sketch
 ) -> tuple[MixtureView, tuple[Candidate, ...]]:
     """The mixture for one island and its members, in one representation: RKMEs if all are known, else sketches."""
-    near = [c for c in candidates if c.summary and c.summary.island == query.island and not c.suspect][:CANDIDATES]
-    rkmes = [candidate.rkme for candidate in near]
-    if near and all(rkme is not None for rkme in rkmes):
-        known = [rkme for rkme in rkmes if rkme is not None]
-        index = RkmeIndex({f"{place:06d}": rkme for place, rkme in enumerate(known)})
-        norm2 = query.rkme.norm2
-        solved = solve_mixture(gram_matrix(known), index.cross(query.rkme), norm2)
-        return _view(solved, near, norm2, "rkme")
-    values = np.array([np.frombuffer(c.summary.sketch, np.int8) for c in near if c.summary]).reshape(len(near), -1)
-    own = asked.floats().astype(np.float64)
-    norm2 = float(own @ own)
-    cross = decode(values).astype(np.float64) @ own if near else np.zeros(0)
-    return _view(solve_mixture(sketch_gram(values), cross, norm2), near, norm2, "sketch")
+    ranked = [c for c in candidates if c.summary and c.summary.island == query.island and not c.suspect]
+    sketches = [c.summary.to_sketch() for c in ranked if c.summary]
+    places = mixture_candidates(asked, sketches)
+    near = [ranked[place] for place in places]
+    rkmes = [candidate.rkme for candidate in near if candidate.rkme and _comparable(candidate.rkme, query.rkme)]
+    if near and len(rkmes) == len(near):
+        return _view(mixture_of_rkmes(query.rkme, rkmes), near, query.rkme.norm2, "rkme")
+    norm2 = float(np.square(asked.floats(), dtype=np.float64).sum())
+    return _view(mixture_of_sketches(asked, [sketches[place] for place in places]), near, norm2, "sketch")
+
+
+def _comparable(disclosed: Rkme, asked: Rkme) -> bool:
+    """What a peer discloses may be of another island than it says."""
+    return disclosed.dimension == asked.dimension and abs(disclosed.gamma - asked.gamma) <= 1e-6 * asked.gamma
 
 
 def _view(
-    solved: Mixture, near: list[Candidate], norm2: float, representation: str
+    solved: Mixture, near: list[Candidate], norm2: float, representation: Literal["rkme", "sketch"]
 ) -> tuple[MixtureView, tuple[Candidate, ...]]:
     chosen = tuple(near[place] for place in solved.members)
     explained = 1.0 - solved.mmd2 / norm2
@@ -120,7 +128,6 @@ def _view(
         for candidate, weight in zip(chosen, solved.weights, strict=True)
     )
     view = MixtureView(
-        members, solved.mmd2, solved.uncovered, explained, bool(members) and explained >= SERVED,
-        "rkme" if representation == "rkme" else "sketch",
+        members, solved.mmd2, solved.uncovered, explained, bool(members) and explained >= SERVED, representation
     )  # fmt: skip
     return view, chosen

@@ -1,0 +1,57 @@
+"""Which learnwares a mixture may be made of.
+
+A learnware that is useful only in a mixture ranks badly alone: in a catalogue of blends, the parts of a user's data
+were found at ranks 20 to beyond 1000. Hence the nearest and whatever the best mixture of all sketches gives weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from atoll.engine.matching.sketch_table import check_length, dots
+from atoll.engine.matching.weights import NOTHING, Floats, weigh
+from atoll.engine.specs.sketch import BLOCK, Sketch
+from numpy.typing import NDArray
+
+NEAREST = 50
+START = 200
+ROUNDS = 20
+ADDED = 10  # sketches added a round
+GAIN = 1e-4  # in <sketch, residual>: far below the error of a sketch
+
+
+def mixture_candidates(asked: Sketch, ranked: Sequence[Sketch]) -> tuple[int, ...]:
+    """Places, ascending, of the 50 nearest of ``ranked`` (nearest first) and of the support of the quadratic program
+    over all of it; DimensionMismatch unless all are of one length."""
+    for each in (asked, *ranked):
+        check_length(each, len(asked.values))
+    if not ranked:
+        return ()
+    return tuple(sorted({*range(min(NEAREST, len(ranked))), *_support(asked, ranked).tolist()}))
+
+
+def _support(asked: Sketch, ranked: Sequence[Sketch]) -> NDArray[np.int64]:
+    """Where min ||asked - sum_i w_i s_i||^2, w >= 0, sum w <= 1, has weight, by column generation: solve on a few,
+    add those whose gradient says that weight on them would help, until there are none."""
+    values = np.array([each.values for each in ranked])
+    scales = np.array([each.scale for each in ranked]) / np.sqrt(values.shape[1] // BLOCK)
+    own = asked.floats().astype(np.float64)
+    active = np.arange(min(START, len(ranked)))
+    for _ in range(ROUNDS):
+        rows = values[active] * scales[active, None]
+        weights = weigh(rows @ rows.T, rows @ own)
+        residual = own - weights @ rows
+        active, level = active[weights > NOTHING], float(weights @ rows @ residual) / max(float(weights.sum()), NOTHING)
+        new = _helpful(scales * dots(values, residual.astype(np.float32)), active, max(level, 0.0) + GAIN)
+        if not len(new):
+            break
+        active = np.concatenate([active, new])
+    return active
+
+
+def _helpful(gradients: Floats, active: NDArray[np.int64], least: float) -> NDArray[np.int64]:
+    """The places outside ``active`` with the largest gradients above ``least``."""
+    gradients[active] = -np.inf
+    order = np.argsort(-gradients, kind="stable")[:ADDED]
+    return np.asarray(order[gradients[order] > least])
