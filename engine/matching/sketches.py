@@ -31,9 +31,7 @@ class SketchIndex:
         self._slots: dict[str, int] = {}
         self._ids: list[str] = []  # by slot; a removed one's slot is given to the next
         self._free: list[int] = []
-        self._scaled: set[int] = (
-            set()
-        )  # slots under differential privacy: noise or scale of their own, never in the lists
+        self._scaled: set[int] = set()  # slots with noise or a scale of their own (privacy): never in the lists
         self._lists: InvertedLists | None = None
         self._sorted: tuple[str, ...] | None = ()
         self.update(sketches or {})

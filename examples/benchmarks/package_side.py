@@ -8,7 +8,7 @@ of each repetition. Imports nothing of Atoll. One thread.
 
 import sys
 import time
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import torch
@@ -77,6 +77,9 @@ def fit(arrays):
 @task
 def image(arrays):
     """``images`` (n, c, 32, 32): the package's RKME of images."""
+    transforms = ModuleType("torchvision.transforms")
+    transforms.Resize = None  # imported by the package, not used for images of its own size
+    sys.modules |= {"torchvision": ModuleType("torchvision"), "torchvision.transforms": transforms}
     from learnware.specification import RKMEImageSpecification
 
     def run():
