@@ -1,8 +1,8 @@
 """Approximate search among very many sketches: inverted lists of int8 vectors (Jegou et al. 2011, without the codes).
 
 Each sketch is in the list of its nearest centroid; a query reads the lists of the nearest centroids. faiss was chosen
-by measurement over usearch (HNSW) at equal recall: built ten times faster, real removal instead of tombstones, and
-the same calls give the same answers. faiss is loaded on first use.
+over usearch (HNSW): at 2e5 sketches and equal recall and query time its lists were built in 7 s instead of 42 to 127,
+an addition took 0.1 ms instead of 0.4 to 0.9, and what is removed is gone, not hidden. faiss is loaded on first use.
 """
 
 from __future__ import annotations

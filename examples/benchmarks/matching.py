@@ -3,8 +3,9 @@
     export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ATOLL_LEARNWARE_PYTHON=/path/to/env/bin/python
     python examples/benchmarks/matching.py [--million]
 
-Learnwares are samples of blends of a few of 300 latent clusters; queries are fresh samples, of blends of their own
-(search) or of several learnwares' distributions (mixtures). Medians of 5; the package, which takes seconds: of 3.
+Learnwares are samples of blends of a few of 300 latent clusters; queries are fresh samples of blends of their own
+(search), or fitted to fresh samples of several learnwares' distributions (mixtures). Medians: of 5 runs, for mixtures
+of 5 users, of the package's single search, which takes seconds, of 3.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from atoll.engine.islands import Island
 from atoll.engine.matching import RkmeIndex, SketchIndex, mixture_candidates, mixture_of_rkmes, nearest_in_stages
 from atoll.engine.matching.sketches import APPROXIMATE_ABOVE
-from atoll.engine.specs import Rkme, Sketch, inner, sketch
+from atoll.engine.specs import Rkme, Sketch, fit_rkme, inner, sketch
 from atoll.engine.specs.sketch import FREQUENCIES, SCALE, frequencies
 from reference import Row, cpu, package
 
@@ -60,15 +61,15 @@ class Market:
     def queries(self, count: int) -> list[Rkme]:
         return [self.rkme(points) for points in self.sample(10**6, count, self.points)]
 
-    def blends(self, users: int, points: int = 400) -> Iterator[Rkme]:
-        """Users whose data come from 2 to 4 learnwares of block 0, by fresh samples of those."""
+    def blends(self, users: int, rows: int = 2000) -> Iterator[Rkme]:
+        """RKMEs, fitted, of users whose rows are fresh samples of the distributions of 2 to 4 learnwares."""
         generator = np.random.default_rng(7)
         for user in range(users):
             members = generator.choice(1000, generator.integers(2, 5), replace=False)
-            counts = np.rint(points * generator.dirichlet(np.full(len(members), 3.0))).astype(int)
-            fresh = self.sample(0, 1000, points, again=user + 1)[members]
-            rows = [part[:count] for part, count in zip(fresh, counts, strict=True)]
-            yield self.rkme(np.concatenate(rows))
+            counts = np.rint(rows * generator.dirichlet(np.full(len(members), 3.0))).astype(int)
+            fresh = self.sample(0, 1000, rows, again=user + 1)[members]
+            own = np.concatenate([part[:count] for part, count in zip(fresh, counts, strict=True)])
+            yield fit_rkme(own, self.points, self.island.gamma)
 
     def sketches(self, points: np.ndarray) -> np.ndarray:
         """The sketches of many equally weighted RKMEs, in float32: int8 (count, 512)."""
