@@ -41,7 +41,7 @@ class Owner:
         """Rank the learnwares that may be matched, exactly; disclose RKMEs where the policy says so."""
         query = Rkme.from_record(request.rkme)
         island = self._catalogue.island(request.island)
-        if query.dimension != island.dimension or not np.isclose(query.gamma, island.gamma, rtol=1e-6):
+        if not query.comparable(island):
             raise DimensionMismatch("the query does not come from the island that it names")
         listings = {
             listing.learnware_id.hex(): listing

@@ -120,7 +120,7 @@ class RkmeIndex:
 
     def _comparable(self, rkme: Rkme, what: str) -> PointStack:
         stack = self._stack
-        if stack is None or rkme.dimension != stack.dimension or abs(rkme.gamma - stack.gamma) > 1e-6 * stack.gamma:
+        if stack is None or not rkme.comparable(stack):
             raise DimensionMismatch(f"{what} does not come from the island of this index")
         return stack
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from atoll.engine.specs.kernels import gaussian
 from numpy.typing import NDArray
 
 MAX_POINTS = 1000
+SAME_GAMMA = 1e-6  # relative
 MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -27,6 +29,16 @@ class RkmeRecord(msgspec.Struct, frozen=True):
     weights: Array
     gamma: float
     count: int
+
+
+class Kernel(Protocol):
+    """What RKMEs must share to be compared: an island has it, an RKME, and an index of them."""
+
+    @property
+    def dimension(self) -> int: ...
+
+    @property
+    def gamma(self) -> float: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +68,10 @@ class Rkme:
     @property
     def dimension(self) -> int:
         return int(self.points.shape[1])
+
+    def comparable(self, other: Kernel) -> bool:
+        """Whether ``other`` has the same dimension and, to rounding, the same gamma."""
+        return self.dimension == other.dimension and abs(self.gamma - other.gamma) <= SAME_GAMMA * other.gamma
 
     @cached_property
     def norm2(self) -> float:
@@ -99,7 +115,7 @@ class Rkme:
 
 def inner(left: Rkme, right: Rkme) -> float:
     """<P, Q> under the common kernel; DimensionMismatch if the two are not comparable."""
-    if left.dimension != right.dimension or not np.isclose(left.gamma, right.gamma, rtol=1e-6):
+    if not left.comparable(right):
         raise DimensionMismatch(
             f"RKMEs of {left.dimension} and {right.dimension} dimensions, gamma {left.gamma:g} and {right.gamma:g}, "
             "are not comparable"

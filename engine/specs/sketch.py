@@ -46,7 +46,7 @@ class Sketch:
 
 def sketch(rkme: Rkme, island: Island, blocks: int = 1) -> Sketch:
     """The sketch of an RKME in its island; DimensionMismatch if it is not of that island."""
-    if rkme.dimension != island.dimension or not np.isclose(rkme.gamma, island.gamma, rtol=1e-6):
+    if not rkme.comparable(island):
         raise DimensionMismatch(f"the RKME ({rkme.dimension} dimensions, gamma {rkme.gamma:g}) is not of this island")
     mean = rkme.weights.astype(np.float64) @ features(rkme.points, island, blocks)
     quantised = np.clip(np.rint(mean / SCALE), -127, 127).astype(np.int8)

@@ -87,7 +87,7 @@ def _query(node: Node, body: SearchBody) -> SearchQuery:
     for given in body.specifications:
         digest, rkme = parse_digest(given.island), given.rkme.rkme()
         island = node.catalogue.island(digest)
-        if rkme.dimension != island.dimension or not np.isclose(rkme.gamma, island.gamma, rtol=1e-6):
+        if not rkme.comparable(island):
             raise DimensionMismatch(
                 f"the specification ({rkme.dimension} dimensions, gamma {rkme.gamma:g}) is not of its island "
                 f"({island.dimension} dimensions, gamma {island.gamma:g})"

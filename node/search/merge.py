@@ -106,16 +106,12 @@ def mixture(
     sketches = [c.summary.to_sketch() for c in ranked if c.summary]
     places = mixture_candidates(asked, sketches)
     near = [ranked[place] for place in places]
-    rkmes = [candidate.rkme for candidate in near if candidate.rkme and _comparable(candidate.rkme, query.rkme)]
+    # what a peer discloses may be of another island than it says
+    rkmes = [candidate.rkme for candidate in near if candidate.rkme and candidate.rkme.comparable(query.rkme)]
     if near and len(rkmes) == len(near):
         return _view(mixture_of_rkmes(query.rkme, rkmes), near, query.rkme.norm2, "rkme")
     norm2 = float(np.square(asked.floats(), dtype=np.float64).sum())
     return _view(mixture_of_sketches(asked, [sketches[place] for place in places]), near, norm2, "sketch")
-
-
-def _comparable(disclosed: Rkme, asked: Rkme) -> bool:
-    """What a peer discloses may be of another island than it says."""
-    return disclosed.dimension == asked.dimension and abs(disclosed.gamma - asked.gamma) <= 1e-6 * asked.gamma
 
 
 def _view(
