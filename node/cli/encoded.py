@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Literal
 
 import msgspec
 import numpy as np
+from atoll.engine.encoders import encode, island_of
 from atoll.engine.errors import TableError
-from atoll.engine.islands import Encoder, Island
-from atoll.node.cli.progress import Told
+from atoll.engine.specs.rows import Progress
 from numpy.typing import NDArray
 
 Kind = Literal["image", "text"]
-MODULES = {"image": "images", "text": "texts"}
-
-
-class EncoderModule(Protocol):
-    """What a module of atoll.engine.encoders offers."""
-
-    ENCODER: Encoder
-    DIMENSION: int
-    GAMMA: float
-
-    def encode(self, rows: Any, progress: Callable[[int, int], None] | None = None) -> NDArray[np.float32]: ...
 
 
 class _Line(msgspec.Struct):
     text: str
 
 
-def island(kind: Kind) -> Island:
-    """The one island of images, or of texts."""
-    encoder = _encoder(kind)
-    return Island(kind, encoder.DIMENSION, encoder.GAMMA, (), encoder.ENCODER)
-
-
-def read(path: Path, kind: Kind, tell: Told) -> NDArray[np.float32]:
+def read(path: Path, kind: Kind, tell: Progress) -> NDArray[np.float32]:
     """Vectors float32 (n, d) of the images in a .npy (uint8 (n, H, W[, C])) or of the texts in a file, one a line."""
     rows = _images(path) if kind == "image" else _texts(path)
-    return _encoder(kind).encode(rows, lambda done, total: tell(f"encoding {MODULES[kind]}", done, total))
-
-
-def _encoder(kind: Kind) -> EncoderModule:
-    return cast(EncoderModule, importlib.import_module(f"atoll.engine.encoders.{MODULES[kind]}"))
+    return encode(island_of(kind), rows, lambda done, total: tell(f"encoding {kind}s", done, total))
 
 
 def _images(path: Path) -> NDArray[np.uint8]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+from atoll.engine.specs.rows import Progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 
-Told = Callable[[str, int, int], None]  # stage, done, total (0: not known)
 WORDS = {
     "points": "placing points", "weights": "weighing points", "disclosure": "moving points off rows",
     "gate": "privacy gate",
@@ -16,11 +17,11 @@ WORDS = {
 
 
 @contextmanager
-def progress_bars() -> Iterator[Told]:
+def progress_bars() -> Iterator[Progress]:
     """One bar a stage, gone at the end; what is told may come from any thread."""
     errors = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bars:
+    with Bars(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bars:
         known = {}
 
         def tell(stage: str, done: int, total: int) -> None:

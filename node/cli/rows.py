@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from atoll.engine.errors import FeatureMismatch, NotFinite
 from atoll.engine.islands import Island
-from atoll.engine.specs.rows import Rows
+from atoll.engine.specs.rows import Progress, Rows
 from atoll.engine.tables import Table
 from atoll.node.cli import encoded
-from atoll.node.cli.progress import Told
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
@@ -26,7 +25,7 @@ MINTED_ROWS = 200_000  # that robust statistics are taken of; they are rounded t
 class Blocks:
     """Blocks float32 (n, d) of a file of rows in an island; iterated anew, it gives the same."""
 
-    def __init__(self, path: Path, island: Island, tell: Told) -> None:
+    def __init__(self, path: Path, island: Island, tell: Progress) -> None:
         self._path = path
         self._island = island
         self._tell = tell

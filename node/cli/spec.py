@@ -9,16 +9,18 @@ from typing import Any, Literal
 import click
 import msgspec
 import numpy as np
+from atoll.engine.encoders import island_of
 from atoll.engine.errors import DimensionMismatch, PrivacyRefusal
 from atoll.engine.islands import Island
 from atoll.engine.specs import formats
 from atoll.engine.specs.report import ROWS_IN_THE_OPEN, ROWS_PER_POINT, PrivacyReport
 from atoll.engine.specs.rkme import MAX_POINTS, Rkme
-from atoll.node.cli import encoded, rows
+from atoll.engine.specs.rows import Progress
+from atoll.node.cli import rows
 from atoll.node.cli.connection import connected
 from atoll.node.cli.island_file import read_island, write_island
 from atoll.node.cli.output import json_option, print_json, print_table, short
-from atoll.node.cli.progress import Told, progress_bars
+from atoll.node.cli.progress import progress_bars
 from atoll.node.client import Client
 from atoll.node.errors import NodeUnreachable
 from numpy.typing import NDArray
@@ -164,7 +166,7 @@ async def _island(client: Client, data: Path, kind: Kind, definition: Path | Non
     if (definition is not None) + new_island + (kind != "table") > 1:
         raise click.UsageError("give one of --island, --new-island and --kind: images and texts have their own islands")
     if kind != "table":
-        return encoded.island(kind)
+        return island_of(kind)
     if definition is not None:
         return await asyncio.to_thread(read_island, definition)
     if new_island:
@@ -177,7 +179,9 @@ async def _island(client: Client, data: Path, kind: Kind, definition: Path | Non
         ) from None
 
 
-def _fitted(data: Path, island: Island, size: int, seed: int, impute: bool, tell: Told) -> tuple[Rkme, PrivacyReport]:
+def _fitted(
+    data: Path, island: Island, size: int, seed: int, impute: bool, tell: Progress
+) -> tuple[Rkme, PrivacyReport]:
     from atoll.engine.specs import fit_rkme
     from atoll.engine.specs.privacy import gate
 
@@ -209,7 +213,7 @@ def _say_fitted(output: Path, island: Island, beside: Path | None, report: Priva
 
 
 def _check_fits(rkme: Rkme, island: Island) -> None:
-    if rkme.dimension != island.dimension or not np.isclose(rkme.gamma, island.gamma, rtol=1e-6):
+    if not rkme.comparable(island):
         raise DimensionMismatch(
             f"a specification of {rkme.dimension} dimensions, gamma {rkme.gamma:g}, is not one of island "
             f"{short(island.id)}: {island.dimension} dimensions, gamma {island.gamma:g}",
@@ -217,7 +221,9 @@ def _check_fits(rkme: Rkme, island: Island) -> None:
         )
 
 
-def _audited(rkme: Rkme, data: Path, held_out: Path | None, island: Island, impute: bool, tell: Told) -> PrivacyReport:
+def _audited(
+    rkme: Rkme, data: Path, held_out: Path | None, island: Island, impute: bool, tell: Progress
+) -> PrivacyReport:
     from atoll.engine.specs import privacy
 
     def whole(path: Path) -> NDArray[np.float32]:
