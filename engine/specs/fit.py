@@ -67,8 +67,9 @@ def _moved(survey: Survey, size: int, gamma: float, random: np.random.Generator)
     """Starting points, moved a few steps towards the rows in two parts; in between, idle points get a new place."""
     sample, count = survey.sample, len(survey.sample)
     size = max(1, min(size, survey.count // ROWS_TO_START))
-    points = starting_points(sample, size, random)
-    rows_a_step = EXPOSURE * np.sqrt(effective_dimension(sample))
+    directions = effective_dimension(sample)
+    points = starting_points(sample, size, directions, random)
+    rows_a_step = EXPOSURE * np.sqrt(directions)
     whole = survey.count == count
     first, second = (sample, sample) if whole else (sample[: count // 3], sample[count // 3 :])
     allowed = [int(len(part) / rows_a_step) for part in (first, second)]
@@ -76,16 +77,15 @@ def _moved(survey: Survey, size: int, gamma: float, random: np.random.Generator)
         [min(sum(STEPS), allowed[0]) // 2] * 2 if whole else [min(*pair) for pair in zip(STEPS, allowed, strict=True)]
     )
     points = descend(points, Lifted(first, gamma), gamma, steps[0])
-    points = _reseated(points, sample, gamma, random)
+    points = _reseated(points, sample, gamma, directions, random)
     return descend(points, Lifted(second, gamma), gamma, steps[1])
 
 
-def _reseated(points: Floats, sample: Floats, gamma: float, random: np.random.Generator) -> Floats:
+def _reseated(points: Floats, sample: Floats, gamma: float, directions: float, random: np.random.Generator) -> Floats:
     """Points that are nearest to fewer than five rows go to where the most rows are."""
     nearest = _nearest_points(points, sample, gamma)
     behind = np.bincount(nearest, minlength=len(points))
     full = np.argsort(-behind, kind="stable")[: max(1, len(points) // 3)]
-    directions = effective_dimension(sample)
     seated = points.copy()
     for idle in np.flatnonzero(behind < ROWS_PER_POINT):
         home = random.choice(full, p=behind[full] / behind[full].sum())

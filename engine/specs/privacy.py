@@ -56,10 +56,7 @@ def audit(rkme: Rkme, rows: NDArray[np.float32], held_out: NDArray[np.float32] |
         if table is not None and (table.ndim != 2 or table.shape[1] != rkme.dimension or not len(table)):
             raise DimensionMismatch(f"rows of shape {table.shape} for a specification of {rkme.dimension} dimensions")
     report = gate(rkme, [rows])
-    if held_out is None:
-        return report
-    auc = membership_auc(rkme, rows, held_out)
-    return msgspec.structs.replace(report, membership_auc=auc, attacked=min(len(held_out), ATTACKED))
+    return report if held_out is None else _attacked(report, rkme, rows, held_out)
 
 
 def self_audit(rkme: Rkme, rows: NDArray[np.float32], seed: int = 0) -> PrivacyReport:
@@ -71,8 +68,7 @@ def self_audit(rkme: Rkme, rows: NDArray[np.float32], seed: int = 0) -> PrivacyR
     if len(one) < ROWS_PER_POINT:
         return whole
     half = fit_rkme(one, size=len(rkme.weights), gamma=rkme.gamma, seed=seed)
-    auc = membership_auc(half, one, other)
-    return msgspec.structs.replace(whole, membership_auc=auc, attacked=min(len(other), ATTACKED))
+    return _attacked(whole, half, one, other)
 
 
 def membership_auc(rkme: Rkme, members: NDArray[np.float32], others: NDArray[np.float32]) -> float:
@@ -91,6 +87,13 @@ def attacks(rkme: Rkme, members: NDArray[np.float32], others: NDArray[np.float32
     weights = rkme.weights.astype(np.float64)
     scores = [-squares.min(axis=1), *(np.exp(-sharper * rkme.gamma * squares) @ weights for sharper in SHARPER)]
     return tuple(float(roc_auc_score(truth, score)) for score in scores)
+
+
+def _attacked(
+    report: PrivacyReport, rkme: Rkme, members: NDArray[np.float32], others: NDArray[np.float32]
+) -> PrivacyReport:
+    auc = membership_auc(rkme, members, others)
+    return msgspec.structs.replace(report, membership_auc=auc, attacked=min(len(others), ATTACKED))
 
 
 def _nearest(rkme: Rkme, rows: NDArray[np.float32]) -> NDArray[np.int64]:

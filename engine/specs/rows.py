@@ -86,7 +86,7 @@ class Rows:
         waiting = 0
         for chunk in self._chunks():
             matrix = _matrix(chunk, self._dimension)
-            if not pending and len(matrix) % BLOCK_ROWS == 0 and len(matrix) == BLOCK_ROWS:
+            if not waiting and len(matrix) == BLOCK_ROWS:
                 yield matrix
                 continue
             pending.append(matrix)

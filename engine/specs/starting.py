@@ -23,10 +23,10 @@ FULL_MIX = 16.0  # rows for each direction, from which on combinations need no n
 Floats = NDArray[np.float32]
 
 
-def starting_points(sample: Floats, size: int, random: np.random.Generator) -> Floats:
-    """``size`` points (size, d) for a uniform ``sample`` (n, d) of the rows."""
+def starting_points(sample: Floats, size: int, directions: float, random: np.random.Generator) -> Floats:
+    """``size`` points (size, d) for a uniform ``sample`` (n, d) of the rows; ``directions`` as in
+    :func:`combinations`."""
     labels = _groups(sample, int(random.integers(2**31)))
-    directions = effective_dimension(sample)
     shares = _shares(np.bincount(labels), size)
     parts = [
         combinations(sample[labels == group], int(share), directions, random) for group, share in enumerate(shares)
@@ -35,7 +35,10 @@ def starting_points(sample: Floats, size: int, random: np.random.Generator) -> F
 
 
 def combinations(rows: Floats, size: int, directions: float, random: np.random.Generator) -> Floats:
-    """``size`` random points (size, d) with the mean and about the covariance of ``rows``."""
+    """``size`` random points (size, d) with the mean and about the covariance of ``rows``.
+
+    ``directions`` is the :func:`effective_dimension` of the sample that the rows are of.
+    """
     centre, count = rows.mean(axis=0), len(rows)
     mixed = random.standard_normal((size, count)).astype(np.float32) @ (rows - centre) / np.float32(np.sqrt(count))
     share = min(1.0, np.sqrt(count / (FULL_MIX * directions)))
