@@ -17,12 +17,13 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 def main(quick: bool) -> None:
     import fits
+    import images
     import matching
     import privacy
 
     for row in fits.table():
         print(row, flush=True)
-    for row in (*matching.exact_and_staged_search(), *matching.mixture_search()):
+    for row in (*images.specification(), *matching.exact_and_staged_search(), *matching.mixture_search()):
         print(row, flush=True)
     if not quick:
         for row in matching.sketch_search():

@@ -6,7 +6,6 @@ import tracemalloc
 from statistics import median
 
 import numpy as np
-from atoll.engine.encoders import island_of
 from atoll.engine.specs import fit_rkme
 from atoll.engine.specs.descent import Lifted, kernel_sums
 from atoll.engine.specs.kernels import gaussian
@@ -57,19 +56,8 @@ def streamed() -> Row:
     )
 
 
-def images() -> Row:
-    """A specification of 1000 colour images of 32x32: encoding and fit, 50 points as the package has."""
-    random = np.random.default_rng(0)
-    coarse = random.random((1000, 3, 8, 8)).repeat(4, axis=2).repeat(4, axis=3)
-    pictures = np.clip(coarse + 0.1 * random.standard_normal(coarse.shape), 0, 1).astype(np.float32)
-    island = island_of("image")
-    seconds, _ = cpu(lambda: fit_rkme(island.transform(pictures), 50, island.gamma))
-    theirs = package(None, "image", images=pictures, repeats=1)
-    return Row("image specification, 1000 of 3x32x32", seconds, None if theirs is None else median(theirs["seconds"]))
-
-
 def table() -> list[Row]:
-    lines = [streamed(), images()]
+    lines = [streamed()]
     for n, d in ((10_000, 100), (100_000, 10)):
         lines.append(compared(f"RKME fit, n={n}, d={d}, clusters", clustered(n, d)))
         blob = np.random.default_rng(0).standard_normal((n, d)).astype(np.float32)
