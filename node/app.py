@@ -28,6 +28,7 @@ from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.dock import Dock
 from atoll.node.store.environment import Store
 from atoll.node.store.federations import Federations
+from atoll.node.store.ledger import Ledger
 from atoll.node.store.tokens import Tokens
 
 log = logging.getLogger("atoll")
@@ -46,6 +47,7 @@ class Node:
     federations: Federations
     catalogue: Catalogue
     dock: Dock
+    ledger: Ledger
     publisher: Publisher
     owner: Owner
     peers: Peers
@@ -99,6 +101,7 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     federations = Federations(store, identity)
     catalogue = Catalogue(store, federations)
     dock = Dock(store, blobs, identity.peer)
+    ledger = Ledger(store, config.privacy.epsilon_limit)
     publisher = Publisher(identity, federations, catalogue, dock)
     owner = Owner(identity, catalogue, dock, models)
     peers = Peers(store, identity.peer, config.node.name)
@@ -106,8 +109,8 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     searcher = Searcher(catalogue, owner, identity.peer, network, peers)
     reuser = Reuser(searcher, network, owner, identity.peer, store, blobs, models)
     return Node(
-        home, config, identity, store, blobs, federations, catalogue, dock, publisher, owner, peers, Tokens(store),
-        network, searcher, reuser,
+        home, config, identity, store, blobs, federations, catalogue, dock, ledger, publisher, owner, peers,
+        Tokens(store), network, searcher, reuser,
     )  # fmt: skip
 
 

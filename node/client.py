@@ -6,16 +6,19 @@ because that is what it is asked to do.
 
 from __future__ import annotations
 
+import hashlib
 from types import TracebackType
 from typing import Any, Literal, TypeVar
 
 import aiohttp
 import msgspec
+import numpy as np
 from atoll.engine import specs
 from atoll.engine.errors import AtollError, FeatureMismatch
 from atoll.engine.islands import Island
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs import Rkme
+from atoll.engine.specs.dp import Budget
 from atoll.engine.tables import Table
 from atoll.node.api.federations import FederationView, InviteView, MemberView
 from atoll.node.api.information import NodeView
@@ -23,6 +26,7 @@ from atoll.node.api.islands import IslandView, view
 from atoll.node.api.learnwares import LearnwareView, ListingPage, ListingView, Publication
 from atoll.node.api.peers import PeerView
 from atoll.node.api.predictions import PredictionBody
+from atoll.node.api.privacy import GrantView, SpendingBody, SpendingView
 from atoll.node.api.problems import Problem
 from atoll.node.api.searches import RkmeBody, SearchBody, SpecificationBody
 from atoll.node.api.tokens import TokenBody, TokenView
@@ -31,6 +35,7 @@ from atoll.node.reuse.result import PredictionResult
 from atoll.node.search.query import SearchResult
 from atoll.node.store.tokens import Scope, TokenRow
 from atoll.protocol.listings import Offers
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 TIMEOUT = aiohttp.ClientTimeout(total=120, connect=5)
@@ -127,6 +132,19 @@ class Client:
     ) -> PredictionResult:
         body = PredictionBody(search_id, tuple(map(tuple, rows.values.tolist())), rows.columns, prefer, force)
         return await self._json("POST", "predictions", PredictionResult, body=body)
+
+    async def spend_privacy(
+        self, dataset: str, units: NDArray[np.float32], island: Island, epsilon: float, delta: float
+    ) -> Budget:
+        """The budget for a noised sketch of ``units`` (n, d) in ``island``, entered in the node's ledger first."""
+        digest = hashlib.sha256(np.ascontiguousarray(units, "<f4").tobytes()).hexdigest()
+        body = SpendingBody(dataset, digest, island.id, len(units), epsilon, delta)
+        granted = await self._json("POST", "privacy/spendings", GrantView, body=body)
+        return Budget(epsilon, delta, bytes.fromhex(granted.secret))
+
+    async def privacy_spendings(self) -> list[SpendingView]:
+        """The node's ledger of differential privacy, oldest first."""
+        return await self._json("GET", "privacy/spendings", list[SpendingView])
 
     async def peers(self) -> list[PeerView]:
         return await self._json("GET", "peers", list[PeerView])

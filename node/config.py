@@ -46,6 +46,12 @@ class SearchSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline_ms: int = 2000
 
 
+class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much epsilon may be spent on one data set, over all that is published of it."""
+
+    epsilon_limit: float = 4.0
+
+
 class SandboxSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many foreign models stay loaded."""
 
@@ -59,6 +65,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: HttpSection = HttpSection()
     p2p: P2PSection = P2PSection()
     search: SearchSection = SearchSection()
+    privacy: PrivacySection = PrivacySection()
     sandbox: SandboxSection = SandboxSection()
 
 

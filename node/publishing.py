@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import msgspec
+from atoll.engine.specs.noised import NoisedSketch
 from atoll.engine.specs.report import check_publication
 from atoll.engine.specs.sketch import sketch
 from atoll.node.identity import Identity
@@ -101,7 +102,7 @@ class Publisher:
             issued_at=now,
             status="live",
             semantic=manifest.semantic.summary(),
-            specifications=tuple(self._summary(learnware, island) for island in sorted(learnware.rkmes)),
+            specifications=tuple(self._summary(learnware, island) for island in sorted(learnware.specifications)),
             offers=offers,
             inputs=manifest.signature.inputs,
             outputs=manifest.signature.outputs,
@@ -109,7 +110,10 @@ class Publisher:
         )
 
     def _summary(self, learnware: Learnware, island: bytes) -> SpecSummary:
-        rkme = learnware.rkmes[island]
-        short = sketch(rkme, self._catalogue.island(island))
-        count = 1 << (rkme.count.bit_length() - 1)
-        return SpecSummary(island, short.values.tobytes(), short.norm2, count, learnware.commitments[island])
+        full, committed = learnware.specifications[island], learnware.commitments[island]
+        count = 1 << (full.count.bit_length() - 1)
+        if isinstance(full, NoisedSketch):
+            noised = full.sketch
+            return SpecSummary(island, noised.values.tobytes(), noised.norm2, count, committed, noised.scale, full.dp)
+        short = sketch(full, self._catalogue.island(island))
+        return SpecSummary(island, short.values.tobytes(), short.norm2, count, committed)

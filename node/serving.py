@@ -38,7 +38,10 @@ class Owner:
         self._models = models
 
     def match(self, request: MatchRequest) -> MatchReply:
-        """Rank the learnwares that may be matched, exactly; disclose RKMEs where the policy says so."""
+        """Rank the learnwares that may be matched, exactly; disclose RKMEs where the policy says so.
+
+        Of a learnware under differential privacy there is nothing to say that its listing does not: it is left out.
+        """
         query = Rkme.from_record(request.rkme)
         island = self._catalogue.island(request.island)
         if not query.comparable(island):
@@ -48,11 +51,12 @@ class Owner:
             for listing in self._listings(request.federation)
             if listing.offers.match in OPEN_TO_MEMBERS and request.semantic.matches(listing.semantic)
         }
-        rkmes = {id_: self._dock.get(bytes.fromhex(id_)).rkmes.get(island.digest) for id_ in listings}
-        index = RkmeIndex({id_: rkme for id_, rkme in rkmes.items() if rkme is not None})
+        found = {id_: self._dock.get(bytes.fromhex(id_)).rkme(island.digest) for id_ in listings}
+        rkmes = {id_: rkme for id_, rkme in found.items() if rkme is not None}
+        index = RkmeIndex(rkmes)
         ids, distances = index.nearest(query, min(request.limit, MAX_LIMIT))
         pairs = zip(ids, distances, strict=True)
-        return MatchReply(tuple(self._answer(listings[id_], island, float(distance)) for id_, distance in pairs))
+        return MatchReply(tuple(self._answer(listings[id_], island, rkmes[id_], float(mmd2)) for id_, mmd2 in pairs))
 
     def predict(self, request: PredictRequest) -> Prediction:
         """Run an own model on the rows that were sent."""
@@ -97,14 +101,13 @@ class Owner:
                 return listing
         raise NotFound("no such learnware here")
 
-    def _answer(self, listing: Listing, island: Island, distance: float) -> MatchAnswer:
-        learnware = self._dock.get(listing.learnware_id)
-        rkme = learnware.rkmes[island.digest]
-        answer = MatchAnswer(listing.learnware_id, listing.revision, distance, rkme.norm2)
+    def _answer(self, listing: Listing, island: Island, rkme: Rkme, mmd2: float) -> MatchAnswer:
+        answer = MatchAnswer(listing.learnware_id, listing.revision, mmd2, rkme.norm2)
         if listing.offers.disclose not in OPEN_TO_MEMBERS:
             return answer
-        salt = next(spec.salt for spec in learnware.row.specifications if spec.island == island.digest)
-        return MatchAnswer(listing.learnware_id, listing.revision, distance, rkme.norm2, rkme.record(), salt)
+        row = self._dock.get(listing.learnware_id).row
+        salt = next(spec.salt for spec in row.specifications if spec.island == island.digest)
+        return MatchAnswer(listing.learnware_id, listing.revision, mmd2, rkme.norm2, rkme.record(), salt)
 
 
 def arrange(rows: NDArray[np.floating], island: Island, manifest: Manifest) -> NDArray[np.float32]:

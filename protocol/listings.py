@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from atoll.engine.errors import AtollError
 from atoll.engine.semantic import MAX_SUMMARY, SemanticSpec
+from atoll.engine.specs.noised import DpParameters
 from atoll.engine.specs.sketch import BLOCK, SCALE, Sketch
 from atoll.protocol import limits
 from atoll.protocol.errors import RecordRejected
@@ -28,14 +29,6 @@ class Offers(msgspec.Struct, frozen=True):
     download: Audience = "nobody"
 
 
-class DpParameters(msgspec.Struct, frozen=True):
-    """Differential privacy of a sketch: budget and published noise."""
-
-    epsilon: float
-    delta: float
-    sigma: float
-
-
 class Quality(msgspec.Struct, frozen=True):
     """A measured figure, e.g. accuracy on ``rows`` labelled rows."""
 
@@ -45,7 +38,10 @@ class Quality(msgspec.Struct, frozen=True):
 
 
 class SpecSummary(msgspec.Struct, frozen=True):
-    """One specification as gossiped: sketch block 0, exact norm, size class, commitment to the RKME."""
+    """One specification as gossiped: sketch block 0, squared norm, size class, commitment to the full specification.
+
+    Under ``dp`` the sketch is noised, the norm is the sketch's own, and there is nothing more exact anywhere.
+    """
 
     island: bytes
     sketch: bytes

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from atoll.engine.matching.sketch_table import check_length, dots
-from atoll.engine.matching.weights import NOTHING, Floats, weigh
+from atoll.engine.matching.weights import NOTHING, Floats, gram_of_sketches, weigh
 from atoll.engine.specs.sketch import BLOCK, Sketch
 from numpy.typing import NDArray
 
@@ -36,13 +36,15 @@ def _support(asked: Sketch, ranked: Sequence[Sketch]) -> NDArray[np.int64]:
     add those whose gradient says that weight on them would help, until there are none."""
     values = np.array([each.values for each in ranked])
     scales = np.array([each.scale for each in ranked]) / np.sqrt(values.shape[1] // BLOCK)
+    biases = np.array([each.bias for each in ranked])
     own = asked.floats().astype(np.float64)
     active = np.arange(min(START, len(ranked)))
     for _ in range(ROUNDS):
         rows = values[active] * scales[active, None]
-        weights = weigh(rows @ rows.T, rows @ own)
-        residual = own - weights @ rows
-        active, level = active[weights > NOTHING], float(weights @ rows @ residual) / max(float(weights.sum()), NOTHING)
+        gram, cross = gram_of_sketches(rows, biases[active]), rows @ own
+        weights = weigh(gram, cross)
+        level = float(weights @ (cross - gram @ weights)) / max(float(weights.sum()), NOTHING)
+        active, residual = active[weights > NOTHING], own - weights @ rows
         new = _helpful(scales * dots(values, residual.astype(np.float32)), active, max(level, 0.0) + GAIN)
         if not len(new):
             break

@@ -13,7 +13,7 @@ from atoll.engine.matching import greedy
 from atoll.engine.matching.distances import RkmeIndex
 from atoll.engine.matching.mixture import MAX_MEMBERS, MIN_GAIN, Method, solve_mixture
 from atoll.engine.matching.sketch_table import check_length
-from atoll.engine.matching.weights import Mixture
+from atoll.engine.matching.weights import Mixture, gram_of_sketches
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch
 
@@ -36,4 +36,5 @@ def mixture_of_sketches(query: Sketch, candidates: Sequence[Sketch], *, method: 
         check_length(each, len(query.values))
     own = query.floats().astype(np.float64)
     rows = np.array([each.floats() for each in candidates], np.float64).reshape(len(candidates), len(own))
-    return solve_mixture(rows @ rows.T, rows @ own, float(own @ own), method=method)
+    gram = gram_of_sketches(rows, np.array([each.bias for each in candidates]))
+    return solve_mixture(gram, rows @ own, float(own @ own), method=method)

@@ -29,6 +29,16 @@ def weigh(gram: Floats, cross: Floats) -> Floats:
     return minimise(gram, cross, total_is_one=False) if len(cross) else np.zeros(0)
 
 
+def gram_of_sketches(rows: Floats, biases: Floats) -> Floats:
+    """Inner products (k, k) of sketches (k, D), the bias (k,) of their noise taken off; what that makes negative
+    definite is projected back to the nearest semi-definite matrix (Higham 1988)."""
+    gram = np.asarray(rows @ rows.T, np.float64)
+    if not biases.any():
+        return gram
+    values, vectors = np.linalg.eigh(gram - np.diag(biases))
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
+
+
 def mixture(members: Sequence[int], weights: Floats, gram: Floats, cross: Floats, norm2: float) -> Mixture:
     """The mixture of ``members`` with ``weights`` (k,), without those of no weight; ``gram`` (k, k), ``cross`` (k,)."""
     kept = sorted(np.flatnonzero(weights > NOTHING).tolist(), key=lambda place: (-weights[place], members[place]))

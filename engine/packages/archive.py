@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from atoll.engine.errors import IntegrityError, PackageError
-from atoll.engine.packages.manifest import MAX_BYTES, NAME, Manifest, read_manifest, revision_of
+from atoll.engine.packages.manifest import MAX_BYTES, NAME, Manifest, SpecEntry, read_manifest, revision_of
+from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one timestamp for all: the same content gives the same archive
@@ -54,12 +55,21 @@ class Package:
             raise IntegrityError(f"{path} is not what the manifest promises")
         return data
 
-    def rkmes(self) -> dict[bytes, tuple[Rkme, bytes]]:
+    def specifications(self) -> dict[bytes, tuple[Specification, bytes]]:
         """By island id: the specification and the salt of its commitment."""
         return {
-            bytes.fromhex(spec.island): (Rkme.from_bytes(self.read(spec.path)), bytes.fromhex(spec.salt))
+            bytes.fromhex(spec.island): (self._specification(spec), bytes.fromhex(spec.salt))
             for spec in self.manifest.specifications
         }
+
+    def _specification(self, entry: SpecEntry) -> Specification:
+        data = self.read(entry.path)
+        if entry.dp is None:
+            return Rkme.from_bytes(data)
+        noised = NoisedSketch.from_bytes(data)
+        if noised.dp != entry.dp:
+            raise PackageError(f"{entry.path} has other parameters of differential privacy than the manifest")
+        return noised
 
     def close(self) -> None:
         self._archive.close()
@@ -81,7 +91,7 @@ def write(target: IO[bytes] | Path, manifest: bytes, files: Mapping[str, bytes])
 def open_package(source: IO[bytes] | Path, *, specifications: bool = True, limit: int = 2 * 1024**3) -> Package:
     """Open a foreign package; PackageError unless its entries are exactly those that its manifest lists.
 
-    ``specifications=False`` takes the form that owners serve: the model without the RKMEs.
+    ``specifications=False`` takes the form that owners serve: the model without them.
     """
     try:
         archive = zipfile.ZipFile(source)

@@ -10,6 +10,7 @@ from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import AtollError, PackageError
 from atoll.engine.runtime.signature import Signature
 from atoll.engine.semantic import SemanticSpec
+from atoll.engine.specs.noised import DpParameters
 from atoll.engine.specs.report import PrivacyReport
 
 NAME = "manifest.json"
@@ -26,12 +27,14 @@ class FileEntry(msgspec.Struct, frozen=True):
 
 
 class SpecEntry(msgspec.Struct, frozen=True):
-    """One statistical specification: its island, its file, the salt of its commitment (hex), the gate's report."""
+    """One statistical specification: its island, its file, the salt of its commitment (hex), and either the privacy
+    gate's report on its points or, where the file holds a noised sketch, the ``dp`` parameters."""
 
     island: str
     path: str
     salt: str
     privacy: PrivacyReport | None = None
+    dp: DpParameters | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -66,9 +69,9 @@ def revision_of(manifest: bytes) -> bytes:
     return hashlib.sha256(b"atoll/manifest/1\0" + manifest).digest()
 
 
-def commitment(salt: bytes, rkme: bytes) -> bytes:
-    """What a listing publishes of an undisclosed RKME: binding by SHA-256, hiding by the salt."""
-    return hashlib.sha256(b"atoll/commitment/1\0" + salt + rkme).digest()
+def commitment(salt: bytes, specification: bytes) -> bytes:
+    """What a listing publishes of an undisclosed specification: binding by SHA-256, hiding by the salt."""
+    return hashlib.sha256(b"atoll/commitment/1\0" + salt + specification).digest()
 
 
 def read_manifest(data: bytes) -> Manifest:

@@ -6,15 +6,18 @@ import hashlib
 import io
 from typing import Any
 
+import numpy as np
 from atoll.engine.islands import Island, positional_names
 from atoll.engine.packages import archive
 from atoll.engine.packages.manifest import FileEntry, Manifest, SpecEntry
 from atoll.engine.runtime.signature import Signature
 from atoll.engine.semantic import SemanticSpec
+from atoll.engine.specs.dp import Budget, private_sketch
 from atoll.engine.specs.fit import fit_rkme
 from atoll.engine.specs.privacy import self_audit
 from atoll.engine.specs.report import check_publication
 from atoll.engine.tables import Table
+from numpy.typing import NDArray
 
 MODEL_PATH = "model.onnx"
 
@@ -22,19 +25,16 @@ MODEL_PATH = "model.onnx"
 def pack(
     model: bytes, rows: Any, island: Island, semantic: SemanticSpec, signature: Signature, *,
     owner: str, created_at: int, salt: bytes, class_names: tuple[str, ...] = (), size: int = 100, seed: int = 0,
+    budget: Budget | None = None,
 ) -> bytes:  # fmt: skip
     """The bytes of a package. ``rows`` are in raw units, columns in the order that the model takes them.
 
-    Fits the RKME of ``rows`` in ``island`` and puts the privacy gate's report beside it; raises the errors of both, or
-    PackageError where words and shapes disagree.
+    Fits the RKME of ``rows`` in ``island`` and puts the privacy gate's report beside it; with a ``budget`` there is a
+    noised sketch in its place. Raises the errors of either, or PackageError where words and shapes disagree.
     """
     table = Table.of(rows)
-    units = island.transform(table)
-    rkme = fit_rkme(units, size=size, gamma=island.gamma, seed=seed)
-    report = self_audit(rkme, units, seed)
-    check_publication(report, private=True)
-    spec_path = f"specifications/{island.id[:16]}.rkme"
-    files = {MODEL_PATH: model, spec_path: rkme.to_bytes()}
+    entry, specification = _specified(island.transform(table), island, salt, size, seed, budget)
+    files = {MODEL_PATH: model, entry.path: specification}
     manifest = Manifest(
         owner=owner,
         created_at=created_at,
@@ -44,10 +44,23 @@ def pack(
         model=MODEL_PATH,
         model_format="onnx",
         files=tuple(FileEntry(path, len(data), hashlib.sha256(data).hexdigest()) for path, data in files.items()),
-        specifications=(SpecEntry(island.id, spec_path, salt.hex(), report),),
+        specifications=(entry,),
         class_names=class_names,
     )
     target = io.BytesIO()
     archive.write(target, manifest.to_bytes(), files)
     archive.open_package(io.BytesIO(target.getvalue())).close()  # what we refuse from others we do not make
     return target.getvalue()
+
+
+def _specified(
+    units: NDArray[np.float32], island: Island, salt: bytes, size: int, seed: int, budget: Budget | None
+) -> tuple[SpecEntry, bytes]:
+    path = f"specifications/{island.id[:16]}"
+    if budget is not None:
+        noised = private_sketch([units], island, budget)
+        return SpecEntry(island.id, f"{path}.sketch", salt.hex(), dp=noised.dp), noised.to_bytes()
+    rkme = fit_rkme(units, size=size, gamma=island.gamma, seed=seed)
+    report = self_audit(rkme, units, seed)
+    check_publication(report, private=True)
+    return SpecEntry(island.id, f"{path}.rkme", salt.hex(), report), rkme.to_bytes()

@@ -13,7 +13,7 @@ import numpy as np
 from atoll.engine.islands import Island
 from atoll.engine.specs.kernels import squared_distances
 from atoll.engine.specs.rkme import Rkme
-from atoll.engine.specs.sketch import decode, features
+from atoll.engine.specs.sketch import BLOCK, Sketch, features
 from numpy.typing import NDArray
 
 NARROWER = 4.0  # gamma_route = 4 / d, where gamma is 1 / d
@@ -38,13 +38,13 @@ def _log_density(rows: NDArray[np.floating], member: Rkme) -> NDArray[np.float64
 
 
 def route_by_sketch(
-    rows: NDArray[np.floating], island: Island, sketches: NDArray[np.int8], weights: Sequence[float]
+    rows: NDArray[np.floating], island: Island, sketches: Sequence[Sketch], weights: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Posterior (n, k) from int8 sketches (k, 512): r_i(x) = phi(x)'(S + lambda I)^-1 s_i, negatives cut at 0."""
-    blocks = sketches.shape[1] // (2 * 256)
+    """Posterior (n, k) from sketches of one length: r_i(x) = phi(x)'(S + lambda I)^-1 s_i, negatives cut at 0."""
+    blocks = len(sketches[0].values) // BLOCK
     phi = features(rows, island, blocks) / np.sqrt(blocks)
     S = phi.T @ phi / len(phi) + RIDGE * np.eye(phi.shape[1])
-    ratios = np.maximum(phi @ np.linalg.solve(S, decode(sketches).astype(np.float64).T), 0.0)
+    ratios = np.maximum(phi @ np.linalg.solve(S, np.array([each.floats() for each in sketches], np.float64).T), 0.0)
     return _normalised(ratios * np.asarray(weights, np.float64), weights)
 
 

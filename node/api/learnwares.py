@@ -136,7 +136,7 @@ def _discard(file: IO[bytes]) -> None:
 
 def _take_in(node: Node, path: Path) -> Learnware:
     with open_package(path) as package:
-        for island in package.rkmes():
+        for island in package.specifications():
             node.catalogue.island(island)
     return node.dock.add(path)
 
@@ -165,7 +165,7 @@ def _learnware(node: Node, learnware: Learnware) -> LearnwareView:
         learnware.id.hex(),
         learnware.row.revision.hex(),
         learnware.manifest.semantic.name,
-        tuple(island.hex() for island in learnware.rkmes),
+        tuple(island.hex() for island in learnware.specifications),
         listed,
     )
 

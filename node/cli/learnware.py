@@ -34,14 +34,22 @@ def learnware() -> None:
 @click.option("--class-name", "class_names", multiple=True, help="One per output of a classifier, in its order.")
 @click.option("--outputs", default=1, show_default=True, help="Target values of a regressor.")
 @click.option("--size", default=100, show_default=True, help="Points of the specification, at most.")
+@click.option("--dp-epsilon", type=float, help="Publish a sketch under differential privacy in place of the points.")
+@click.option("--dp-delta", default=1e-6, show_default=True)
+@click.option("--dataset", help="The name that the ledger adds budgets up under.  [default: DATA's file name]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The package to write.")
 @json_option
 @connected
 async def pack(
     client: Client, model: Path, data: Path, semantic: Path, class_names: tuple[str, ...], outputs: int, size: int,
-    output: Path, as_json: bool,
+    dp_epsilon: float | None, dp_delta: float, dataset: str | None, output: Path, as_json: bool,
 ) -> None:  # fmt: skip
-    """Pack an ONNX MODEL with a specification fitted to its data. The rows stay on this machine."""
+    """Pack an ONNX MODEL with a specification fitted to its data. The rows stay on this machine.
+
+    With --dp-epsilon the specification is a noised sketch: the node enters the budget in its ledger and is told a hash
+    of the rows. The promise is for the specification; the model is not made private by it, nor is an island that was
+    minted from the same rows.
+    """
     from atoll.engine.packages.pack import pack as make
 
     rows = await asyncio.to_thread(Table.read, data)
@@ -50,9 +58,13 @@ async def pack(
     words = unpack_json(semantic.read_bytes(), SemanticSpec, limit=1 << 20)
     task: Any = "classification" if class_names else "regression"
     signature = Signature(task, rows.values.shape[1], len(class_names) or outputs)
+    budget = None
+    if dp_epsilon is not None:
+        units = await asyncio.to_thread(island.transform, rows)
+        budget = await client.spend_privacy(dataset or data.name, units, island, dp_epsilon, dp_delta)
     package = await asyncio.to_thread(
         make, model.read_bytes(), rows, island, words, signature, owner=owner, created_at=now_ms(),
-        salt=secrets.token_bytes(16), class_names=class_names, size=size,
+        salt=secrets.token_bytes(16), class_names=class_names, size=size, budget=budget,
     )  # fmt: skip
     output.write_bytes(package)
     if as_json:

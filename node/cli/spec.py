@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,6 +161,22 @@ async def audit(
         _tell_note(f"FILE summarises {rkme.count} rows, DATA has {report.rows}: are they the same?")
     if broken := report.violations():
         raise PrivacyRefusal("; ".join(broken), hint="fit it anew with `atoll spec fit`, or with fewer points")
+
+
+@spec.command()
+@json_option
+@connected
+async def ledger(client: Client, as_json: bool) -> None:
+    """What was spent on which data under differential privacy, and how much by data set."""
+    spent = await client.privacy_spendings()
+    if as_json:
+        print_json(spent)
+        return
+    rows = [(each.dataset, each.epsilon, f"{each.delta:g}", each.rows, short(each.island)) for each in spent]
+    print_table("Spent", ["data set", "# epsilon", "# delta", "# rows", "island"], rows)
+    names = sorted({each.dataset for each in spent})
+    totals = [(name, math.fsum(each.epsilon for each in spent if each.dataset == name)) for name in names]
+    print_table("By data set", ["data set", "# epsilon"], totals)
 
 
 async def _island(client: Client, data: Path, kind: Kind, definition: Path | None, new_island: bool = False) -> Island:

@@ -174,7 +174,7 @@ def _route(session: Session, members: list[Candidate], weights: list[float], row
     rkmes = [member.rkme for member in members if member.rkme is not None]
     if len(rkmes) == len(members):
         return sparse(route_by_rkme(units, rkmes, weights))
-    sketches = np.array([np.frombuffer(m.summary.sketch, np.int8) for m in members if m.summary])
+    sketches = [member.summary.to_sketch() for member in members if member.summary]
     return sparse(route_by_sketch(units, session.island, sketches, weights))
 
 

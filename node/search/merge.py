@@ -32,10 +32,11 @@ NORM_TOLERANCE = 1e-3
 def settle(candidate: Candidate, answer: MatchAnswer) -> Candidate:
     """The candidate with its owner's exact answer; an answer that contradicts the signed sketch marks it suspect.
 
-    A disclosed RKME counts only if it is the one that the listing commits to.
+    A disclosed RKME counts only if it is the one that the listing commits to. Of a noised sketch nobody knows more
+    than the listing says.
     """
     summary = candidate.summary
-    if summary is None or answer.revision != candidate.listing.revision:
+    if summary is None or summary.dp is not None or answer.revision != candidate.listing.revision:
         return candidate
     believable = (
         np.isfinite(answer.mmd2)

@@ -10,6 +10,7 @@ import msgspec
 from atoll.engine.packages import Manifest, Package, open_package
 from atoll.engine.packages import archive as archives
 from atoll.engine.packages.manifest import commitment, read_manifest
+from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
 from atoll.node.errors import RequestInvalid
 from atoll.node.store.blobs import BlobStore
@@ -18,21 +19,22 @@ from atoll.protocol.errors import NotFound
 
 
 class SpecRow(msgspec.Struct, frozen=True):
-    """One specification: blob of the RKME, and the salt of its commitment."""
+    """One specification: its blob, the salt of its commitment, and whether it is a noised sketch (else an RKME)."""
 
     island: bytes
-    rkme: bytes
+    blob: bytes
     salt: bytes
+    noised: bool = False
 
 
 class DockRow(msgspec.Struct, frozen=True):
-    """What is kept of a hosted learnware; packages and RKMEs are blobs."""
+    """What is kept of a hosted learnware; packages and specifications are blobs."""
 
     learnware_id: bytes
     revision: bytes
     manifest: bytes  # blob
     model: bytes  # blob
-    served: bytes  # blob: the package without its RKMEs
+    served: bytes  # blob: the package without its specifications
     specifications: tuple[SpecRow, ...]
 
 
@@ -41,12 +43,17 @@ class Learnware(msgspec.Struct, frozen=True):
 
     row: DockRow
     manifest: Manifest
-    rkmes: dict[bytes, Rkme]
+    specifications: dict[bytes, Specification]  # by island
     commitments: dict[bytes, bytes]
 
     @property
     def id(self) -> bytes:
         return self.row.learnware_id
+
+    def rkme(self, island: bytes) -> Rkme | None:
+        """The RKME in an island; None where there is none, also not for this node: under differential privacy."""
+        found = self.specifications.get(island)
+        return found if isinstance(found, Rkme) else None
 
 
 class Dock:
@@ -112,8 +119,9 @@ class Dock:
         kept = {path: data for path, data in files.items() if path not in spec_paths}
         archives.write(served, package.manifest_bytes, kept)
         specifications = []
-        for island, (rkme, salt) in package.rkmes().items():
-            specifications.append(SpecRow(island, self._blobs.put(rkme.to_bytes()), salt))
+        for island, (spec, salt) in package.specifications().items():
+            noised = isinstance(spec, NoisedSketch)
+            specifications.append(SpecRow(island, self._blobs.put(spec.to_bytes()), salt, noised))
         return DockRow(
             package.learnware_id,
             package.revision,
@@ -125,9 +133,10 @@ class Dock:
 
     def _opened(self, row: DockRow) -> Learnware:
         manifest = read_manifest(self._blobs.path(row.manifest).read_bytes())
-        rkmes, commitments = {}, {}
+        specifications: dict[bytes, Specification] = {}
+        commitments = {}
         for spec in row.specifications:
-            data = self._blobs.path(spec.rkme).read_bytes()
-            rkmes[spec.island] = Rkme.from_bytes(data)
+            data = self._blobs.path(spec.blob).read_bytes()
+            specifications[spec.island] = (NoisedSketch if spec.noised else Rkme).from_bytes(data)
             commitments[spec.island] = commitment(spec.salt, data)
-        return Learnware(row, manifest, rkmes, commitments)
+        return Learnware(row, manifest, specifications, commitments)

@@ -35,6 +35,7 @@ TABLES = (
     "tokens",
     "members",
     "downloads",
+    "privacy",
 )
 
 Transaction = lmdb.Transaction

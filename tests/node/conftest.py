@@ -100,14 +100,14 @@ class Digits:
     def island(self) -> Island:
         return Island.mint(Table(self.values, PIXELS))
 
-    def package(self, owner: str, island: Island, *classes: int, salt: bytes = bytes(16)) -> bytes:
+    def package(self, owner: str, island: Island, *classes: int, salt: bytes = bytes(16), budget=None) -> bytes:
         rows, labels = self.of(*classes), self.labels_of(*classes)
         model = LogisticRegression(max_iter=3000).fit(rows.values, labels)
         names = tuple(str(label) for label in model.classes_)
         return pack(
             to_onnx(model, 64), rows, island, SemanticSpec(f"Digits {' '.join(names)}"),
             Signature("classification", 64, len(names)), owner=owner, created_at=now_ms(), salt=salt,
-            class_names=names, size=40,
+            class_names=names, size=40, budget=budget,
         )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 import pytest
+from atoll.engine.specs.noised import DpParameters
 from atoll.protocol.errors import ForkDetected, LogIncomplete, RecordRejected, SignatureInvalid
 from atoll.protocol.heads import open_head
 from atoll.protocol.limits import CLOCK_SKEW, HEAD_LIFETIME
-from atoll.protocol.listings import DpParameters, SpecSummary, open_listing
+from atoll.protocol.listings import SpecSummary, open_listing
 from atoll.protocol.log import OwnerLog, advance
 from hypothesis import given
 from hypothesis import strategies as st

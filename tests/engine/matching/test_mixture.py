@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
 from atoll.engine.errors import DimensionMismatch, NotFinite, SpecificationError
-from atoll.engine.matching import gram_matrix, mixture_of_rkmes, mixture_of_sketches, solve_mixture
-from atoll.engine.specs import Rkme, Sketch, inner, sketch
+from atoll.engine.matching import (
+    gram_matrix,
+    mixture_candidates,
+    mixture_of_rkmes,
+    mixture_of_sketches,
+    solve_mixture,
+)
+from atoll.engine.matching.weights import gram_of_sketches
+from atoll.engine.specs import Rkme, Sketch, fit_rkme, inner, sketch
+from atoll.engine.specs.dp import Budget, private_sketch
 from atoll.engine.specs.quadratic import minimise
 from atoll.engine.specs.sketch import BLOCK
 from hypothesis import given, settings
@@ -211,3 +219,32 @@ def test_without_candidates_a_mixture_covers_nothing(owners, island):
     query = owners[1]["o0"]
     assert mixture_of_rkmes(query, []).uncovered == 1.0
     assert mixture_of_sketches(sketch(query, island), []).uncovered == 1.0
+
+
+def test_a_blend_of_data_under_differential_privacy_is_taken_apart(digits, island):
+    """Noise of epsilon 1 on some 350 rows has a squared norm beyond that of the data: it must not pass for data."""
+    X, y = digits
+    parts = {low: island.transform(X[np.isin(y, (low, low + 1))]) for low in (0, 2, 4, 6)}
+    noised = [
+        private_sketch([rows], island, Budget(1.0, 1e-6, bytes([low] * 32))).sketch for low, rows in parts.items()
+    ]
+    asked = sketch(fit_rkme(np.concatenate([parts[0][:250], parts[4][:250]]), gamma=island.gamma), island)
+    for method in METHODS:
+        mixture = mixture_of_sketches(asked, noised, method=method)
+        shares = dict(zip(mixture.members, mixture.weights, strict=True))
+        assert shares.get(0, 0) + shares.get(2, 0) > 0.7
+        assert sum(shares.values()) <= 1 + 1e-9
+    assert {0, 2} <= set(mixture_candidates(asked, noised))
+
+
+@given(seed=seeds)
+@settings(max_examples=30, deadline=None)
+def test_the_gram_matrix_of_noised_sketches_stays_semi_definite(seed):
+    generator = np.random.default_rng(seed)
+    rows = generator.normal(size=(6, 40))
+    biases = generator.random(6) * 60 * (generator.random(6) < 0.5)
+    gram = gram_of_sketches(rows, biases)
+    assert np.linalg.eigvalsh(gram).min() >= -1e-9
+    np.testing.assert_allclose(gram, gram.T)
+    if not biases.any():
+        np.testing.assert_allclose(gram, rows @ rows.T)

@@ -41,7 +41,7 @@ def test_a_package_round_trips_and_its_bytes_are_deterministic(manifest, files, 
         assert package.manifest == manifest
         assert package.learnware_id == package.revision
         assert {path: package.read(path) for path in files} == files
-        assert package.rkmes()[island.digest][0].to_bytes() == owners[1]["o0"].to_bytes()
+        assert package.specifications()[island.digest][0].to_bytes() == owners[1]["o0"].to_bytes()
     again = archive(manifest, dict(reversed(files.items())))
     assert again.getvalue() == archive(manifest, files).getvalue()
 

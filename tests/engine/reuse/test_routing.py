@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from atoll.engine.reuse import route_by_rkme, route_by_sketch, sparse
-from atoll.engine.specs import sketch
+from atoll.engine.specs import Sketch, sketch
 
 
 @pytest.fixture(params=["disclosed", "sketches"])
@@ -11,7 +11,7 @@ def posterior(request, owners, island):
     members = list(owners[1].values())
     if request.param == "disclosed":
         return route_by_rkme(rows, members, [0.25] * 4)
-    return route_by_sketch(rows, island, np.stack([sketch(m, island).values for m in members]), [0.25] * 4)
+    return route_by_sketch(rows, island, [sketch(member, island) for member in members], [0.25] * 4)
 
 
 def test_every_row_sums_to_one(posterior):
@@ -30,7 +30,7 @@ def test_a_far_row_does_not_underflow(owners):
 
 
 def test_a_row_nobody_claims_falls_back_on_the_weights(owners, island):
-    zero = np.zeros((2, 512), np.int8)
+    zero = [Sketch(np.zeros(512, np.int8), 0.0)] * 2
     np.testing.assert_allclose(route_by_sketch(owners[0]["o0"][:3], island, zero, [3, 1]), [[0.75, 0.25]] * 3)
 
 
