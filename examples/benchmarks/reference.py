@@ -36,8 +36,13 @@ class Row:
         return f"{self.name:45} {self.ours_seconds:10.4g} s {package:>11} {factor:>6}  {quality}"
 
 
-def package(python: str | None, task: str, **arrays: object) -> dict[str, np.ndarray] | None:
-    """The results of a task of ``package_side.py``, or None where no interpreter is given."""
+def package(
+    python: str | None, task: str, *, at_most: float | None = None, **arrays: object
+) -> dict[str, np.ndarray] | None:
+    """The results of a task of ``package_side.py``, or None where no interpreter is given.
+
+    ``at_most`` seconds of wall time, then it is stopped with subprocess.TimeoutExpired.
+    """
     python = python or os.environ.get("ATOLL_LEARNWARE_PYTHON")
     if not python:
         return None
@@ -45,7 +50,7 @@ def package(python: str | None, task: str, **arrays: object) -> dict[str, np.nda
         source, target = Path(folder, "in.npz"), Path(folder, "out.npz")
         np.savez(source, **arrays)
         command = [python, str(PACKAGE_SIDE), task, str(source), str(target)]
-        subprocess.run(command, check=True, env=os.environ | ONE_THREAD, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True, env=os.environ | ONE_THREAD, stdout=subprocess.DEVNULL, timeout=at_most)
         with np.load(target) as file:
             return dict(file)
 
