@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from atoll.engine.runtime import ModelPool
 from atoll.node import config as configs
 from atoll.node import identity as identities
-from atoll.node.clock import now_ms
+from atoll.node import lock
+from atoll.node.administration import Administration
 from atoll.node.errors import ConfigError
 from atoll.node.identity import Identity
 from atoll.node.p2p.network import Network, Services
@@ -23,6 +23,7 @@ from atoll.node.publishing import Publisher
 from atoll.node.reuse.service import Reuser
 from atoll.node.search.service import Searcher
 from atoll.node.serving import Owner
+from atoll.node.store.audit import AuditLog
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.dock import Dock
@@ -30,9 +31,11 @@ from atoll.node.store.environment import Store
 from atoll.node.store.federations import Federations
 from atoll.node.store.ledger import Ledger
 from atoll.node.store.tokens import Tokens
+from atoll.node.store.verification import verify_after_crash
+from atoll.node.upkeep import begin_epochs_after_restore, upkeep
+from atoll.protocol.errors import ProtocolError
 
 log = logging.getLogger("atoll")
-RENEW_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,11 @@ class Node:
     dock: Dock
     ledger: Ledger
     publisher: Publisher
+    administration: Administration
     owner: Owner
     peers: Peers
     tokens: Tokens
+    audit: AuditLog
     network: Network
     searcher: Searcher
     reuser: Reuser
@@ -77,23 +82,27 @@ async def running(home: Path) -> AsyncIterator[Node]:
     """A node with its network up; all of it is closed on leaving, whatever happens."""
     config = configs.load(home, os.environ)
     identity = identities.load(home)
-    with _only_one(home):
-        store = Store(home / "store")
-        models = ModelPool(config.sandbox.max_models)
-        try:
-            node = _build(home, config, identity, store, models)
-            await node.network.start()
-            renewal = asyncio.create_task(_renew(node), name="renew-heads")
+    with lock.exclusive(home):
+        if lock.was_killed(home):
+            await asyncio.to_thread(verify_after_crash, home)
+        with lock.marked(home):
+            store = Store(home / "store")
+            models = ModelPool(config.sandbox.max_models)
             try:
-                yield node
+                node = _build(home, config, identity, store, models)
+                await asyncio.to_thread(begin_epochs_after_restore, node)
+                await node.network.start()
+                keeping = asyncio.create_task(upkeep(node), name="upkeep")
+                try:
+                    yield node
+                finally:
+                    keeping.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await keeping
+                    await node.network.aclose()
             finally:
-                renewal.cancel()
-                with suppress(asyncio.CancelledError):
-                    await renewal
-                await node.network.aclose()
-        finally:
-            models.close()
-            store.close()
+                models.close()
+                store.close()
 
 
 def _build(home: Path, config: configs.Config, identity: Identity, store: Store, models: ModelPool) -> Node:
@@ -105,31 +114,16 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     publisher = Publisher(identity, federations, catalogue, dock)
     owner = Owner(identity, catalogue, dock, models)
     peers = Peers(store, identity.peer, config.node.name)
-    network = Network(Services(identity, config.node.name, federations, catalogue, owner, peers), config.p2p)
+    try:
+        peers.configure(config.p2p.bootstrap)
+    except ProtocolError as error:
+        raise ConfigError(f"p2p.bootstrap: {error.message}", hint=error.hint) from None
+    administration = Administration(identity, federations, store)
+    services = Services(identity, config.node.name, federations, catalogue, owner, peers, administration, publisher)
+    network = Network(services, config.p2p)
     searcher = Searcher(catalogue, owner, identity.peer, network, peers)
     reuser = Reuser(searcher, network, owner, identity.peer, store, blobs, models)
     return Node(
-        home, config, identity, store, blobs, federations, catalogue, dock, ledger, publisher, owner, peers,
-        Tokens(store), network, searcher, reuser,
+        home, config, identity, store, blobs, federations, catalogue, dock, ledger, publisher, administration, owner,
+        peers, Tokens(store), AuditLog(store), network, searcher, reuser,
     )  # fmt: skip
-
-
-async def _renew(node: Node) -> None:
-    """Keep the own heads alive."""
-    while True:
-        for federation in sorted(node.federations.ids()):
-            news = await asyncio.to_thread(node.publisher.renew, federation, now_ms())
-            if news is not None:
-                await node.network.announce(news)
-        await asyncio.sleep(RENEW_SECONDS)
-
-
-@contextmanager
-def _only_one(home: Path) -> Iterator[None]:
-    """A lock on the home: two nodes on one store would destroy it."""
-    with (home / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f"another node is running on {home}") from None
-        yield

@@ -6,24 +6,33 @@ because that is what it is asked to do.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 import aiohttp
 import msgspec
 import numpy as np
 from atoll.engine import specs
-from atoll.engine.errors import AtollError, FeatureMismatch
+from atoll.engine.errors import AtollError, FeatureMismatch, IntegrityError
 from atoll.engine.islands import Island
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs import Rkme
 from atoll.engine.specs.dp import Budget
 from atoll.engine.tables import Table
-from atoll.node.api.federations import FederationView, InviteView, MemberView
+from atoll.node.admission import Kind
+from atoll.node.api.audit import AuditPage, VerificationView
+from atoll.node.api.federations import FederationBody, FederationView, InviteBody, InviteView, MemberView
+from atoll.node.api.governance import GovernanceView, PeerBody
 from atoll.node.api.information import NodeView
 from atoll.node.api.islands import IslandView, view
 from atoll.node.api.learnwares import LearnwareView, ListingPage, ListingView, Publication
+from atoll.node.api.peer_rules import ChangeView, RuleBody, RuleView
 from atoll.node.api.peers import PeerView
 from atoll.node.api.predictions import PredictionBody
 from atoll.node.api.privacy import GrantView, SpendingBody, SpendingView
@@ -33,12 +42,16 @@ from atoll.node.api.tokens import TokenBody, TokenView
 from atoll.node.errors import NodeUnreachable, RequestInvalid
 from atoll.node.reuse.result import PredictionResult
 from atoll.node.search.query import SearchResult
+from atoll.node.store import backup_file
+from atoll.node.store.backup_file import Manifest, Progress
+from atoll.node.store.durable import replacing
 from atoll.node.store.tokens import Scope, TokenRow
 from atoll.protocol.listings import Offers
 from numpy.typing import NDArray
 
 T = TypeVar("T")
 TIMEOUT = aiohttp.ClientTimeout(total=120, connect=5)
+STREAMING = aiohttp.ClientTimeout(connect=5, sock_read=600)  # a node copies its store before the first byte
 
 
 class RemoteError(AtollError):
@@ -88,8 +101,10 @@ class Client:
     async def add_learnware(self, package: bytes) -> LearnwareView:
         return await self._json("POST", "learnwares", LearnwareView, data=package)
 
-    async def publish(self, learnware_id: str, federation: str, offers: Offers) -> LearnwareView:
-        body = Publication(federation, offers)
+    async def publish(
+        self, learnware_id: str, federation: str, offers: Offers, *, few_rows: bool = False
+    ) -> LearnwareView:
+        body = Publication(federation, offers, few_rows)
         return await self._json("PUT", f"learnwares/{learnware_id}/listing", LearnwareView, body=body)
 
     async def remove_learnware(self, learnware_id: str) -> None:
@@ -155,14 +170,60 @@ class Client:
     async def remove_peer(self, peer: str) -> None:
         await self._call("DELETE", f"peers/{peer}")
 
+    async def peer_rules(self) -> list[RuleView]:
+        """The allow and the deny list."""
+        return await self._json("GET", "peers/rules", list[RuleView])
+
+    async def add_peer_rule(self, kind: Kind, peer: str, *, dry_run: bool = False, force: bool = False) -> ChangeView:
+        """Put a peer on a list; a dry run only says what that would do."""
+        path, params = f"peers/rules/{peer}", {"dry_run": _flag(dry_run), "force": _flag(force)}
+        return await self._json("PUT", path, ChangeView, body=RuleBody(kind), params=params)
+
+    async def remove_peer_rule(
+        self, kind: Kind, peer: str, *, dry_run: bool = False, force: bool = False
+    ) -> ChangeView:
+        """Take a peer off a list."""
+        path, params = f"peers/rules/{peer}", {"kind": kind, "dry_run": _flag(dry_run), "force": _flag(force)}
+        return await self._json("DELETE", path, ChangeView, params=params)
+
     async def federations(self) -> list[FederationView]:
         return await self._json("GET", "federations", list[FederationView])
 
-    async def create_federation(self, name: str) -> FederationView:
-        return await self._json("POST", "federations", FederationView, body={"name": name})
+    async def create_federation(self, name: str, *, open: bool = False) -> FederationView:
+        return await self._json("POST", "federations", FederationView, body=FederationBody(name, open))
 
-    async def invite(self, federation: str) -> InviteView:
-        return await self._json("POST", f"federations/{federation}/invites", InviteView)
+    async def invite(self, federation: str, body: InviteBody = InviteBody()) -> InviteView:  # noqa: B008
+        return await self._json("POST", f"federations/{federation}/invites", InviteView, body=body)
+
+    async def leave(self, federation: str) -> None:
+        await self._call("DELETE", f"federations/{federation}")
+
+    async def renew_membership(self, federation: str) -> FederationView:
+        return await self._json("POST", f"federations/{federation}/renewal", FederationView)
+
+    async def governance(self, federation: str) -> GovernanceView:
+        return await self._json("GET", f"federations/{federation}/governance", GovernanceView)
+
+    async def revoke(self, federation: str, peer: str) -> GovernanceView:
+        return await self._governed("POST", f"{federation}/revocations", PeerBody(peer))
+
+    async def appoint(self, federation: str, peer: str) -> GovernanceView:
+        return await self._governed("POST", f"{federation}/admins", PeerBody(peer))
+
+    async def dismiss(self, federation: str, peer: str) -> GovernanceView:
+        return await self._governed("DELETE", f"{federation}/admins/{peer}")
+
+    async def take_down(self, federation: str, owner: str, learnware_id: str) -> GovernanceView:
+        return await self._governed("PUT", f"{federation}/takedowns/{owner}/{learnware_id}")
+
+    async def put_back(self, federation: str, owner: str, learnware_id: str) -> GovernanceView:
+        return await self._governed("DELETE", f"{federation}/takedowns/{owner}/{learnware_id}")
+
+    async def pardon(self, federation: str, peer: str) -> GovernanceView:
+        return await self._governed("DELETE", f"{federation}/quarantine/{peer}")
+
+    async def _governed(self, method: str, path: str, body: object = None) -> GovernanceView:
+        return await self._json(method, f"federations/{path}", GovernanceView, body=body)
 
     async def join(self, invite: str) -> FederationView:
         return await self._json("POST", "federations/join", FederationView, body={"invite": invite})
@@ -179,6 +240,33 @@ class Client:
     async def revoke_token(self, token_id: str) -> None:
         await self._call("DELETE", f"tokens/{token_id}")
 
+    async def audit(self, after: int | None = None, limit: int = 100) -> AuditPage:
+        """Rows of the node's audit log, oldest first: those after row ``after``, or the newest."""
+        params = {"limit": str(limit)} | ({} if after is None else {"after": str(after)})
+        return await self._json("GET", "audit", AuditPage, params=params)
+
+    async def verify_audit(self, witness: tuple[int, str] | None = None) -> VerificationView:
+        """Whether the audit log is unbroken, up to a ``witness`` too: (seq, digest in hex) of an earlier answer."""
+        params = {"seq": str(witness[0]), "digest": witness[1]} if witness else {}
+        return await self._json("GET", "audit/verification", VerificationView, params=params)
+
+    async def backup(self, path: Path, *, with_key: bool = True, progress: Progress | None = None) -> Manifest:
+        """Stream the node's backup into a file, mode 600, that is kept only if all of it came; returns after fsync."""
+        url, done = f"{self._url}/api/v1/backup", 0
+        with replacing(path) as file, self._reaching():
+            params = {"key": str(with_key).lower()}
+            async with self._session.get(url, params=params, timeout=STREAMING) as response:
+                if response.status >= 400:
+                    raise RemoteError(_problem(await response.read(), response.status))
+                try:
+                    async for chunk in response.content.iter_chunked(backup_file.CHUNK):
+                        done += await asyncio.to_thread(file.write, chunk)
+                        if progress:
+                            progress(done, response.content_length or 0)
+                except aiohttp.ClientPayloadError:
+                    raise NodeUnreachable("the node broke the backup off", hint="the node's log says why") from None
+            return await asyncio.to_thread(_received, file)
+
     async def _json(
         self, method: str, path: str, type_: type[T], *, body: object = None, data: bytes | None = None,
         params: dict[str, str] | None = None,
@@ -194,18 +282,35 @@ class Client:
         self, method: str, path: str, data: bytes | None = None, params: dict[str, str] | None = None
     ) -> bytes:
         url = f"{self._url}/api/v1/{path}"
-        try:
+        with self._reaching():
             async with self._session.request(method, url, data=data, params=params) as response:
                 answer = await response.read()
+        if response.status >= 400:
+            raise RemoteError(_problem(answer, response.status))
+        return answer
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
         except (aiohttp.ClientError, TimeoutError) as error:
             raise NodeUnreachable(
                 f"no node answers at {self._url}: {error or type(error).__name__}", hint="is `atoll serve` running?"
             ) from None
         except ValueError as error:
             raise RequestInvalid(f"{self._url} is not a URL: {error}") from None
-        if response.status >= 400:
-            raise RemoteError(_problem(answer, response.status))
-        return answer
+
+
+def _received(file: IO[bytes]) -> Manifest:
+    """The manifest of a backup just written, after fsync; IntegrityError unless the file is as long as it says."""
+    file.flush()
+    os.fsync(file.fileno())
+    length = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    manifest = backup_file.read_manifest(file)
+    if manifest.length != length:
+        raise IntegrityError(f"the node sent {length} bytes of a backup of {manifest.length}")
+    return manifest
 
 
 def _problem(answer: bytes, status: int) -> Problem:
@@ -213,6 +318,10 @@ def _problem(answer: bytes, status: int) -> Problem:
         return msgspec.json.decode(answer, type=Problem)
     except msgspec.DecodeError:
         return Problem("internal", f"the node answered with status {status}", status)
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _body(rkme: Rkme) -> RkmeBody:

@@ -10,6 +10,8 @@ AtollError
 ├── Unauthorised             auth.required        no token, or an unknown or expired one
 │   └── Forbidden            auth.scope           the token lacks the scope
 ├── RequestInvalid           request.invalid
+├── PeerDenied               peer.denied          the lists of this node, or of the peer, keep the other out
+├── LockOut                  peer.lockout         the rule would leave a federation without an admitted admin
 ├── NodeUnreachable          node.unreachable     the command line cannot reach the node
 ├── NothingFound             search.nothing       no learnware covers the user's data
 └── Partial                  search.partial       some peers failed and the caller asked for all
@@ -56,6 +58,14 @@ class Forbidden(Unauthorised):
 
 class RequestInvalid(AtollError):
     code = "request.invalid"
+
+
+class PeerDenied(AtollError):
+    code = "peer.denied"
+
+
+class LockOut(AtollError):
+    code = "peer.lockout"
 
 
 class NodeUnreachable(AtollError):
@@ -116,6 +126,8 @@ OUTCOMES: dict[str, Outcome] = {
     "auth.required": Outcome(401, 11),
     "auth.scope": Outcome(403, 11),
     "request.invalid": Outcome(400, 2),
+    "peer.denied": Outcome(403, 12),
+    "peer.lockout": Outcome(409, 12),
     "node.unreachable": Outcome(502, 10),
     "search.nothing": Outcome(404, 13),
     "search.partial": Outcome(200, 14),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 import msgspec
 from atoll.engine.specs.noised import NoisedSketch
@@ -15,9 +16,10 @@ from atoll.node.store.federations import Federations
 from atoll.protocol import limits
 from atoll.protocol.errors import NotFound
 from atoll.protocol.gossip import Announcement
-from atoll.protocol.heads import Head, root_of, sign_head
-from atoll.protocol.listings import Listing, Offers, SignedListing, SpecSummary, sign_listing
-from atoll.protocol.log import OwnerLog
+from atoll.protocol.heads import Head, SignedHead, sign_head
+from atoll.protocol.listings import Listing, Offers, SignedListing, SpecSummary, open_listing, sign_listing
+from atoll.protocol.log import Line, OwnerLog, root_of
+from atoll.protocol.signing import Record
 
 
 class Publisher:
@@ -30,66 +32,118 @@ class Publisher:
         self._dock = dock
         self._lock = threading.Lock()
 
-    def publish(self, learnware_id: bytes, federation: bytes, offers: Offers, now: int) -> Announcement:
-        """List a learnware of the dock, or list it anew with other offers; returns after commit."""
+    def publish(
+        self, learnware_id: bytes, federation: bytes, offers: Offers, now: int, *, few_rows: bool = False
+    ) -> Announcement:
+        """List a learnware of the dock, or list it anew with other offers; returns after commit.
+
+        ``few_rows`` is the owner's word that a specification of fewer than 300 rows may go into an open federation.
+        """
         learnware = self._dock.get(learnware_id)
+        private = not self._federations.get(federation).charter.open
         for entry in learnware.manifest.specifications:
             if entry.privacy is not None:
-                check_publication(entry.privacy, private=True)
+                check_publication(entry.privacy, private=private, override=few_rows)
         with self._lock:
-            log = self._log(federation)
-            listing = self._listing(learnware, federation, offers, log.position[1] + 1, now)
-            return self._append(federation, log, [sign_listing(self._identity.key, listing)], now)
+            listing = self._listing(learnware, federation, offers, self._next_seq(federation), now)
+            return self._append(federation, [sign_listing(self._identity.key, listing)], now)
 
     def withdraw(self, learnware_id: bytes, federation: bytes, now: int) -> Announcement:
         """Take a learnware out of a federation; returns after commit."""
         with self._lock:
-            log = self._log(federation)
-            known = log.listings.get(learnware_id)
-            if known is None or known.listing.status == "withdrawn":
+            known = self._catalogue.listing(federation, self._identity.public, learnware_id)
+            if known is None:
                 raise NotFound("the learnware is not listed in this federation")
-            listing = msgspec.structs.replace(
-                known.listing, status="withdrawn", seq=log.position[1] + 1, issued_at=now, specifications=()
-            )
-            return self._append(federation, log, [sign_listing(self._identity.key, listing)], now)
+            return self._withdraw(federation, [known], now)
+
+    def withdraw_all(self, federation: bytes, now: int) -> Announcement | None:
+        """Take everything out of a federation; None if nothing is listed. Returns after commit."""
+        with self._lock:
+            known = self._catalogue.of_owner(federation, self._identity.public)
+            return self._withdraw(federation, known, now) if known else None
+
+    def _withdraw(self, federation: bytes, known: list[Listing], now: int) -> Announcement:
+        seq = self._next_seq(federation)
+        gone = [
+            msgspec.structs.replace(each, status="withdrawn", seq=seq + place, issued_at=now, specifications=())
+            for place, each in enumerate(known)
+        ]
+        return self._append(federation, [sign_listing(self._identity.key, each) for each in gone], now)
 
     def renew(self, federation: bytes, now: int) -> Announcement | None:
-        """A fresh head once half of the old one's life is over; None while that is not needed."""
+        """A fresh head once half of the old one's life is over; None while that is not needed.
+
+        A log that carries many withdrawn listings begins a new epoch with it.
+        """
         with self._lock:
             log = self._log(federation)
             if log.head is None or log.head.head.expires_at - now > limits.HEAD_LIFETIME // 2:
                 return None
-            return self._append(federation, log, [], now)
+            return self._append(federation, [], now)
 
-    def listed_in(self, learnware_id: bytes) -> list[SignedListing]:
+    def rebase(self, federation: bytes, above: int, now: int) -> Announcement | None:
+        """Begin an epoch higher than ``above``: peers know more of the own log than this node does, which has come
+        back from a backup. None if there is no log. Returns after commit."""
+        with self._lock:
+            if self._log(federation).head is None and not above:
+                return None
+            return self._begin_epoch(federation, max(now, above + 1), [], now)
+
+    def listed_in(self, learnware_id: bytes) -> list[Listing]:
         """The live listings of an own learnware."""
-        logs = [self._log(federation) for federation in sorted(self._federations.ids())]
-        found = [log.listings[learnware_id] for log in logs if learnware_id in log.listings]
-        return [signed for signed in found if signed.listing.status == "live"]
+        own = self._identity.public
+        found = [self._catalogue.listing(each, own, learnware_id) for each in sorted(self._federations.ids())]
+        return [listing for listing in found if listing is not None and listing.status == "live"]
 
     def _log(self, federation: bytes) -> OwnerLog:
         return self._catalogue.log(federation, self._identity.public)
 
-    def _append(self, federation: bytes, log: OwnerLog, news: list[SignedListing], now: int) -> Announcement:
-        merged = {**log.listings, **{signed.listing.learnware_id: signed for signed in news}}
+    def _next_seq(self, federation: bytes) -> int:
+        return self._log(federation).position[1] + 1
+
+    def _append(self, federation: bytes, news: list[SignedListing], now: int) -> Announcement:
+        """Sign a head over the log with ``news`` and apply both."""
+        log = self._log(federation)
+        if sum(not line.counted for line in log.lines.values()) >= limits.WITHDRAWN // 2:
+            return self._begin_epoch(federation, now, news, now)
+        lines = dict(log.lines) | {signed.listing.learnware_id: Line.of(signed) for signed in news}
         epoch, seq = log.position
-        head = sign_head(
+        head = self._head(federation, epoch or now, seq + len(news) + 1, lines.values(), now)
+        return self._apply(federation, head, [signed.record for signed in news], now)
+
+    def _begin_epoch(self, federation: bytes, epoch: int, news: list[SignedListing], now: int) -> Announcement:
+        own = self._identity.public
+        old = [
+            open_listing(each, owner=own, federation=federation) for each in self._catalogue.records(federation, own)
+        ]
+        whole = {signed.listing.learnware_id: signed for signed in (*old, *news)}
+        kept = [signed for signed in whole.values() if signed.listing.status != "withdrawn"]
+        seq = max([self._log(federation).position[1], *(signed.listing.seq for signed in kept)]) + len(news) + 1
+        head = self._head(federation, epoch, seq, map(Line.of, kept), now)
+        return self._apply(federation, head, [signed.record for signed in kept], now, whole=True)
+
+    def _head(self, federation: bytes, epoch: int, seq: int, lines: Iterable[Line], now: int) -> SignedHead:
+        counted = [line for line in lines if line.counted]
+        return sign_head(
             self._identity.key,
             Head(
                 owner=self._identity.public,
                 federation=federation,
-                epoch=epoch or now,
-                seq=seq + len(news) + 1,
-                count=sum(signed.listing.status != "withdrawn" for signed in merged.values()),
-                root=root_of(merged.values()),
+                epoch=epoch,
+                seq=seq,
+                count=len(counted),
+                root=root_of(counted),
                 issued_at=now,
                 expires_at=now + limits.HEAD_LIFETIME,
             ),
         )
+
+    def _apply(
+        self, federation: bytes, head: SignedHead, records: list[Record], now: int, *, whole: bool = False
+    ) -> Announcement:
         certificate = self._federations.certificate_of(federation, self._identity.public)
-        records = tuple(signed.record for signed in news)
-        self._catalogue.apply(federation, certificate, head.record, records, now)
-        return Announcement(federation, head.record, certificate, records)
+        self._catalogue.apply(federation, certificate, head.record, records, now, whole=whole)
+        return Announcement(federation, head.record, certificate, tuple(records))
 
     def _listing(self, learnware: Learnware, federation: bytes, offers: Offers, seq: int, now: int) -> Listing:
         manifest = learnware.manifest

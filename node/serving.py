@@ -92,14 +92,14 @@ class Owner:
         return self._catalogue.island(digest).definition
 
     def _listings(self, federation: bytes) -> list[Listing]:
-        log = self._catalogue.log(federation, self._identity.public)
-        return [signed.listing for signed in log.listings.values() if signed.listing.status == "live"]
+        own = self._catalogue.of_owner(federation, self._identity.public)
+        return [listing for listing in own if listing.status == "live"]
 
     def _offered(self, federation: bytes, learnware_id: bytes) -> Listing:
-        for listing in self._listings(federation):
-            if listing.learnware_id == learnware_id:
-                return listing
-        raise NotFound("no such learnware here")
+        listing = self._catalogue.listing(federation, self._identity.public, learnware_id)
+        if listing is None or listing.status != "live":
+            raise NotFound("no such learnware here")
+        return listing
 
     def _answer(self, listing: Listing, island: Island, rkme: Rkme, mmd2: float) -> MatchAnswer:
         answer = MatchAnswer(listing.learnware_id, listing.revision, mmd2, rkme.norm2)

@@ -5,7 +5,8 @@ AtollError
     ├── SignatureInvalid     protocol.signature    a record that its owner did not sign
     ├── RecordRejected       record.rejected       signed, but expired, replayed, from the future or too large
     │   ├── LogIncomplete    record.incomplete     listings and root of a head disagree: ask for the whole log
-    │   └── ForkDetected     record.fork           two heads with one (epoch, seq)
+    │   ├── ForkDetected     record.fork           two heads with one (epoch, seq)
+    │   └── Quarantined      record.quarantined    its owner has forked, or was revoked
     ├── NotMember            federation.not_member no valid certificate for the federation
     ├── NotFound             not_found             no such learnware, island, peer or federation here
     ├── InviteInvalid        federation.invite     unknown, used or expired invite
@@ -35,6 +36,10 @@ class LogIncomplete(RecordRejected):
 
 class ForkDetected(RecordRejected):
     code = "record.fork"
+
+
+class Quarantined(RecordRejected):
+    code = "record.quarantined"
 
 
 class NotMember(ProtocolError):

@@ -1,9 +1,10 @@
-"""Gossip: batches of listings and a head, as a hint. What does not fit is left to anti-entropy."""
+"""Gossip: batches of listings and a head, or a notice, as a hint. What does not fit is left to anti-entropy."""
 
 from __future__ import annotations
 
 from atoll.protocol.messages import Message
 from atoll.protocol.signing import Record
+from atoll.protocol.sync import Notice
 
 
 class Announcement(Message, frozen=True):
@@ -13,3 +14,6 @@ class Announcement(Message, frozen=True):
     head: Record
     certificate: Record
     listings: tuple[Record, ...]
+
+
+News = Announcement | Notice

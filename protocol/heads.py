@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
 from atoll.protocol import limits
 from atoll.protocol.errors import ForkDetected, RecordRejected
-from atoll.protocol.listings import SignedListing
 from atoll.protocol.signing import Record, read, sign, verify
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -41,16 +38,6 @@ class SignedHead:
 
     head: Head
     record: Record
-
-
-def root_of(listings: Iterable[SignedListing]) -> bytes:
-    """Hash over the sorted (learnware_id, listing hash) of live and paused listings."""
-    pairs = sorted(
-        (signed.listing.learnware_id, signed.record.digest)
-        for signed in listings
-        if signed.listing.status != "withdrawn"
-    )
-    return hashlib.sha256(b"atoll/root/1\0" + b"".join(id_ + digest for id_, digest in pairs)).digest()
 
 
 def sign_head(key: Ed25519PrivateKey, head: Head) -> SignedHead:

@@ -1,4 +1,4 @@
-"""``/atoll/join/1``: redeem an invite for a membership certificate."""
+"""``/atoll/join/1``: redeem an invite for a membership certificate, and renew it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,23 @@ class KnownPeer(msgspec.Struct, frozen=True):
 
 
 class JoinReply(Message, frozen=True):
-    """Charter, the new member's certificate, and the members to dial."""
+    """Charter, the new member's certificate (None: the federation is open), the members to dial, and the decrees that
+    say whose certificates count."""
 
     charter: Record
-    certificate: Record
+    certificate: Record | None
     peers: tuple[KnownPeer, ...]
+    decrees: tuple[Record, ...] = ()
+
+
+class RenewRequest(Message, frozen=True):
+    """A member asks an admin for a fresh certificate on the terms of its old one."""
+
+    federation: bytes
+
+
+class RenewReply(Message, frozen=True):
+    certificate: Record
+
+
+Request = JoinRequest | RenewRequest

@@ -10,7 +10,15 @@ PREDICT_FRAME = 32 * 1024 * 1024
 FETCH_CHUNK = 64 * 1024
 PACKAGE = 2 * 1024 * 1024 * 1024
 SPECIFICATIONS = 4
+WITHDRAWN = 2000  # lines of withdrawn listings that a log may carry
+DECREE = 64 * 1024
+NOTICES = 4  # records in one notice
+LISTINGS = 100_000  # of one owner in any federation
+OPEN_LISTINGS = 1000  # of one owner in an open federation
 SYNC_PAGE = 100  # listings in one answer: 100 * 2 KiB stays below CONTROL_FRAME
+PEERS_TOLD = 64  # peers in one answer, each with at most ADDRESSES
+ADDRESSES, ADDRESS = 8, 200  # of one peer, and characters of one
+NAME = 80  # characters of the name of a node
 
 SECOND, MINUTE, DAY = 1000, 60_000, 86_400_000
 CLOCK_SKEW = 10 * MINUTE

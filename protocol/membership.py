@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable
 
 import msgspec
 from atoll.engine.encoding import pack, unpack
@@ -40,7 +41,7 @@ class Certificate(msgspec.Struct, frozen=True):
 
 
 class Invite(msgspec.Struct, frozen=True):
-    """What an invitation line carries: where to knock and the single-use token."""
+    """What an invitation line carries: where to knock and the single-use token (empty for an open federation)."""
 
     federation: bytes
     federation_name: str
@@ -63,7 +64,7 @@ def read_invite(line: str) -> Invite:
         invite = unpack(base64.urlsafe_b64decode(data + "=" * (-len(data) % 4)), Invite, limit=4096)
     except (binascii.Error, ValueError, EncodingError):
         raise InviteInvalid("the invite line is damaged", hint="copy the whole line") from None
-    if len(invite.federation) != 32 or len(invite.token) != 16:
+    if len(invite.federation) != 32 or len(invite.token) not in (0, 16):
         raise InviteInvalid("the invite line is damaged", hint="copy the whole line")
     return invite
 
@@ -87,8 +88,13 @@ def certify(key: Ed25519PrivateKey, certificate: Certificate) -> Record:
     return sign(key, "certificate", certificate)
 
 
-def open_certificate(record: Record, *, federation: bytes, charter: Charter, member: bytes, now: int) -> Certificate:
-    """The certificate of ``member``; NotMember unless an admin of ``charter`` signed it and it is in force."""
+def open_certificate(
+    record: Record, *, federation: bytes, charter: Charter, admins: Iterable[bytes], member: bytes, now: int
+) -> Certificate:
+    """The certificate of ``member``; NotMember unless one of ``admins`` signed it and it is in force.
+
+    In an open federation everybody may certify itself, as a plain member with a small quota.
+    """
     certificate = read(record, Certificate, limit=limits.CERTIFICATE)
     if (certificate.federation, certificate.member) != (federation, member):
         raise NotMember("the certificate is for another member or federation")
@@ -96,9 +102,12 @@ def open_certificate(record: Record, *, federation: bytes, charter: Charter, mem
         raise NotMember("the certificate is not in force", hint="renew the membership")
     if certificate.expires_at - certificate.not_before > limits.CERTIFICATE_LIFETIME:
         raise NotMember("the certificate claims too long a life")
-    for admin in charter.admins:
+    if not (0 <= certificate.serial < 2**53 and 0 <= certificate.max_listings <= limits.LISTINGS):
+        raise NotMember("serial or quota of the certificate is out of range")
+    plain = certificate.roles == ("member",) and certificate.max_listings <= limits.OPEN_LISTINGS
+    for signer in (*sorted(admins), *((member,) if charter.open and plain else ())):
         try:
-            verify(record, "certificate", admin)
+            verify(record, "certificate", signer)
         except ProtocolError:
             continue
         return certificate

@@ -1,13 +1,14 @@
-"""``/atoll/sync/1``: push-pull anti-entropy. Digests -> differing buckets -> "listings of X since seq n".
+"""``/atoll/sync/1``: push-pull anti-entropy. Digests -> differing buckets -> "what X has since seq n".
 
-What we lack we pull; what the other lacks we offer, and it pulls in turn. Everything is verified on arrival,
-whoever sent it (network.md, section 3).
+What we lack we pull; what the other lacks we offer, and it pulls in turn. Logs, decrees and fork proofs go the same
+way. Everything is verified on arrival, whoever sent it (network.md, section 3).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from enum import IntEnum
 
 import msgspec
 from atoll.protocol.errors import ProtocolError
@@ -17,15 +18,38 @@ from atoll.protocol.signing import Record
 PROTOCOL = "/atoll/sync/1"
 BUCKETS = 256
 DIGEST = 8
-Positions = Mapping[bytes, tuple[int, int]]  # owner -> (epoch, seq)
+ENTRIES = 2000  # in one message; what does not fit comes with the next round
+
+
+class Kind(IntEnum):
+    """What is replicated, in the order in which it is pulled: a log may need the decree that admits its owner."""
+
+    DECREE = 0
+    FORK = 1
+    LOG = 2
+
+
+Key = tuple[Kind, bytes]  # and whose
+Position = tuple[int, int, bytes]  # epoch, seq, first bytes of the newest record's hash
+Positions = Mapping[Key, Position]
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """Where one owner's log stands."""
+    """Where the ``kind`` of one key stands."""
 
+    kind: Kind
     owner: bytes
     epoch: int
     seq: int
+    tag: bytes = b""
+
+    @property
+    def key(self) -> Key:
+        return (self.kind, self.owner)
+
+    @property
+    def position(self) -> Position:
+        return (self.epoch, self.seq, self.tag)
 
 
 class Compare(Message, frozen=True):
@@ -36,10 +60,11 @@ class Compare(Message, frozen=True):
 
 
 class Different(Message, frozen=True):
-    """The answerer's entries in the buckets that differ, and which those are."""
+    """The answerer's entries in the buckets that differ, and which those are; ``more`` if there were too many."""
 
     buckets: bytes
     entries: tuple[Entry, ...]
+    more: bool = False
 
 
 class Pull(Message, frozen=True):
@@ -59,8 +84,24 @@ class Page(Message, frozen=True):
     more: bool
 
 
+class PullNotice(Message, frozen=True):
+    """Ask for the decree of an admin, or the proof that an owner has forked."""
+
+    federation: bytes
+    kind: Kind
+    owner: bytes
+
+
+class Notice(Message, frozen=True):
+    """A decree (one record) or a fork proof (two heads); also gossiped, and told to a member that is revoked."""
+
+    federation: bytes
+    kind: Kind
+    records: tuple[Record, ...]
+
+
 class Offer(Message, frozen=True):
-    """Logs that stand higher here than at the other side."""
+    """What stands higher here than at the other side."""
 
     federation: bytes
     entries: tuple[Entry, ...]
@@ -70,19 +111,21 @@ class Thanks(Message, frozen=True):
     """The offer was taken note of."""
 
 
-Request = Compare | Pull | Offer
+Request = Compare | Pull | PullNotice | Offer | Notice
 
 
-def bucket(owner: bytes, federation: bytes) -> int:
-    return hashlib.sha256(owner + federation).digest()[0]
+def bucket(key: Key, federation: bytes) -> int:
+    kind, owner = key
+    return hashlib.sha256(bytes([kind]) + owner + federation).digest()[0]
 
 
 def digests(federation: bytes, positions: Positions) -> bytes:
     """256 * 8 bytes: a digest of the sorted positions in each bucket."""
     hashes = [hashlib.sha256() for _ in range(BUCKETS)]
-    for owner in sorted(positions):
-        epoch, seq = positions[owner]
-        hashes[bucket(owner, federation)].update(owner + epoch.to_bytes(8, "big") + seq.to_bytes(8, "big"))
+    for key in sorted(positions):
+        epoch, seq, tag = positions[key]
+        place = bytes([key[0]]) + key[1] + epoch.to_bytes(8, "big") + seq.to_bytes(8, "big") + tag
+        hashes[bucket(key, federation)].update(place)
     return b"".join(each.digest()[:DIGEST] for each in hashes)
 
 
@@ -95,19 +138,28 @@ def differing(left: bytes, right: bytes) -> frozenset[int]:
 
 
 def entries_in(federation: bytes, positions: Positions, buckets: frozenset[int]) -> tuple[Entry, ...]:
-    chosen = (owner for owner in sorted(positions) if bucket(owner, federation) in buckets)
-    return tuple(Entry(owner, *positions[owner]) for owner in chosen)
+    return tuple(_entry(key, positions[key]) for key in sorted(positions) if bucket(key, federation) in buckets)
+
+
+def _entry(key: Key, position: Position) -> Entry:
+    kind, owner = key
+    epoch, seq, tag = position
+    return Entry(kind, owner, epoch, seq, tag)
 
 
 def plan(
     federation: bytes, mine: Positions, theirs: tuple[Entry, ...], buckets: frozenset[int]
 ) -> tuple[list[Entry], list[Entry]]:
-    """(what to pull, what to offer): entries that stand higher there, and those that stand higher here."""
-    there = {entry.owner: (entry.epoch, entry.seq) for entry in theirs}
-    pull = [entry for entry in theirs if (entry.epoch, entry.seq) > mine.get(entry.owner, (0, 0))]
+    """(what to pull, what to offer): entries that stand higher there, and those that stand higher here.
+
+    Two that stand equal and differ (a fork) are both pulled and offered.
+    """
+    nothing = (0, 0)
+    there = {entry.key: entry.position for entry in theirs}
+    pull = [e for e in theirs if e.position[:2] >= mine.get(e.key, nothing)[:2] and e.position != mine.get(e.key)]
     offer = [
         entry
         for entry in entries_in(federation, mine, buckets)
-        if (entry.epoch, entry.seq) > there.get(entry.owner, (0, 0))
+        if entry.position[:2] >= there.get(entry.key, nothing)[:2] and entry.position != there.get(entry.key)
     ]
-    return pull, offer
+    return sorted(pull, key=lambda entry: entry.key), offer

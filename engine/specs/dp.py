@@ -15,8 +15,6 @@ from atoll.engine.islands import Island
 from atoll.engine.specs.noised import DpParameters, NoisedSketch
 from atoll.engine.specs.sketch import BLOCK, Normals, Sketch, features
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import norm
 
 DOMAIN = b"atoll/dp-noise/1\0"
 SECRET_BYTES = 32
@@ -29,6 +27,8 @@ def analytic_sigma(epsilon: float, delta: float, sensitivity: float) -> float:
         raise SpecificationError(
             f"epsilon {epsilon:g} and delta {delta:g}: expected 0 < epsilon <= 10 and 0 < delta < 0.01"
         )
+    from scipy.optimize import brentq  # a second to load, for whom only a ledger is read it is not needed
+    from scipy.stats import norm
 
     def excess(log_sigma: float) -> float:
         ratio = sensitivity / np.exp(log_sigma)

@@ -46,7 +46,7 @@ def check_publication(report: PrivacyReport, *, private: bool, override: bool = 
     if report.rows < ROWS_IN_THE_OPEN and not private and not override:
         raise PrivacyRefusal(
             f"{report.rows} rows are few: below {ROWS_IN_THE_OPEN} a specification stays in private federations",
-            hint="give more rows, or override it by name",
+            hint="give more rows, or say so by name: `atoll learnware policy ... --few-rows`",
         )
 
 

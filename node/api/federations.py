@@ -1,15 +1,18 @@
-"""Federations: create, invite, join, members."""
+"""Federations: create, invite, join, leave, renew, members."""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
+from atoll.node.administration import QUOTA, Role
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.clock import now_ms
 from atoll.node.store.federations import Federation
+from atoll.node.upkeep import renew_certificate
 from atoll.protocol import limits
 from atoll.protocol.errors import InviteInvalid
 from atoll.protocol.ids import parse_digest, peer_id
@@ -18,32 +21,51 @@ from atoll.protocol.membership import read_invite
 if TYPE_CHECKING:
     from atoll.node.app import Node
 
+HOUR = 60 * limits.MINUTE
+
 
 class FederationView(msgspec.Struct, frozen=True):
-    """A federation this node is in."""
+    """A federation this node is in; ``roles`` are its own, ``expires_at`` is when its membership has to be renewed."""
 
     id: str
     name: str
+    open: bool
     roles: tuple[str, ...]
+    admin: bool
     members: int
     expires_at: int
 
 
 class MemberView(msgspec.Struct, frozen=True):
-    """A member whose certificate this node has seen."""
+    """A member in good standing whose certificate this node has seen."""
 
     peer_id: str
     name: str
     roles: tuple[str, ...]
+    admin: bool
+    max_listings: int
+    listings: int
+    hidden: str
     expires_at: int
 
 
 class FederationBody(msgspec.Struct, frozen=True):
+    """An ``open`` federation may be joined by anyone, with a small quota."""
+
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+    open: bool = False
+
+
+class InviteBody(msgspec.Struct, frozen=True):
+    """What the newcomer may do: a reader lists nothing; ``hours`` is how long the invite holds."""
+
+    role: Role = "member"
+    max_listings: Annotated[int, msgspec.Meta(ge=0, le=limits.LISTINGS)] = QUOTA
+    hours: Annotated[int, msgspec.Meta(ge=1, le=24 * 30)] = 24
 
 
 class InviteView(msgspec.Struct, frozen=True):
-    """One line of text, for one newcomer, until ``expires_at``."""
+    """One line of text, for one newcomer (of an open federation: for anybody), until ``expires_at``."""
 
     invite: str
     expires_at: int
@@ -58,17 +80,22 @@ async def index(node: Node, request: web.Request) -> web.Response:
 
 
 async def create(node: Node, request: web.Request) -> web.Response:
-    """Found a private federation with this node as its admin."""
+    """Found a federation with this node as its admin."""
     body = await read_json(request, FederationBody)
-    federation = await asyncio.to_thread(node.federations.create, body.name, now_ms())
+    federation = await asyncio.to_thread(partial(node.federations.create, body.name, now_ms(), open_=body.open))
     await node.network.joined(federation.id)
     return reply(_view(node, federation), status=201)
 
 
 async def invite(node: Node, request: web.Request) -> web.Response:
-    """A single-use invite, valid for a day."""
+    """A single-use invite."""
     federation = parse_digest(request.match_info["id"])
-    made = await asyncio.to_thread(node.federations.invite, federation, node.network.addresses, now_ms(), limits.DAY)
+    body = await read_json(request, InviteBody) if request.body_exists else InviteBody()
+    make = partial(
+        node.administration.invite, federation, node.network.addresses, now_ms(), body.hours * HOUR,
+        role=body.role, max_listings=body.max_listings,
+    )  # fmt: skip
+    made = await asyncio.to_thread(make)
     return reply(InviteView(made.line(), made.expires_at), status=201)
 
 
@@ -80,21 +107,67 @@ async def join(node: Node, request: web.Request) -> web.Response:
     return reply(_view(node, await node.network.join(made)), status=201)
 
 
+async def leave(node: Node, request: web.Request) -> web.Response:
+    """Withdraw what this node lists there, then forget the federation."""
+    federation = parse_digest(request.match_info["id"])
+    node.federations.get(federation)
+    if node.federations.standing(federation, node.identity.public, now_ms()):
+        news = await asyncio.to_thread(node.publisher.withdraw_all, federation, now_ms())
+        if news is not None:
+            await node.network.tell(news)
+    await asyncio.to_thread(node.federations.leave, federation)
+    await node.network.left(federation)
+    return web.Response(status=204)
+
+
+async def renew(node: Node, request: web.Request) -> web.Response:
+    """Get a fresh certificate now; it is done by itself when a third of its life is left."""
+    federation = parse_digest(request.match_info["id"])
+    node.federations.get(federation)
+    await renew_certificate(node, federation, force=True)
+    return reply(_view(node, node.federations.get(federation)))
+
+
 async def members(node: Node, request: web.Request) -> web.Response:
-    found = node.federations.members(parse_digest(request.match_info["id"]))
-    return reply([MemberView(peer_id(each.member), each.name, each.roles, each.expires_at) for each in found])
+    federation = parse_digest(request.match_info["id"])
+    now, admins = now_ms(), node.federations.admins(federation)
+    return reply([
+        MemberView(
+            peer_id(each.member), each.name, each.roles, each.member in admins, each.max_listings,
+            len(node.catalogue.of_owner(federation, each.member)), node.catalogue.hidden(federation, each.member, now),
+            each.expires_at,
+        )
+        for each in node.federations.members(federation, now)
+    ])  # fmt: skip
 
 
 def _view(node: Node, federation: Federation) -> FederationView:
     own = federation.certificate
-    count = len(node.federations.members(federation.id))
-    return FederationView(federation.id.hex(), federation.charter.name, own.roles, count, own.expires_at)
+    count = len(node.federations.members(federation.id, now_ms()))
+    admin = node.identity.public in node.federations.admins(federation.id)
+    return FederationView(
+        federation.id.hex(), federation.charter.name, federation.charter.open, own.roles, admin, count, own.expires_at
+    )
 
 
 ROUTES = (
     Route("GET", "/api/v1/federations", index, "read", "Federations of this node", result=list[FederationView]),
-    Route("POST", "/api/v1/federations", create, "admin", "Found a private federation", FederationBody, FederationView),
-    Route("POST", "/api/v1/federations/{id}/invites", invite, "admin", "Invite one newcomer", result=InviteView),
-    Route("POST", "/api/v1/federations/join", join, "admin", "Join by invite", JoinBody, FederationView),
+    Route(
+        "POST", "/api/v1/federations", create, "admin", "Found a federation", FederationBody, FederationView,
+        act="federation.create", noted=("name",),
+    ),
+    Route(
+        "POST", "/api/v1/federations/{id}/invites", invite, "admin", "Invite one newcomer", InviteBody, InviteView,
+        act="federation.invite", noted=("role",),
+    ),
+    Route(
+        "POST", "/api/v1/federations/join", join, "admin", "Join by invite", JoinBody, FederationView,
+        act="federation.join",
+    ),
+    Route("DELETE", "/api/v1/federations/{id}", leave, "admin", "Leave", act="federation.leave"),
+    Route(
+        "POST", "/api/v1/federations/{id}/renewal", renew, "admin", "Renew the membership", result=FederationView,
+        act="federation.renew",
+    ),
     Route("GET", "/api/v1/federations/{id}/members", members, "read", "Known members", result=list[MemberView]),
-)
+)  # fmt: skip

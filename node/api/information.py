@@ -42,7 +42,7 @@ async def metrics(node: Node, request: web.Request) -> web.Response:
     registry = CollectorRegistry()
     figures = {
         "atoll_dock_learnwares": ("Learnwares hosted here", len(node.dock.all())),
-        "atoll_catalogue_listings": ("Live listings known", sum(1 for _ in node.catalogue.alive(now_ms()))),
+        "atoll_catalogue_listings": ("Live listings known", len(node.catalogue.alive(now_ms()))),
         "atoll_peers_live": ("Peers with a federation in common", len(node.peers.live())),
         "atoll_islands": ("Islands known", len(node.catalogue.islands())),
         "atoll_federations": ("Federations joined", len(node.federations.ids())),

@@ -56,7 +56,7 @@ class IslandView(msgspec.Struct, frozen=True):
 
 async def index(node: Node, request: web.Request) -> web.Response:
     """Islands, those with most listings first, then by id."""
-    counts = Counter(spec.island for signed in node.catalogue.alive(now_ms()) for spec in signed.listing.specifications)
+    counts = Counter(spec.island for listing in node.catalogue.alive(now_ms()) for spec in listing.specifications)
     islands = sorted(node.catalogue.islands(), key=lambda island: (-counts[island.digest], island.id))
     return reply([view(island, counts[island.digest]) for island in islands])
 
@@ -78,5 +78,8 @@ def view(island: Island, listings: int) -> IslandView:
 
 ROUTES = (
     Route("GET", "/api/v1/islands", index, "read", "Specification islands", result=list[IslandView]),
-    Route("POST", "/api/v1/islands", add, "publish", "Add an island definition", IslandView, IslandView),
-)
+    Route(
+        "POST", "/api/v1/islands", add, "publish", "Add an island definition", IslandView, IslandView,
+        act="island.add", noted=("id", "kind"),
+    ),
+)  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -59,15 +60,19 @@ class LearnwareView(msgspec.Struct, frozen=True):
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """Where to list a learnware, and what to offer there."""
+    """Where to list a learnware, and what to offer there.
+
+    ``few_rows`` is the owner's word that a specification of fewer than 300 rows may go into an open federation.
+    """
 
     federation: str
     offers: Offers = Offers()
+    few_rows: bool = False
 
 
 async def catalogue(node: Node, request: web.Request) -> web.Response:
     """Live listings, ordered by (federation, owner, learnware id)."""
-    listings = [signed.listing for signed in node.catalogue.alive(now_ms())]
+    listings = node.catalogue.alive(now_ms())
     keys = [listing.federation.hex() + listing.owner.hex() + listing.learnware_id.hex() for listing in listings]
     after = request.query.get("cursor", "")
     rest = [(key, listing) for key, listing in sorted(zip(keys, listings, strict=True)) if key > after]
@@ -95,7 +100,7 @@ async def show(node: Node, request: web.Request) -> web.Response:
     try:
         return reply(_learnware(node, node.dock.get(learnware_id)))
     except NotFound:
-        return reply(_listing(node, node.catalogue.find(learnware_id, now_ms()).listing))
+        return reply(_listing(node, node.catalogue.find(learnware_id, now_ms())))
 
 
 async def publish(node: Node, request: web.Request) -> web.Response:
@@ -103,7 +108,9 @@ async def publish(node: Node, request: web.Request) -> web.Response:
     body = await read_json(request, Publication)
     learnware_id, federation = parse_digest(request.match_info["id"]), parse_digest(body.federation)
     node.federations.get(federation)
-    news = await asyncio.to_thread(node.publisher.publish, learnware_id, federation, body.offers, now_ms())
+    await node.network.settled()
+    listing = partial(node.publisher.publish, learnware_id, federation, body.offers, now_ms(), few_rows=body.few_rows)
+    news = await asyncio.to_thread(listing)
     await node.network.announce(news)
     return reply(_learnware(node, node.dock.get(learnware_id)))
 
@@ -112,8 +119,9 @@ async def remove(node: Node, request: web.Request) -> web.Response:
     """Withdraw from every federation, then from the dock."""
     learnware_id = parse_digest(request.match_info["id"])
     node.dock.get(learnware_id)
-    for signed in node.publisher.listed_in(learnware_id):
-        news = await asyncio.to_thread(node.publisher.withdraw, learnware_id, signed.listing.federation, now_ms())
+    await node.network.settled()
+    for listing in node.publisher.listed_in(learnware_id):
+        news = await asyncio.to_thread(node.publisher.withdraw, learnware_id, listing.federation, now_ms())
         await node.network.announce(news)
     await asyncio.to_thread(node.dock.remove, learnware_id)
     return web.Response(status=204)
@@ -160,7 +168,7 @@ def _listing(node: Node, listing: Listing) -> ListingView:
 
 
 def _learnware(node: Node, learnware: Learnware) -> LearnwareView:
-    listed = {s.listing.federation.hex(): s.listing.offers for s in node.publisher.listed_in(learnware.id)}
+    listed = {each.federation.hex(): each.offers for each in node.publisher.listed_in(learnware.id)}
     return LearnwareView(
         learnware.id.hex(),
         learnware.row.revision.hex(),
@@ -173,11 +181,11 @@ def _learnware(node: Node, learnware: Learnware) -> LearnwareView:
 ROUTES = (
     Route("GET", "/api/v1/catalogue", catalogue, "read", "Every live listing this node knows", result=ListingPage),
     Route("GET", "/api/v1/learnwares", index, "read", "The learnwares of this dock", result=list[LearnwareView]),
-    Route("POST", "/api/v1/learnwares", add, "publish", "Upload a package", result=LearnwareView),
+    Route("POST", "/api/v1/learnwares", add, "publish", "Upload a package", result=LearnwareView, act="learnware.add"),
     Route("GET", "/api/v1/learnwares/{id}", show, "read", "One learnware, of this dock or of the catalogue"),
     Route(
         "PUT", "/api/v1/learnwares/{id}/listing", publish, "publish", "List it in a federation with a policy",
-        Publication, LearnwareView,
+        Publication, LearnwareView, act="learnware.publish", noted=("federation",),
     ),
-    Route("DELETE", "/api/v1/learnwares/{id}", remove, "publish", "Withdraw and remove"),
+    Route("DELETE", "/api/v1/learnwares/{id}", remove, "publish", "Withdraw and remove", act="learnware.remove"),
 )  # fmt: skip

@@ -8,24 +8,45 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 from atoll.node.api.routing import Route, read_json, reply
-from atoll.node.p2p.peers import PeerState
-from atoll.protocol.errors import NotFound
+from atoll.node.errors import RequestInvalid
+from atoll.node.p2p.table import PeerState, Standing
+from atoll.protocol.errors import NotFound, ProtocolError
+from atoll.protocol.peers import peer_of
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
 
 
+class LagView(msgspec.Struct, frozen=True):
+    """At ``at`` the peer lacked the newest of ``behind`` owners' logs, and had newer ones of ``ahead`` owners."""
+
+    federation: str
+    behind: int
+    ahead: int
+    at: int
+
+
 class PeerView(msgspec.Struct, frozen=True):
-    """A peer as shown to people: ``state`` is known, connected, member or unreachable; ``why`` says more."""
+    """A peer as shown to people; ``why`` says why it was dropped, refused or denied.
+
+    ``member``: connected, with ``federations`` proven in common; ``refused``: the hello found that one will not have
+    the other; ``denied``: by a rule of this node. Bytes are those of Atoll's streams in this run of the node, gossip
+    not counted. ``next_dial`` is 0 if nothing speaks against dialling.
+    """
 
     peer_id: str
     name: str
-    state: str
+    state: Standing
     why: str
     addresses: tuple[str, ...]
     federations: int
     last_seen: int
+    next_dial: int
+    failures: int
+    bytes_in: int
+    bytes_out: int
     misbehaved: int
+    lags: tuple[LagView, ...]
 
 
 class PeerBody(msgspec.Struct, frozen=True):
@@ -40,8 +61,15 @@ async def index(node: Node, request: web.Request) -> web.Response:
 
 async def add(node: Node, request: web.Request) -> web.Response:
     """Dial an address; it is remembered if the peer answers."""
-    peer = await node.network.dial((await read_json(request, PeerBody)).address)
-    return reply(next(_view(state) for state in node.peers.all() if state.peer == peer), status=201)
+    address = (await read_json(request, PeerBody)).address
+    try:
+        peer_of(address)
+    except ProtocolError as error:
+        raise RequestInvalid(error.message, hint=error.hint) from None
+    state = node.peers.get(await node.network.dial(address))
+    if state is None:
+        raise NotFound("the peer answered, but there is no room for it", hint="forget others with `atoll peer rm`")
+    return reply(_view(state), status=201)
 
 
 async def remove(node: Node, request: web.Request) -> web.Response:
@@ -53,14 +81,15 @@ async def remove(node: Node, request: web.Request) -> web.Response:
 
 
 def _view(state: PeerState) -> PeerView:
+    lags = (LagView(federation.hex(), *msgspec.structs.astuple(lag)) for federation, lag in sorted(state.lags.items()))
     return PeerView(
-        state.peer, state.name, state.state, state.why, state.addresses, len(state.shared), state.last_seen,
-        state.misbehaved,
+        state.peer, state.name, state.state, state.why, state.places, len(state.shared), state.last_seen,
+        state.next_dial, state.failures, state.bytes_in, state.bytes_out, state.misbehaved, tuple(lags),
     )  # fmt: skip
 
 
 ROUTES = (
     Route("GET", "/api/v1/peers", index, "read", "Known peers and their state", result=list[PeerView]),
-    Route("POST", "/api/v1/peers", add, "admin", "Dial a peer", PeerBody, PeerView),
-    Route("DELETE", "/api/v1/peers/{peer}", remove, "admin", "Forget a peer"),
+    Route("POST", "/api/v1/peers", add, "admin", "Dial a peer", PeerBody, PeerView, act="peer.add", noted=("address",)),
+    Route("DELETE", "/api/v1/peers/{peer}", remove, "admin", "Forget a peer", act="peer.remove"),
 )

@@ -68,5 +68,8 @@ def _view(row: LedgerRow) -> SpendingView:
 
 ROUTES = (
     Route("GET", "/api/v1/privacy/spendings", index, "publish", "The ledger", result=list[SpendingView]),
-    Route("POST", "/api/v1/privacy/spendings", spend, "publish", "Enter a budget", SpendingBody, GrantView),
-)
+    Route(
+        "POST", "/api/v1/privacy/spendings", spend, "publish", "Enter a budget", SpendingBody, GrantView,
+        act="privacy.spend", noted=("dataset", "island"),
+    ),
+)  # fmt: skip

@@ -24,7 +24,11 @@ Handler = Callable[["Node", web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class Route:
-    """``scope`` None means open to everybody; ``body`` and ``result`` are msgspec types, for OpenAPI."""
+    """``scope`` None means open to everybody; ``body`` and ``result`` are msgspec types, for OpenAPI.
+
+    ``act`` is the name under which the audit log keeps every call, None for what changes nothing; ``noted`` are the
+    fields of the JSON body that it keeps too, texts that are no secret.
+    """
 
     method: str
     path: str
@@ -33,6 +37,8 @@ class Route:
     summary: str
     body: Any = None
     result: Any = None
+    act: str | None = None
+    noted: tuple[str, ...] = ()
 
 
 async def read_json(request: web.Request, type_: type[T]) -> T:

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 from atoll.node.api import (
+    acts,
+    audit,
     auth,
+    backup,
     federations,
+    governance,
     information,
     islands,
     learnwares,
     openapi,
+    peer_rules,
     peers,
     predictions,
     privacy,
@@ -41,8 +46,12 @@ ROUTES: tuple[Route, ...] = (
     *predictions.ROUTES,
     *privacy.ROUTES,
     *peers.ROUTES,
+    *peer_rules.ROUTES,
     *federations.ROUTES,
+    *governance.ROUTES,
     *tokens.ROUTES,
+    *audit.ROUTES,
+    *backup.ROUTES,
     Route("GET", "/api/v1/openapi.json", describe, None, "This description"),
 )
 
@@ -78,8 +87,11 @@ async def serving(node: Node) -> AsyncIterator[str]:
 
 def _handler(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
-        if route.scope is not None:
-            await auth.require(request, route.scope)
-        return await route.handler(request.app[NODE], request)
+        if route.scope is None:
+            return await route.handler(request.app[NODE], request)
+        token = await auth.require(request, route.scope)
+        if route.act is None:
+            return await route.handler(request.app[NODE], request)
+        return await acts.perform(route, route.act, token, request)
 
     return handle

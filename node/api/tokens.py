@@ -51,6 +51,9 @@ async def revoke(node: Node, request: web.Request) -> web.Response:
 
 ROUTES = (
     Route("GET", "/api/v1/tokens", index, "admin", "Tokens, without their secrets", result=list[TokenRow]),
-    Route("POST", "/api/v1/tokens", create, "admin", "Make a token", TokenBody, TokenView),
-    Route("DELETE", "/api/v1/tokens/{id}", revoke, "admin", "Revoke a token"),
-)
+    Route(
+        "POST", "/api/v1/tokens", create, "admin", "Make a token", TokenBody, TokenView,
+        act="token.create", noted=("name", "scopes"),
+    ),
+    Route("DELETE", "/api/v1/tokens/{id}", revoke, "admin", "Revoke a token", act="token.revoke"),
+)  # fmt: skip

@@ -31,16 +31,22 @@ home_option = click.option(
 )  # fmt: skip
 
 
+url_option = click.option("--url", envvar="ATOLL_URL", help="The node's URL.  [default: that of the node of --home]")
+token_option = click.option(
+    "--token", envvar="ATOLL_TOKEN", help="Bearer token; better in $ATOLL_TOKEN than on the line."
+)
+
+
 def connected(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """Give an async command a ``client`` and the options that choose it."""
 
     @home_option
-    @click.option("--url", envvar="ATOLL_URL", help="The node's URL.  [default: that of the node of --home]")
-    @click.option("--token", envvar="ATOLL_TOKEN", help="Bearer token; better in $ATOLL_TOKEN than on the line.")
+    @url_option
+    @token_option
     @functools.wraps(command)
     def run(home: Path, url: str | None, token: str | None, **arguments: Any) -> None:
         async def session() -> None:
-            async with Client(url or _url_of(home), token) as client:
+            async with Client(url or url_of(home), token) as client:
                 await command(client, **arguments)
 
         asyncio.run(session())
@@ -48,7 +54,8 @@ def connected(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
     return run
 
 
-def _url_of(home: Path) -> str:
+def url_of(home: Path) -> str:
+    """Where the node of a home serves, as it wrote itself."""
     try:
         return msgspec.json.decode((home / ENDPOINT).read_bytes(), type=Endpoint).url
     except (OSError, msgspec.DecodeError):

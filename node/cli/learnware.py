@@ -140,14 +140,17 @@ async def rm(client: Client, learnware_id: str) -> None:
 @click.option("--disclose", type=AUDIENCES, default="nobody", show_default=True, help="Give out the full RKME.")
 @click.option("--predict", type=AUDIENCES, default="nobody", show_default=True, help="Predict here, for others.")
 @click.option("--download", type=AUDIENCES, default="nobody", show_default=True, help="Cannot be recalled.")
+@click.option("--few-rows", is_flag=True, help="List it in an open federation although it stands on few rows.")
 @json_option
 @connected
 async def policy(
     client: Client, learnware_id: str, federation: str, match: Any, disclose: Any, predict: Any, download: Any,
-    as_json: bool,
+    few_rows: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """List a learnware in a federation, saying who may do what with it."""
-    listed = await client.publish(learnware_id, federation, Offers(match, disclose, predict, download))
+    listed = await client.publish(
+        learnware_id, federation, Offers(match, disclose, predict, download), few_rows=few_rows
+    )
     if as_json:
         print_json(listed)
     else:

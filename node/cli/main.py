@@ -8,7 +8,7 @@ import sys
 import atoll
 import click
 from atoll.engine.errors import AtollError
-from atoll.node.cli import demo, home, learnware, network, search, spec
+from atoll.node.cli import audit, backup, demo, federation, home, learnware, network, peer, search, spec
 from atoll.node.cli.output import fail
 
 
@@ -20,7 +20,8 @@ def cli() -> None:
 
 for command in (
     home.init, home.serve, home.config, demo.demo, spec.spec, learnware.learnware, search.search, search.predict,
-    network.peer, network.federation, network.island, network.token,
+    peer.peer, federation.federation, network.island, network.token, audit.audit,
+    backup.backup, backup.restore, backup.verify,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -1,4 +1,4 @@
-"""``peer``, ``federation``, ``island`` and ``token`` commands."""
+"""``island`` and ``token`` commands."""
 
 from __future__ import annotations
 
@@ -13,107 +13,6 @@ from atoll.node.cli.connection import connected
 from atoll.node.cli.output import json_option, print_json, print_table, short
 from atoll.node.client import Client
 from atoll.node.store.tokens import SCOPES
-
-
-@click.group()
-def peer() -> None:
-    """Peers of the node."""
-
-
-@peer.command("list")
-@json_option
-@connected
-async def list_peers(client: Client, as_json: bool) -> None:
-    """List known peers and their state."""
-    peers = await client.peers()
-    if as_json:
-        print_json(peers)
-    else:
-        rows = [(each.name, each.peer_id, each.state, each.federations, each.why) for each in peers]
-        print_table("Peers", ["name", "peer id", "state", "# federations", "why"], rows)
-
-
-@peer.command("add")
-@click.argument("address")
-@json_option
-@connected
-async def add_peer(client: Client, address: str, as_json: bool) -> None:
-    """Dial ADDRESS (/ip4/.../tcp/.../p2p/...) and remember the peer."""
-    added = await client.add_peer(address)
-    print_json(added) if as_json else click.echo(f"{added.name or added.peer_id}: {added.state}")
-
-
-@peer.command("rm")
-@click.argument("peer_id")
-@connected
-async def remove_peer(client: Client, peer_id: str) -> None:
-    """Forget a peer."""
-    await client.remove_peer(peer_id)
-    click.echo("Forgotten.")
-
-
-@click.group()
-def federation() -> None:
-    """Federations of the node."""
-
-
-@federation.command("create")
-@click.argument("name")
-@json_option
-@connected
-async def create(client: Client, name: str, as_json: bool) -> None:
-    """Found a private federation with this node as its admin."""
-    made = await client.create_federation(name)
-    if as_json:
-        print_json(made)
-    else:
-        click.echo(f"{made.name}: {made.id}\nInvite others with `atoll federation invite {made.id}`")
-
-
-@federation.command("list")
-@json_option
-@connected
-async def list_federations(client: Client, as_json: bool) -> None:
-    """List the federations the node is in."""
-    found = await client.federations()
-    if as_json:
-        print_json(found)
-    else:
-        print_table("Federations", ["name", "id", "roles", "# members"],
-                    [(each.name, each.id, each.roles, each.members) for each in found])  # fmt: skip
-
-
-@federation.command("invite")
-@click.argument("federation_id")
-@json_option
-@connected
-async def invite(client: Client, federation_id: str, as_json: bool) -> None:
-    """Make a single-use invite, valid for a day."""
-    made = await client.invite(federation_id)
-    print_json(made) if as_json else click.echo(made.invite)
-
-
-@federation.command("join")
-@click.argument("invite_line")
-@json_option
-@connected
-async def join(client: Client, invite_line: str, as_json: bool) -> None:
-    """Join a federation with the line that its admin gave you."""
-    joined = await client.join(invite_line)
-    print_json(joined) if as_json else click.echo(f"Joined {joined.name}: {joined.id}")
-
-
-@federation.command("members")
-@click.argument("federation_id")
-@json_option
-@connected
-async def members(client: Client, federation_id: str, as_json: bool) -> None:
-    """List the members this node knows of."""
-    found = await client.members(federation_id)
-    if as_json:
-        print_json(found)
-    else:
-        print_table("Members", ["name", "peer id", "roles"], [(each.name, each.peer_id, each.roles) for each in found])
 
 
 @click.group()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import NoReturn
 
 import click
@@ -12,6 +13,7 @@ from atoll.engine.errors import AtollError
 from atoll.node.errors import outcome
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 console = Console()
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value and nothing else.")
@@ -23,12 +25,12 @@ def print_json(value: object) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Columns marked "# " hold numbers and stand to the right."""
+    """Columns marked "# " hold numbers and stand to the right. Cells are foreign text: shown, never obeyed."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(column.removeprefix("# "), justify="right" if column.startswith("# ") else "left")
     for row in rows:
-        table.add_row(*map(_cell, row))
+        table.add_row(*(Text(_cell(value)) for value in row))
     console.print(table)
 
 
@@ -40,6 +42,11 @@ def fail(error: AtollError) -> NoReturn:
     sys.exit(outcome(error.code).exit_code)
 
 
+def when(at: int) -> str:
+    """A time in ms as people read it, UTC."""
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def short(text: str) -> str:
     """An id as people compare it."""
     return text if len(text) <= 16 else f"{text[:8]}…{text[-4:]}"
@@ -49,5 +56,6 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, (tuple, list)):
-        return ", ".join(map(str, value))
-    return "-" if value is None else str(value)
+        return ", ".join(map(_cell, value))
+    text = "-" if value is None else str(value)
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import trio
 from atoll.node.clock import now_ms
+from atoll.node.errors import PeerDenied
 from atoll.node.p2p.errors import ProtocolViolation
 from atoll.node.p2p.exchange import receive_request, request
 from atoll.node.p2p.peers import Peers
@@ -23,7 +24,10 @@ Addresses = Callable[[], tuple[str, ...]]
 
 
 class Greeter:
-    """Says and answers hello; admits the peer in ``Peers``. Lives in the trio loop."""
+    """Says and answers hello; admits the peer in ``Peers``. Lives in the trio loop.
+
+    Addresses of a stranger are not remembered, or it could have this node dial where it likes.
+    """
 
     def __init__(self, own: str, name: str, addresses: Addresses, federations: Federations, peers: Peers) -> None:
         self._own = own
@@ -33,7 +37,7 @@ class Greeter:
         self._peers = peers
 
     async def greet(self, streams: Streams, peer: str, deadline: float) -> frozenset[bytes]:
-        """Say hello to a connected peer; returns the federations in common."""
+        """Say hello to a connected peer; returns the federations in common. PeerRefused if it will not have us."""
         async with streams.open(peer, PROTOCOL, deadline=deadline) as channel:
             nonce = secrets.token_bytes(16)
             tags = self._tags(nonce, self._own, peer)
@@ -43,15 +47,19 @@ class Greeter:
             proof = Proof({tag.hex(): self._certificate(fed) for tag, fed in tags.items() if fed in shared})
             await channel.send(encode(proof))
             expect(await channel.receive(limits.CONTROL_FRAME), Done, limit=limits.CONTROL_FRAME)
-        self._peers.learn(peer, welcome.name, welcome.addresses)
+        self._peers.learn(peer, welcome.name, welcome.addresses if shared else ())
         self._peers.admit(peer, shared, now_ms())
         return shared
 
     async def answer(self, channel: Channel) -> frozenset[bytes]:
         """Serve one hello; returns the federations in common."""
+        if not self._peers.permitted(channel.peer):
+            await channel.send(encode(Refusal.of(PeerDenied("this node does not admit you"))))
+            return frozenset()
         hello = await receive_request(channel, Hello, limits.CONTROL_FRAME)
         if not set(hello.versions) & set(VERSIONS):
             await channel.send(encode(Refusal("protocol.version", f"this node speaks versions {VERSIONS}")))
+            self._peers.failed(channel.peer, f"speaks none of the versions {VERSIONS}", now_ms(), refused=True)
             return frozenset()
         if len(hello.tags) > MAX_FEDERATIONS:
             raise ProtocolViolation("too many federations in a hello")
@@ -61,7 +69,7 @@ class Greeter:
         await channel.send(encode(Welcome(now_ms(), self._name, self._addresses(), certificates)))
         proof = await receive_request(channel, Proof, limits.CONTROL_FRAME)
         shared = await self._verify(channel.peer, common, proof.certificates)
-        self._peers.learn(channel.peer, hello.name, hello.addresses)
+        self._peers.learn(channel.peer, hello.name, hello.addresses if shared else ())
         self._peers.admit(channel.peer, shared, now_ms())
         await channel.send(encode(Done(len(shared))))
         return shared

@@ -6,51 +6,64 @@ runs in trio. Losing a peer, a message or a stream is normal and only noted; ant
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+import threading
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 import trio
 from atoll.engine.errors import AtollError
+from atoll.node.administration import Administration
 from atoll.node.clock import now_ms
 from atoll.node.config import P2PSection
 from atoll.node.identity import Identity
 from atoll.node.p2p.bridge import Started, TrioThread
-from atoll.node.p2p.errors import P2PError, Unreachable
+from atoll.node.p2p.dialling import Dialler
+from atoll.node.p2p.errors import ChannelClosed, P2PError, Unreachable
 from atoll.node.p2p.exchange import ask, serve_requests
 from atoll.node.p2p.fetch import Progress, Provider, fetch_file
+from atoll.node.p2p.gatekeeper import Gatekeeper
 from atoll.node.p2p.gossip import Gossip
 from atoll.node.p2p.hello import Greeter
 from atoll.node.p2p.host import listen_addresses, open_host
+from atoll.node.p2p.introductions import Introductions
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.streams import Channel, Handler, Streams
 from atoll.node.p2p.sync import Replicator
+from atoll.node.publishing import Publisher
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.federations import Federation, Federations
-from atoll.protocol import fetch, hello, join, limits, match, predict, sync
-from atoll.protocol.errors import LogIncomplete, NotMember, ProtocolError
-from atoll.protocol.gossip import Announcement
-from atoll.protocol.ids import public_key
-from atoll.protocol.join import JoinReply, JoinRequest, KnownPeer
+from atoll.protocol import fetch, hello, join, limits, match, peers, predict, sync
+from atoll.protocol.errors import ForkDetected, LogIncomplete, NotMember, ProtocolError, Quarantined
+from atoll.protocol.gossip import Announcement, News
+from atoll.protocol.ids import peer_id, public_key
+from atoll.protocol.join import JoinReply, JoinRequest, KnownPeer, RenewReply, RenewRequest
 from atoll.protocol.match import MatchReply, MatchRequest
 from atoll.protocol.membership import Invite
-from atoll.protocol.messages import Message, decode, encode, topic
+from atoll.protocol.messages import Message, PeerRefused, decode, encode, topic
+from atoll.protocol.peers import PeersRequest, peer_of
 from atoll.protocol.predict import Prediction, PredictRequest
+from atoll.protocol.sync import Notice
 
 log = logging.getLogger("atoll.p2p")
 
-DIAL_SECONDS = 1.0  # how often due peers are looked for
+SETTLING_SECONDS = 5.0
+FAREWELL_SECONDS = 2.0
+MAX_DECREES = 32  # of admins, taken from one answer
 CONNECT_DEADLINE = 8.0
 CONTROL_DEADLINE = 10.0
 TRANSFER_DEADLINE = 30.0
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,8 @@ class Services:
     catalogue: Catalogue
     owner: Owner
     peers: Peers
+    administration: Administration
+    publisher: Publisher
 
 
 class Network:
@@ -79,8 +94,16 @@ class Network:
         self._greeter = Greeter(
             services.identity.peer, services.name, lambda: self._addresses, services.federations, services.peers
         )
-        self._replicator = Replicator(services.catalogue, services.federations, services.peers, self._want)
+        self._replicator = Replicator(
+            services.identity.public, services.catalogue, services.federations, services.peers, self._want, self._rebase
+        )
+        self._introductions = Introductions(services.federations, services.peers)
+        self._dialler = Dialler(services.peers, self._dial)
+        self._gatekeeper = Gatekeeper(services.peers, self._drop)
+        self._turns: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
+        self._nursery: trio.Nursery
         self._soon: trio.MemorySendChannel[str]
+        self._settled = threading.Event()
 
     # -- from asyncio --------------------------------------------------------------------------------------------
 
@@ -95,10 +118,21 @@ class Network:
 
     async def aclose(self) -> None:
         await self._thread.aclose()
+        self._peers.flush()
 
     @property
     def addresses(self) -> tuple[str, ...]:
         return self._addresses
+
+    async def settled(self) -> None:
+        """Returns once a peer has been heard, or it is clear that none will be soon.
+
+        Whoever signs the own log waits for it: a node that was put back from a copy of its files learns from its
+        peers that its log was further on, and must not sign a second history.
+        """
+        if not self._settled.is_set():
+            await asyncio.to_thread(self._settled.wait, SETTLING_SECONDS)
+            self._settled.set()
 
     async def dial(self, address: str) -> str:
         """Connect to an address and say hello; returns the peer."""
@@ -106,6 +140,10 @@ class Network:
 
     async def disconnect(self, peer: str) -> None:
         await self._thread.call(self._streams.disconnect, peer)
+
+    async def enforce_rules(self) -> None:
+        """Cut off at once whoever is connected and not admitted (any more)."""
+        await self._thread.call(lambda: self._gatekeeper.enforce(self._streams.connected()))
 
     async def join(self, invite: Invite) -> Federation:
         """Redeem an invite at the first of its addresses that answers."""
@@ -115,11 +153,22 @@ class Network:
         """Take part in a federation that this node has just become a member of."""
         await self._thread.call(self._take_part, federation)
 
-    async def announce(self, announcement: Announcement) -> None:
-        """Gossip news of the own log; what is too large for gossip is left to anti-entropy."""
-        data = encode(announcement)
-        if len(data) <= limits.GOSSIP_MESSAGE:
-            await self._thread.call(self._gossip.publish, topic(announcement.federation), data)
+    async def left(self, federation: bytes) -> None:
+        """Take part no more in a federation that this node has left."""
+        await self._thread.call(self._gossip.unsubscribe, topic(federation))
+        await self._thread.call(self._changed, federation)
+
+    async def announce(self, news: News) -> None:
+        """Gossip news; what is too large for gossip is left to anti-entropy."""
+        await self._thread.call(self._announce, news)
+
+    async def tell(self, news: News) -> None:
+        """Hand news to every connected member now: this node is about to leave."""
+        await self._thread.call(self._tell_all, news)
+
+    async def renew(self, federation: bytes) -> Federation:
+        """Ask the admins of a federation for a fresh certificate, until one gives it."""
+        return await self._thread.call(self._renew, federation)
 
     async def match(self, peer: str, message: MatchRequest, deadline: float) -> MatchReply:
         return await self._ask(peer, match.PROTOCOL, message, MatchReply, limits.MATCH_FRAME, deadline)
@@ -146,11 +195,14 @@ class Network:
             open_host(self._services.identity.secret, self._config.listen) as host,
             trio.open_nursery() as nursery,
         ):
+            self._nursery = nursery
             self._streams = Streams(
                 host,
-                on_connected=lambda peer: self._peers.connected(peer, now_ms()),
-                on_disconnected=lambda peer: self._peers.lost(peer, "disconnected"),
+                on_connected=self._gatekeeper.connected,
+                on_disconnected=self._gatekeeper.disconnected,
                 on_misbehaviour=self._peers.on_misbehaviour,
+                permitted=self._peers.permitted,
+                meter=self._peers.note_traffic,
             )
             self._gossip = Gossip(
                 host, member=self._peers.member, admitted=self._peers.admitted,
@@ -158,20 +210,37 @@ class Network:
             )  # fmt: skip
             self._addresses = self._config.announce or tuple(listen_addresses(host))
             self._serve()
+            await nursery.start(self._gatekeeper.run)
             await nursery.start(self._gossip.run)
             for federation in sorted(self._services.federations.ids()):
                 await self._subscribe(federation)
             task_status.started(self._addresses)
-            nursery.start_soon(self._dial_loop)
+            if not any(each.places for each in self._peers.all()):
+                self._settled.set()
+            nursery.start_soon(self._dialler.run, self._streams.connected)
+            nursery.start_soon(self._introductions.run, self._streams, CONTROL_DEADLINE)
             nursery.start_soon(self._sync_loop, wanted)
+            self._listen_to_the_store(nursery)
+
+    def _listen_to_the_store(self, nursery: trio.Nursery) -> None:
+        """Changes of federations and forks are made in worker threads; what follows from them is done here."""
+        token = trio.lowlevel.current_trio_token()
+
+        def soon(act: Callable[[T], Awaitable[None]], value: T) -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(nursery.start_soon, act, value)
+
+        self._services.federations.on_change(partial(soon, self._changed))
+        self._services.catalogue.on_fork(partial(soon, self._announce))
 
     def _serve(self) -> None:
-        anyone, admitted = (lambda _: True), self._peers.admitted
+        anyone, permitted, admitted = (lambda _: True), self._peers.permitted, self._peers.admitted
         owner, shares = self._services.owner, self._shares
         serve = partial(self._streams.serve, deadline=CONTROL_DEADLINE)
         serve(hello.PROTOCOL, self._answer_hello, admit=anyone, concurrency=4)
-        serve(join.PROTOCOL, self._requests(JoinRequest, self._answer_join), admit=anyone, concurrency=4)
-        serve(sync.PROTOCOL, self._requests(sync.Request, self._replicator.answer), admit=admitted)
+        serve(join.PROTOCOL, self._requests(join.Request, self._answer_join), admit=permitted, concurrency=4)
+        serve(peers.PROTOCOL, self._requests(PeersRequest, self._introductions.answer), admit=admitted, concurrency=4)
+        serve(sync.PROTOCOL, self._requests(sync.Request | Announcement, self._replicator.answer), admit=admitted)
         serve(fetch.PROTOCOL, Provider(owner, self._peers).answer, admit=admitted)
         matching = self._requests(MatchRequest, shares(owner.match), limits.MATCH_FRAME)
         predicting = self._requests(PredictRequest, shares(owner.predict), limits.PREDICT_FRAME)
@@ -200,55 +269,86 @@ class Network:
         shared = await self._greeter.answer(channel)
         await self._greeted(channel.peer, shared)
 
-    def _answer_join(self, peer: str, message: JoinRequest) -> Message:
-        charter, certificate = self._services.federations.redeem(
+    def _answer_join(self, peer: str, message: JoinRequest | RenewRequest) -> Message:
+        administration = self._services.administration
+        if isinstance(message, RenewRequest):
+            return RenewReply(administration.renew(message.federation, public_key(peer), now_ms()))
+        charter, certificate = administration.redeem(
             message.federation, message.token, public_key(peer), message.name, now_ms()
         )
         self._peers.learn(peer, message.name, message.addresses)
         own = KnownPeer(self._services.identity.peer, self._services.name, self._addresses)
-        return JoinReply(charter, certificate, (own, *self._peers.known()))
+        decrees = self._services.federations.decrees(message.federation)
+        others = self._introductions.members(message.federation, peer)
+        known = tuple(KnownPeer(each.peer, each.name, each.addresses) for each in others)
+        return JoinReply(charter, certificate, (own, *known), decrees)
 
     async def _dial(self, address: str) -> str:
+        """Connect and say hello, or end the connection; one at a time with each peer."""
+        turn = self._turns.setdefault(peer_of(address), trio.Lock())
+        async with turn:
+            return await self._connect(address)
+
+    async def _connect(self, address: str) -> str:
+        before = self._streams.connected()
         peer = await self._streams.connect(address, deadline=CONNECT_DEADLINE)
-        self._peers.learn(peer, "", (address,))
-        self._peers.connected(peer, now_ms())
-        await self._greet(peer)
+        if peer not in before:
+            self._peers.reached(peer, address)
+        try:
+            await self._greet(peer)
+        except AtollError:
+            if not self._peers.admitted(peer):  # by a hello of its own
+                await self._drop(peer)
+            raise
         return peer
 
     async def _greet(self, peer: str) -> None:
-        shared = await self._greeter.greet(self._streams, peer, CONTROL_DEADLINE)
+        try:
+            shared = await self._greeter.greet(self._streams, peer, CONTROL_DEADLINE)
+        except PeerRefused as error:
+            self._peers.failed(peer, error.message, now_ms(), refused=True)
+            raise
         await self._greeted(peer, shared)
 
     async def _greeted(self, peer: str, shared: frozenset[bytes]) -> None:
         if shared:
             await self._gossip.refresh(peer)
             self._want(peer)
+            with contextlib.suppress(RuntimeError):  # the network is closing
+                self._nursery.start_soon(self._introductions.ask, self._streams, peer, CONTROL_DEADLINE)
         else:
             await self._gossip.expel(peer)
 
+    async def _drop(self, peer: str) -> None:
+        with contextlib.suppress(ChannelClosed):
+            await self._gossip.expel(peer)
+        await self._streams.disconnect(peer)
+
     async def _join(self, invite: Invite) -> Federation:
-        failure: AtollError = Unreachable("the invite names no address")
-        for address in invite.addresses[:8]:
-            try:
-                peer = await self._streams.connect(address, deadline=CONNECT_DEADLINE)
-                break
-            except P2PError as error:
-                failure = error
-        else:
-            raise Unreachable(f"no admin of the federation answers: {failure.message}", hint="try again later")
-        message = JoinRequest(invite.federation, invite.token, self._services.name, self._addresses)
-        reply = await ask(
-            self._streams, peer, join.PROTOCOL, message, JoinReply, limits.CONTROL_FRAME, CONTROL_DEADLINE
-        )
+        reply = await self._redeem(invite)
         if reply.charter.digest != invite.federation:
             raise ProtocolError("the admin answered for another federation")
         federation = await trio.to_thread.run_sync(
-            self._services.federations.accept, reply.charter, reply.certificate, now_ms()
+            self._services.federations.accept, reply.charter, reply.certificate, now_ms(), reply.decrees[:MAX_DECREES]
         )
         for known in reply.peers[:256]:
-            self._peers.learn(known.peer, known.name, known.addresses)
+            self._peers.hear(known.peer, known.name, known.addresses)
         await self._take_part(federation.id)
         return federation
+
+    async def _redeem(self, invite: Invite) -> JoinReply:
+        """The answer of the first address that gives one; twice round, since a connection may just be ending."""
+        failure: AtollError = Unreachable("the invite names no address")
+        message = JoinRequest(invite.federation, invite.token, self._services.name, self._addresses)
+        for address in invite.addresses[:8] * 2:
+            try:
+                peer = await self._streams.connect(address, deadline=CONNECT_DEADLINE)
+                return await ask(
+                    self._streams, peer, join.PROTOCOL, message, JoinReply, limits.CONTROL_FRAME, CONTROL_DEADLINE
+                )
+            except P2PError as error:
+                failure = error
+        raise Unreachable(f"no admin of the federation answers: {failure.message}", hint="try again later")
 
     async def _take_part(self, federation: bytes) -> None:
         await self._subscribe(federation)
@@ -262,17 +362,14 @@ class Network:
     async def _accept(self, federation: bytes, author: str, data: bytes) -> bool:
         """Judge a gossip message: false blames the forwarder, so only what is plainly wrong is false."""
         try:
-            news = decode(data, Announcement, limit=limits.GOSSIP_MESSAGE)
+            news = decode(data, News, limit=limits.GOSSIP_MESSAGE)
         except ProtocolError:
             return False
         if news.federation != federation:
             return False
-        apply = partial(
-            self._services.catalogue.apply, federation, news.certificate, news.head, news.listings, now_ms()
-        )
         try:
-            await trio.to_thread.run_sync(apply)
-        except LogIncomplete:
+            await trio.to_thread.run_sync(self._take_in, news)
+        except (LogIncomplete, ForkDetected, Quarantined):
             self._want(author)
         except AtollError as error:
             log.info("gossip refused: %s", error.message, extra={"peer": author})
@@ -281,42 +378,98 @@ class Network:
             self._want(author)
         return True
 
+    def _take_in(self, news: News) -> bool:
+        catalogue = self._services.catalogue
+        if isinstance(news, Notice):
+            return catalogue.take_notice(news, now_ms())
+        return catalogue.apply(news.federation, news.certificate, news.head, news.listings, now_ms())
+
+    def _rebase(self, federation: bytes, above: int) -> None:
+        """Peers have shown a newer head of ours: begin a new epoch, and say so. Runs in a worker thread."""
+        log.warning("peers know more of this node's log than it does: it begins a new epoch")
+        news = self._services.publisher.rebase(federation, above, now_ms())
+        if news is not None:
+            trio.from_thread.run(self._announce, news)
+
+    async def _announce(self, news: News) -> None:
+        data = encode(news)
+        if len(data) <= limits.GOSSIP_MESSAGE:
+            await self._gossip.publish(topic(news.federation), data)
+        else:
+            for peer in self._peers.live():
+                self._want(peer)
+
+    async def _renew(self, federation: bytes) -> Federation:
+        federations = self._services.federations
+        failure: AtollError = Unreachable("no admin of the federation is connected")
+        for admin in sorted(federations.admins(federation)):
+            peer = peer_id(admin)
+            if peer not in self._streams.connected():
+                continue
+            try:
+                reply = await ask(
+                    self._streams, peer, join.PROTOCOL, RenewRequest(federation), RenewReply, limits.CONTROL_FRAME,
+                    CONTROL_DEADLINE,
+                )  # fmt: skip
+                renewed = partial(federations.renewed, federation, reply.certificate, now_ms())
+                return await trio.to_thread.run_sync(renewed)
+            except AtollError as error:
+                failure = error
+        raise failure
+
+    async def _changed(self, federation: bytes) -> None:
+        """A federation was left, or its decrees have changed: some are members no more, others may be now."""
+        await self._review(federation)
+        for peer in self._streams.connected():
+            if federation in self._services.federations.ids() and federation not in self._peers.shared(peer):
+                with contextlib.suppress(AtollError):
+                    await self._greet(peer)
+
+    async def _review(self, federation: bytes) -> None:
+        """Whoever is no member in good standing (any more) loses what it shared."""
+        for peer in self._peers.live():
+            shared = self._peers.shared(peer)
+            if federation not in shared or self._services.federations.standing(federation, public_key(peer), now_ms()):
+                continue
+            self._peers.admit(peer, shared - {federation}, now_ms())
+            for notice in self._services.catalogue.revocations(federation, public_key(peer)):
+                await self._tell(peer, notice)  # the last thing that a revoked member hears
+            if shared - {federation}:
+                await self._gossip.refresh(peer)
+            else:
+                await self._gossip.expel(peer)
+
+    async def _tell(self, peer: str, news: News) -> None:
+        """Hand news to one peer, past gossip and its queue; best effort."""
+        with contextlib.suppress(AtollError):
+            await ask(
+                self._streams, peer, sync.PROTOCOL, news, sync.Thanks, limits.CONTROL_FRAME, FAREWELL_SECONDS
+            )
+
+    async def _tell_all(self, news: News) -> None:
+        async with trio.open_nursery() as nursery:
+            for peer in self._peers.live():
+                if news.federation in self._peers.shared(peer):
+                    nursery.start_soon(self._tell, peer, news)
+
     def _want(self, peer: str) -> None:
         """Sync with ``peer`` soon; dropped when many are waiting, since the regular round comes anyway."""
         with contextlib.suppress(trio.WouldBlock):
             self._soon.send_nowait(peer)
-
-    async def _dial_loop(self) -> None:
-        for address in self._config.bootstrap:
-            with contextlib.suppress(P2PError, ProtocolError):
-                await self._dial(address)
-        while True:
-            due = self._peers.due(now_ms(), self._streams.connected())
-            async with trio.open_nursery() as nursery:
-                for state in due[:8]:
-                    nursery.start_soon(self._redial, state.peer, state.addresses)
-            await trio.sleep(DIAL_SECONDS)
-
-    async def _redial(self, peer: str, addresses: tuple[str, ...]) -> None:
-        why = ""
-        for address in addresses:
-            try:
-                if await self._dial(address) == peer:
-                    return
-            except AtollError as error:
-                why = error.message
-        self._peers.failed(peer, why, now_ms())
 
     async def _sync_loop(self, wanted: trio.MemoryReceiveChannel[str]) -> None:
         while True:
             peer = ""
             with trio.move_on_after(self._config.sync_seconds):
                 peer = await wanted.receive()
+            for federation in self._services.federations.ids():
+                await self._review(federation)
             live = self._peers.live()
             chosen = peer if peer in live else random.choice(live) if live else ""
             if not chosen:
                 continue
             try:
                 await self._replicator.sync(self._streams, chosen, CONTROL_DEADLINE)
+                self._settled.set()
             except AtollError as error:
                 log.info("sync failed: %s", error.message, extra={"peer": chosen})

@@ -1,120 +1,156 @@
-"""What this node knows of its peers: addresses (kept), connection, and the federations shared with each."""
+"""What this node knows of its peers: where they listen, how they stand, which federations are proven in common."""
 
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import msgspec
+from atoll.node.admission import Rules
+from atoll.node.p2p.backoff import is_due, next_try
+from atoll.node.p2p.table import HEARSAY, MAX_PEERS, Lag, PeerState, PeerTable, Rank
 from atoll.node.store.environment import Store
+from atoll.node.store.peers import PeerRows, PeerRules
+from atoll.protocol import limits
 from atoll.protocol.ids import public_key
 from atoll.protocol.join import KnownPeer
 from atoll.protocol.messages import topic
+from atoll.protocol.peers import leading_to, peer_of
 
-MAX_PEERS = 4096
-MAX_ADDRESSES = 8
-BACKOFF_MS, MAX_BACKOFF_MS = 1000, 300_000
-
-
-class PeerState(msgspec.Struct):
-    """``state`` is what people are shown: known, connected, member, unreachable, refused."""
-
-    peer: str
-    name: str = ""
-    addresses: tuple[str, ...] = ()
-    state: str = "known"
-    why: str = ""
-    shared: frozenset[bytes] = frozenset()
-    last_seen: int = 0
-    failures: int = 0
-    next_dial: int = 0
-    misbehaved: int = 0
+Listener = Callable[[str], None]
 
 
 class Peers:
-    """Thread-safe; asked by the gossip gate for every message, so all of it is in memory."""
+    """Thread-safe; asked by the gossip gate for every message, so all of it is in memory.
 
-    def __init__(self, store: Store, own: str, own_name: str) -> None:
-        self._store = store
+    Whom the ``rules`` do not admit shares nothing with this node from the moment they say so.
+    """
+
+    def __init__(self, store: Store, own: str, own_name: str, *, limit: int = MAX_PEERS) -> None:
+        self.rules = PeerRules(store, own)
         self._own = own
         self._own_name = own_name
-        self._rows = store.table("peers", KnownPeer)
-        self._lock = threading.RLock()
-        with store.view() as txn:
-            rows = [row for _, row in self._rows.scan(txn)]
-        self._states = {row.peer: PeerState(row.peer, row.name, row.addresses) for row in rows}
+        self._table = PeerTable(PeerRows(store), limit)
         self._topics: dict[str, bytes] = {}
-        self.on_misbehaviour: Callable[[str, str], None] = self._note_misbehaviour
+        self._listeners: list[Listener] = []
+
+    def on_change(self, listener: Listener) -> None:
+        """Call ``listener(peer)`` after each change but of traffic, from whatever thread made it."""
+        self._listeners.append(listener)
+
+    # -- what is learned -----------------------------------------------------------------------------------------
+
+    def configure(self, addresses: Iterable[str]) -> None:
+        """Addresses that are always dialled; ProtocolError names one that leads to no peer."""
+        for address in addresses:
+            peer = peer_of(address)
+            with self._changing(peer, (True, True, 0, 0)) as state:
+                if state is not None:
+                    state.configured = (*state.configured, address)
 
     def learn(self, peer: str, name: str, addresses: tuple[str, ...]) -> None:
-        """Remember where a peer listens; malformed ids are refused, own id is ignored."""
+        """What a peer says of itself; malformed ids are refused, own id is ignored."""
         public_key(peer)
-        if peer == self._own:
+        with self._changing(peer, HEARSAY) as state:
+            if state is not None:
+                state.name = name[: limits.NAME] or state.name
+                state.addresses = leading_to(peer, addresses) or state.addresses
+
+    def hear(self, peer: str, name: str, addresses: tuple[str, ...]) -> None:
+        """What others say of a peer: tried after all else, never told on, and of no account while it is connected."""
+        public_key(peer)
+        if not self.permitted(peer):
             return
-        with self._lock:
-            state = self._states.get(peer)
-            if state is None:
-                if len(self._states) >= MAX_PEERS:
-                    return
-                state = self._states[peer] = PeerState(peer)
-            if name:
-                state.name = name[:80]
-            if addresses:
-                state.addresses = tuple(address[:200] for address in addresses[:MAX_ADDRESSES])
-            row = KnownPeer(peer, state.name, state.addresses)
-        self._store.write(lambda txn: self._rows.put(txn, peer.encode(), row))
+        with self._changing(peer, HEARSAY) as state:
+            if state is not None and state.state not in ("connected", "member"):
+                state.name = state.name or name[: limits.NAME]
+                state.hearsay = leading_to(peer, (*addresses, *state.hearsay))
+
+    def reached(self, peer: str, address: str) -> None:
+        """A dial of ``address`` has proven that ``peer`` is there."""
+        with self._changing(peer, HEARSAY) as state:
+            if state is not None:
+                state.worked, state.hearsay = address, ()
 
     def forget(self, peer: str) -> bool:
         """Whether there was such a peer; returns after commit."""
-        with self._lock:
-            known = self._states.pop(peer, None) is not None
-        self._store.write(lambda txn: self._rows.delete(txn, peer.encode())).result()
-        return known
+        return self._table.forget(peer)
+
+    def flush(self) -> None:
+        """Queue the write of what has changed; to be called now and then, and at the end."""
+        self._table.flush()
+
+    # -- what happens --------------------------------------------------------------------------------------------
 
     def connected(self, peer: str, now: int) -> None:
-        with self._lock:
-            state = self._states.setdefault(peer, PeerState(peer))
-            state.state, state.last_seen, state.failures, state.why = "connected", now, 0, ""
+        """Failures are forgotten only after the hello, or a peer that refuses us would be dialled every second."""
+        with self._changing(peer, (False, True, 0, now)) as state:
+            if state is not None and not state.shared:
+                state.state, state.why, state.last_seen = "connected", "", now
 
     def admit(self, peer: str, shared: frozenset[bytes], now: int) -> None:
         """The hello has proven these federations in common."""
-        with self._lock:
-            state = self._states.setdefault(peer, PeerState(peer))
-            state.shared, state.last_seen = shared, now
-            state.state = "member" if shared else "connected"
-            for federation in shared:
-                self._topics[topic(federation)] = federation
+        with self._changing(peer, (bool(shared), True, 0, now)) as state:
+            if state is None:
+                return
+            state.state, state.why = ("member" if shared else "connected"), ""
+            state.shared, state.last_seen, state.failures, state.next_dial = shared, now, 0, 0
+            state.proven = state.proven or bool(shared)
+            state.lags = {federation: lag for federation, lag in state.lags.items() if federation in shared}
+            self._topics |= {topic(federation): federation for federation in shared}
 
-    def lost(self, peer: str, why: str) -> None:
-        with self._lock:
-            state = self._states.get(peer)
-            if state is not None:
-                state.state, state.why, state.shared = "unreachable", why, frozenset()
+    def lost(self, peer: str, why: str, now: int) -> None:
+        """The last connection has ended; a stranger who leaves nothing to remember is forgotten."""
+        with self._changing(peer) as state:
+            if state is None:
+                return
+            if not (state.proven or state.places or state.misbehaved):
+                self._table.drop(peer)
+            if state.state in ("connected", "member"):  # else it is said already why
+                state.state, state.why, state.last_seen = "unreachable", why, now
+            state.shared = frozenset()
 
-    def failed(self, peer: str, why: str, now: int) -> None:
-        """A dial failed: back off, doubling up to five minutes, with jitter."""
-        with self._lock:
-            state = self._states.get(peer)
+    def failed(self, peer: str, why: str, now: int, *, refused: bool = False) -> None:
+        """A dial or hello failed (``refused``: the peer, or we, said no): back off."""
+        with self._changing(peer) as state:
             if state is not None:
                 state.failures += 1
-                wait = min(MAX_BACKOFF_MS, BACKOFF_MS * 2 ** min(state.failures - 1, 10))
-                state.next_dial = now + int(wait * random.uniform(0.75, 1.25))
-                state.state, state.why = "unreachable", why[:200]
+                state.next_dial = next_try(state.failures, now, random.random())
+                state.state, state.why = ("refused" if refused else "unreachable"), why[:200]
 
-    def due(self, now: int, connected: set[str]) -> list[PeerState]:
-        """Peers to dial now."""
-        with self._lock:
-            states = [state for state in self._states.values() if state.peer not in connected]
-        return [state for state in states if state.addresses and state.next_dial <= now]
+    def on_misbehaviour(self, peer: str, why: str) -> None:
+        with self._changing(peer) as state:
+            if state is not None:
+                state.misbehaved += 1
+                state.why = why[:200]
+
+    def note_lag(self, peer: str, federation: bytes, behind: int, ahead: int, now: int) -> None:
+        """A comparison found ``behind`` logs lower or missing at the peer, and ``ahead`` that stand higher there."""
+        with self._changing(peer) as state:
+            if state is not None:
+                state.lags = {**state.lags, federation: Lag(behind, ahead, now)}
+
+    def note_traffic(self, peer: str, received: int, sent: int) -> None:
+        with self._table.lock:
+            state = self._table.get(peer)
+            if state is not None:
+                state.bytes_in += received
+                state.bytes_out += sent
+
+    # -- what is asked -------------------------------------------------------------------------------------------
+
+    def permitted(self, peer: str) -> bool:
+        """Whether the administrator's lists let this peer in."""
+        return self.rules.current.admits(peer)
 
     def admitted(self, peer: str) -> bool:
         return bool(self.shared(peer))
 
     def shared(self, peer: str) -> frozenset[bytes]:
-        with self._lock:
-            state = self._states.get(peer)
-            return state.shared if state else frozenset()
+        with self._table.lock:
+            state = self._table.get(peer)
+            return state.shared if state is not None and self.permitted(peer) else frozenset()
 
     def member(self, topic_: str, peer: str) -> bool:
         """Whether a topic belongs to a federation shared with ``peer``."""
@@ -123,26 +159,57 @@ class Peers:
 
     def live(self) -> list[str]:
         """Admitted peers."""
-        with self._lock:
-            return sorted(peer for peer, state in self._states.items() if state.shared)
+        with self._table.lock:
+            return sorted(state.peer for state in self._table if state.shared and self.permitted(state.peer))
+
+    def due(self, now: int, connected: set[str]) -> list[PeerState]:
+        """Peers to dial now, those of the configuration and proven ones first."""
+        with self._table.lock:
+            absent = (state for state in self._table if state.peer not in connected and is_due(state.next_dial, now))
+            due = [msgspec.structs.replace(s) for s in absent if s.places and self.permitted(s.peer)]
+        return sorted(due, key=lambda state: (not state.configured, not state.proven, state.next_dial))
 
     def name(self, peer: str) -> str:
         if peer == self._own:
             return self._own_name
-        with self._lock:
-            state = self._states.get(peer)
+        with self._table.lock:
+            state = self._table.get(peer)
             return state.name if state else ""
 
+    def get(self, peer: str) -> PeerState | None:
+        """A copy, as of ``all``."""
+        with self._table.lock:
+            state = self._table.get(peer)
+            return None if state is None else _shown(state, self.rules.current)
+
     def all(self) -> list[PeerState]:
-        with self._lock:
-            return [msgspec.structs.replace(self._states[peer]) for peer in sorted(self._states)]
+        """Copies, by peer id; whom the rules keep out is shown as denied."""
+        with self._table.lock:
+            states = [_shown(state, self.rules.current) for state in self._table]
+        return sorted(states, key=lambda state: state.peer)
 
     def known(self) -> tuple[KnownPeer, ...]:
-        """Peers with addresses, to tell a newcomer."""
-        return tuple(KnownPeer(s.peer, s.name, s.addresses) for s in self.all() if s.addresses)
+        """Peers with addresses of their own words."""
+        found = (state for state in self.all() if state.state != "denied")
+        return tuple(KnownPeer(s.peer, s.name, s.own_places[: limits.ADDRESSES]) for s in found if s.own_places)
 
-    def _note_misbehaviour(self, peer: str, why: str) -> None:
-        with self._lock:
-            state = self._states.setdefault(peer, PeerState(peer))
-            state.misbehaved += 1
-            state.why = why[:200]
+    @contextmanager
+    def _changing(self, peer: str, rank: Rank | None = None) -> Iterator[PeerState | None]:
+        """A peer's state to change, made if there is room for one of that ``rank``; never of this node itself."""
+        with self._table.lock:
+            state = self._table.get(peer) if rank is None else self._make(peer, rank)
+            yield state
+            if state is not None:
+                self._table.keep(peer)
+        for listener in self._listeners:
+            listener(peer)
+
+    def _make(self, peer: str, rank: Rank) -> PeerState | None:
+        return None if peer == self._own else self._table.make(peer, rank)
+
+
+def _shown(state: PeerState, rules: Rules) -> PeerState:
+    copy = msgspec.structs.replace(state)
+    if not rules.admits(copy.peer):
+        copy.state, copy.why, copy.shared = "denied", rules.why_not(copy.peer), frozenset()
+    return copy

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import trio
 from atoll.engine.errors import EncodingError
+from atoll.node.errors import PeerDenied
 from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
 from atoll.node.p2p.host import CLEANUP, CLOSING, quiet_reset, shielded
 from libp2p.abc import IHost, INetConn, INetStream, INetwork, INotifee
@@ -29,6 +30,7 @@ LINGER = 5.0  # seconds a served stream waits for the other end to close
 PROTOCOL_FACTOR = 16  # streams of one protocol in all, as a multiple of those of one peer
 
 Handler = Callable[["Channel"], Awaitable[None]]
+Meter = Callable[[str, int, int], None]  # peer, bytes received, bytes sent
 
 
 class Channel:
@@ -37,16 +39,19 @@ class Channel:
     Operations raise ``p2p.timeout``, ``p2p.closed`` when the stream has ended, and ``p2p.protocol``.
     """
 
-    def __init__(self, stream: INetStream, *, deadline: float) -> None:
+    def __init__(self, stream: INetStream, *, deadline: float, meter: Meter | None = None) -> None:
         self.peer = str(stream.muxed_conn.peer_id)
         self._stream = stream
         self._deadline = deadline
+        self._meter = meter
         self._buffer = bytearray()
 
     async def send(self, frame: bytes) -> None:
         """Returns when libp2p has taken the frame, which says nothing about the peer having read it."""
+        data = _length_prefix(len(frame)) + frame
         with self._bounded("send"):
-            await self._stream.write(_length_prefix(len(frame)) + frame)
+            await self._stream.write(data)
+        self._count(0, len(data))
 
     async def receive(self, limit: int) -> bytes:
         """The next frame; one announced as longer than ``limit`` bytes is refused before it is read."""
@@ -81,10 +86,15 @@ class Channel:
             chunk = await self._stream.read(CHUNK)
             if not chunk:
                 raise ChannelClosed("the peer closed the stream")
+            self._count(len(chunk), 0)
             self._buffer += chunk
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]
         return taken
+
+    def _count(self, received: int, sent: int) -> None:
+        if self._meter is not None:
+            self._meter(self.peer, received, sent)
 
     @contextmanager
     def _bounded(self, what: str) -> Iterator[None]:
@@ -98,7 +108,10 @@ class Channel:
 
 
 class Streams:
-    """Dials, serves and watches peers on one host. Callbacks are plain functions, called in the trio loop."""
+    """Dials, serves and watches peers on one host. Callbacks are plain functions, called in the trio loop.
+
+    A peer that ``permitted`` refuses is not dialled. ``meter`` hears of the bytes of every frame.
+    """
 
     def __init__(
         self,
@@ -107,10 +120,14 @@ class Streams:
         on_connected: Callable[[str], None] | None = None,
         on_disconnected: Callable[[str], None] | None = None,
         on_misbehaviour: Callable[[str, str], None] | None = None,
+        permitted: Callable[[str], bool] = lambda _: True,
+        meter: Meter | None = None,
     ) -> None:
         self._host = host
         self._network = host.get_network()
         self._on_misbehaviour = on_misbehaviour
+        self._permitted = permitted
+        self._meter = meter
         self._network.register_notifee(_Watcher(self._network, on_connected, on_disconnected))
 
     def serve(
@@ -131,7 +148,7 @@ class Streams:
         running: Counter[str] = Counter()
 
         async def serve_stream(stream: INetStream) -> None:
-            channel = Channel(stream, deadline=deadline)
+            channel = Channel(stream, deadline=deadline, meter=self._meter)
             crowded = running[channel.peer] >= concurrency or running.total() >= concurrency * PROTOCOL_FACTOR
             if crowded or not admit(channel.peer):
                 await channel.abort()
@@ -165,7 +182,8 @@ class Streams:
     async def connect(self, address: str, *, deadline: float) -> str:
         """Connect to a multiaddr that ends in ``/p2p/<peer id>``; returns the peer, whose key is then proven.
 
-        Success does not mean that the other side keeps us: it may have reached its limits.
+        Success does not mean that the other side keeps us: it may have reached its limits. With a peer that is
+        connected already nothing is dialled, so the address is not proven. Raises ``peer.denied``.
         """
         try:
             info = info_from_p2p_addr(Multiaddr(address))
@@ -173,6 +191,8 @@ class Streams:
             raise Unreachable(f"not an address of a peer: {address!r} ({error})") from None
         if info.peer_id == self._host.get_id():
             raise Unreachable("that is the address of this node")
+        if not self._permitted(str(info.peer_id)):
+            raise PeerDenied(f"{info.peer_id} is kept out by a rule of this node", hint="see `atoll peer rules`")
         self._host.get_peerstore().clear_addrs(info.peer_id)  # or a stale address may be dialled instead
         self._network.unblock_peer(info.peer_id)  # refused for 60 s after a failure; backoff is the caller's
         try:
@@ -213,7 +233,8 @@ class Streams:
         try:
             # Shielded: a cancellation between libp2p's steps would leave half a stream behind for good.
             with shielded(deadline):
-                return Channel(await self._host.new_stream(ID.from_base58(peer), [protocol]), deadline=deadline)
+                stream = await self._host.new_stream(ID.from_base58(peer), [protocol])
+                return Channel(stream, deadline=deadline, meter=self._meter)
         except (BaseLibp2pError, ValueError) as error:
             raise Unreachable(f"{peer} does not take {protocol}: {error}") from error
         raise PeerTimeout(f"{peer} did not open {protocol} within {deadline:g} s")

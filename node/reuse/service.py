@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
 import numpy as np
 from atoll.engine.encoding import Array
 from atoll.engine.errors import DimensionMismatch, IntegrityError, ModelError, NotFinite
@@ -24,6 +23,7 @@ from atoll.node.search.plan import Candidate
 from atoll.node.search.service import Searcher, Session
 from atoll.node.serving import OPEN_TO_MEMBERS, Owner, arrange
 from atoll.node.store.blobs import BlobStore
+from atoll.node.store.downloads import DownloadRow
 from atoll.node.store.environment import Store
 from atoll.protocol.errors import PolicyDenied
 from atoll.protocol.listings import Listing
@@ -31,13 +31,6 @@ from atoll.protocol.predict import PredictRequest
 from numpy.typing import NDArray
 
 PREDICT_DEADLINE = 30.0
-
-
-class DownloadRow(msgspec.Struct, frozen=True):
-    """A fetched package: blobs of its manifest and model."""
-
-    manifest: bytes
-    model: bytes
 
 
 class Reuser:

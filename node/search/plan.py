@@ -11,7 +11,7 @@ from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch, sketch
 from atoll.node.search.query import SearchQuery
 from atoll.protocol.ids import peer_id
-from atoll.protocol.listings import Listing, SignedListing, SpecSummary
+from atoll.protocol.listings import Listing, SpecSummary
 
 MAX_OWNERS = 32
 
@@ -44,15 +44,15 @@ class Plan(msgspec.Struct, frozen=True):
     questions: tuple[tuple[str, bytes, bytes], ...]  # (owner, federation, island)
 
 
-def plan(query: SearchQuery, islands: Sequence[Island], alive: Iterable[SignedListing]) -> Plan:
+def plan(query: SearchQuery, islands: Sequence[Island], alive: Iterable[Listing]) -> Plan:
     """Filter by words, rank by sketch distance. ``islands`` are those of the query, in its order.
 
     A learnware listed in several federations counts once.
     """
     listings = {
-        signed.listing.learnware_id: signed.listing
-        for signed in alive
-        if signed.listing.offers.match != "nobody" and query.semantic.matches(signed.listing.semantic)
+        listing.learnware_id: listing
+        for listing in alive
+        if listing.offers.match != "nobody" and query.semantic.matches(listing.semantic)
     }
     if not query.specifications:
         ordered = sorted(listings.values(), key=lambda each: (-query.semantic.score(each.semantic), each.learnware_id))

@@ -63,7 +63,8 @@ class Searcher:
         """Run a search. ``emit(event, value)`` hears of hits, peers and the mixture as they come."""
         started = time.monotonic()
         islands = [self._catalogue.island(each.island) for each in query.specifications]
-        planned = await asyncio.to_thread(plan, query, islands, list(self._catalogue.alive(now_ms())))
+        alive = await asyncio.to_thread(self._catalogue.alive, now_ms(), query.semantic)
+        planned = await asyncio.to_thread(plan, query, islands, alive)
         norms = {each.island: each.rkme.norm2 for each in query.specifications}
         for hit in self._hits(planned.candidates, norms, query.limit):
             await emit("hit", hit)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from atoll.engine.errors import IntegrityError
+from atoll.node.store.durable import fsync_folder
 
 
 class BlobStore:
@@ -48,7 +49,7 @@ class BlobStore:
         with path.open("rb+") as file:
             os.fsync(file.fileno())
         path.replace(target)
-        _fsync_folder(target.parent)
+        fsync_folder(target.parent)
         return digest
 
     def adopt_checked(self, path: Path, digest: bytes) -> bytes:
@@ -59,11 +60,3 @@ class BlobStore:
             path.unlink()
             raise IntegrityError("what was received does not have the hash that was promised")
         return self.adopt(path, digest)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,71 +1,166 @@
 """The catalogue: the verified logs of every owner this node knows, its own included, and the islands they use.
 
-Every change, local or from a peer, goes through :meth:`Catalogue.apply`, which verifies, advances the log by the
-pure rule of the protocol, and returns after commit.
+Every change, local or from a peer, goes through the rules of the protocol (protocol.replica) and is committed before
+it is told. Listings that may not be seen (stale, revoked, taken down, in quarantine) are kept and not shown.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
 from atoll.engine.islands import Island
+from atoll.engine.semantic import SemanticQuery
 from atoll.node.store.environment import Store, Transaction
 from atoll.node.store.federations import Federations
+from atoll.node.store.index import ListingIndex
 from atoll.protocol import limits
-from atoll.protocol.errors import NotFound, RecordRejected
-from atoll.protocol.heads import SignedHead, open_head
-from atoll.protocol.listings import SignedListing, open_listing
-from atoll.protocol.log import OwnerLog, advance
+from atoll.protocol.decrees import SignedDecree
+from atoll.protocol.errors import ForkDetected, NotFound
+from atoll.protocol.forks import ForkProof, open_fork
+from atoll.protocol.heads import Head, SignedHead
+from atoll.protocol.listings import Listing
+from atoll.protocol.log import Line, OwnerLog
+from atoll.protocol.replica import LogChange, Replica
 from atoll.protocol.signing import Record
+from atoll.protocol.sync import Key, Kind, Notice, Position
 
 Listener = Callable[[bytes, bytes], None]  # federation, owner
 
 
+class ForkRow(msgspec.Struct, frozen=True):
+    """A proof of a fork, and whether an administrator of this node has pardoned it."""
+
+    records: tuple[Record, Record]
+    pardoned: bool = False
+
+
 class Catalogue:
-    """Thread-safe. Logs live in memory and in the store; a reader sees whole logs only."""
+    """Thread-safe. Logs and decoded listings live in memory, signed records in the store."""
 
     def __init__(self, store: Store, federations: Federations) -> None:
         self._store = store
         self._federations = federations
+        self._lock = federations.lock
         self._heads = store.table("heads", Record)
         self._listings = store.table("listings", Record)
+        self._forks = store.table("forks", ForkRow)
         self._islands = store.table("islands", bytes)
-        self._lock = threading.RLock()
-        self._logs: dict[tuple[bytes, bytes], OwnerLog] = {}
+        self._replicas: dict[bytes, Replica] = {}
+        self._index = ListingIndex()
         self._known_islands: dict[bytes, Island] = {}
         self._listeners: list[Listener] = []
+        self._on_fork: list[Callable[[Notice], None]] = []
         self._load()
+        federations.on_change(self._follow)
+
+    # -- what is there ---------------------------------------------------------------------------------------------
 
     def on_change(self, listener: Listener) -> None:
         """Call ``listener(federation, owner)`` after each change, from whatever thread made it."""
         self._listeners.append(listener)
 
+    def on_fork(self, listener: Callable[[Notice], None]) -> None:
+        """Call ``listener(notice)`` when this node has caught an owner forking."""
+        self._on_fork.append(listener)
+
     def log(self, federation: bytes, owner: bytes) -> OwnerLog:
         with self._lock:
-            return self._logs.get((federation, owner), OwnerLog())
+            replica = self._replicas.get(federation)
+            return replica.log(owner) if replica else OwnerLog()
 
-    def positions(self, federation: bytes) -> dict[bytes, tuple[int, int]]:
-        """(epoch, seq) of each owner's log in a federation."""
+    def listing(self, federation: bytes, owner: bytes, learnware_id: bytes) -> Listing | None:
+        """What an owner lists, seen or not; None if it has withdrawn or never listed it."""
         with self._lock:
-            return {owner: log.position for (fed, owner), log in self._logs.items() if fed == federation and log.head}
+            return self._index.get((federation, owner, learnware_id))
 
-    def alive(self, now: int) -> Iterator[SignedListing]:
-        """Live listings under unexpired heads, in every federation of this node."""
+    def of_owner(self, federation: bytes, owner: bytes) -> list[Listing]:
+        """All that an owner lists, seen or not, paused ones included; by learnware id."""
         with self._lock:
-            logs = sorted(self._logs.items())
-        for _, log in logs:
-            if log.is_current(now):
-                for signed in sorted(log.listings.values(), key=lambda each: each.listing.learnware_id):
-                    if signed.listing.status == "live":
-                        yield signed
+            return self._index.of_owner(federation, owner)
 
-    def find(self, learnware_id: bytes, now: int) -> SignedListing:
-        """The live listing of a learnware, or NotFound."""
-        for signed in self.alive(now):
-            if signed.listing.learnware_id == learnware_id:
-                return signed
-        raise NotFound(f"no learnware {learnware_id.hex()} in the catalogue", hint="see `atoll learnware list`")
+    def alive(self, now: int, query: SemanticQuery | None = None) -> list[Listing]:
+        """Live listings that may be seen, in every federation of this node; those that fit ``query`` only."""
+        with self._lock:
+            found = self._index.found(query or SemanticQuery())
+            return self._seen(found, now)
+
+    def in_island(self, island: bytes, now: int) -> list[Listing]:
+        """As :meth:`alive`, of one island."""
+        with self._lock:
+            return self._seen(self._index.in_island(island), now)
+
+    def find(self, learnware_id: bytes, now: int) -> Listing:
+        """A live listing of a learnware, or NotFound."""
+        with self._lock:
+            found = self._seen(self._index.of_learnware(learnware_id), now)
+        if not found:
+            raise NotFound(f"no learnware {learnware_id.hex()} in the catalogue", hint="see `atoll learnware list`")
+        return found[0]
+
+    def hidden(self, federation: bytes, owner: bytes, now: int) -> str:
+        """Why the listings of an owner are not shown, in words; empty if they are."""
+        with self._lock:
+            replica = self._replicas.get(federation)
+            return replica.hidden(owner, now) if replica else "not in this federation"
+
+    def positions(self, federation: bytes, now: int) -> dict[Key, Position]:
+        """Where logs, decrees and forks of a federation stand, for comparing with a peer."""
+        with self._lock:
+            replica = self._replicas.get(federation)
+            return replica.positions(now) if replica else {}
+
+    def wants(self, federation: bytes, kind: Kind, owner: bytes) -> bool:
+        with self._lock:
+            return self._replicas[federation].wants(kind, owner)
+
+    def page(self, federation: bytes, owner: bytes, since: int) -> tuple[Record, list[Record], bool]:
+        """(head, at most SYNC_PAGE listings after ``since``, whether there are more); NotFound without a head."""
+        log = self.log(federation, owner)
+        if log.head is None:
+            raise NotFound("no such log here")
+        lines = log.since(since)
+        with self._store.view() as txn:
+            found = [
+                self._listings.get(txn, federation + owner + line.learnware_id) for line in lines[: limits.SYNC_PAGE]
+            ]
+        return log.head.record, [record for record in found if record], len(lines) > limits.SYNC_PAGE
+
+    def records(self, federation: bytes, owner: bytes) -> list[Record]:
+        """The signed listings of an owner that count (live and paused)."""
+        log = self.log(federation, owner)
+        ids = [line.learnware_id for line in log.since(0) if line.counted]
+        with self._store.view() as txn:
+            found = [self._listings.get(txn, federation + owner + id_) for id_ in ids]
+        return [record for record in found if record is not None]
+
+    def notice(self, federation: bytes, kind: Kind, owner: bytes) -> Notice:
+        """A decree or a fork proof, as it is sent; NotFound if there is none."""
+        with self._lock:
+            replica = self._replicas.get(federation)
+            decree = replica.roll.decrees.get(owner) if replica and kind is Kind.DECREE else None
+        if decree is not None:
+            return Notice(federation, kind, (decree.record,))
+        with self._store.view() as txn:
+            row = self._forks.get(txn, federation + owner) if kind is Kind.FORK else None
+        if row is None:
+            raise NotFound("no such notice here")
+        return Notice(federation, kind, row.records)
+
+    def revocations(self, federation: bytes, member: bytes) -> list[Notice]:
+        """The decrees that revoke a member; none where this node is in no such federation."""
+        with self._lock:
+            replica = self._replicas.get(federation)
+            decrees = replica.roll.decrees.values() if replica else ()
+            found = [each for each in decrees if any(r.member == member for r in each.decree.revoked)]
+        return [Notice(federation, Kind.DECREE, (each.record,)) for each in found]
+
+    def quarantined(self, federation: bytes) -> Mapping[bytes, ForkProof]:
+        """Owners that have forked."""
+        with self._lock:
+            return dict(self._replicas[federation].forks) if federation in self._replicas else {}
+
+    # -- what arrives ----------------------------------------------------------------------------------------------
 
     def apply(
         self, federation: bytes, certificate: Record, head: Record, listings: Sequence[Record], now: int,
@@ -73,26 +168,51 @@ class Catalogue:
     ) -> bool:  # fmt: skip
         """Advance an owner's log; False if nothing newer came. Raises what the protocol raises.
 
-        LogIncomplete means: fetch the whole log and call again with ``whole=True``.
+        LogIncomplete means: fetch the whole log and call again with ``whole=True``. After ForkDetected the owner is in
+        quarantine and the proof is kept.
         """
         self._federations.get(federation)
-        signed_head = open_head(head, federation=federation)
-        owner = signed_head.head.owner
-        if signed_head.head.position <= self.log(federation, owner).position:
-            return self._check_replay(federation, signed_head)
-        member = self._federations.check_member(federation, owner, certificate, now)
-        if signed_head.head.count > member.max_listings:
-            raise RecordRejected(f"the owner lists more than its {member.max_listings} learnwares")
-        opened = [open_listing(record, owner=owner, federation=federation) for record in listings]
-        with self._lock:
-            log = self.log(federation, owner)
-            base = OwnerLog(log.head) if whole else log
-            merged = advance(base, signed_head, opened, now)
-            self._commit(federation, owner, log, merged)
-            self._logs[federation, owner] = merged
-        for listener in self._listeners:
-            listener(federation, owner)
+        try:
+            with self._lock:
+                replica = self._replicas[federation]
+                change = replica.take_log(certificate, head, listings, now, whole=whole)
+                if change is not None:
+                    self._commit(replica, certificate, change)
+        except ForkDetected:
+            self._caught(federation, head)
+            raise
+        if change is None:
+            return False
+        self._tell(federation, change.owner)
         return True
+
+    def take_notice(self, notice: Notice, now: int) -> bool:
+        """Take in a decree or a fork proof; False if it is not news. Raises what the protocol raises."""
+        federation = notice.federation
+        if notice.kind is Kind.DECREE:
+            return self._take_decree(federation, notice.records, now) is not None
+        with self._lock:
+            self._federations.get(federation)
+            proof = self._replicas[federation].take_fork(notice.records)
+        if proof is None:
+            return False
+        row = ForkRow(proof.records)
+        self._store.write(lambda txn: self._forks.put(txn, federation + proof.owner, row)).result()
+        self._tell(federation, proof.owner)
+        return True
+
+    def pardon(self, federation: bytes, owner: bytes) -> None:
+        """Lift the quarantine of an owner at this node; NotFound if there is none. Returns after commit."""
+        with self._lock:
+            self._federations.get(federation)
+            proof = self._replicas[federation].pardon(owner)
+        if proof is None:
+            raise NotFound("this owner is not in quarantine here")
+        row = ForkRow(proof.records, pardoned=True)
+        self._store.write(lambda txn: self._forks.put(txn, federation + owner, row)).result()
+        self._tell(federation, owner)
+
+    # -- islands ---------------------------------------------------------------------------------------------------
 
     def island(self, digest: bytes) -> Island:
         """A known island, or NotFound."""
@@ -111,61 +231,141 @@ class Catalogue:
 
     def missing_islands(self, federation: bytes) -> dict[bytes, list[bytes]]:
         """Islands that listings of a federation use and this node lacks, with owners to ask."""
-        missing: dict[bytes, list[bytes]] = {}
-        for (fed, owner), log in list(self._logs.items()):
-            if fed == federation:
-                for digest in _islands_of(log.listings.values()):
-                    if digest not in self._known_islands:
-                        missing.setdefault(digest, []).append(owner)
-        return missing
+        with self._lock:
+            lacking = [digest for digest in self._index.islands() if digest not in self._known_islands]
+            found = {
+                digest: [each.owner for each in self._index.in_island(digest) if each.federation == federation]
+                for digest in lacking
+            }
+        return {digest: owners for digest, owners in found.items() if owners}
 
     def uses_island(self, federation: bytes, digest: bytes) -> bool:
         """Whether any listing of the federation is in this island: only then it is served there."""
-        return any(
-            fed == federation and digest in _islands_of(log.listings.values())
-            for (fed, _), log in list(self._logs.items())
-        )
+        with self._lock:
+            return any(each.federation == federation for each in self._index.in_island(digest))
 
-    def _check_replay(self, federation: bytes, head: SignedHead) -> bool:
-        known = self.log(federation, head.head.owner).head
-        if known is not None and known.head.position == head.head.position and known.record.body != head.record.body:
-            advance(OwnerLog(known), head, (), head.head.issued_at)  # raises ForkDetected
-        return False
+    # -- keeping ---------------------------------------------------------------------------------------------------
 
-    def _commit(self, federation: bytes, owner: bytes, old: OwnerLog, new: OwnerLog) -> None:
-        key = federation + owner
-        head = new.head
-        assert head is not None  # advance() returns a log with a head
+    def _seen(self, listings: Sequence[Listing], now: int) -> list[Listing]:
+        tests: dict[tuple[bytes, bytes], Callable[[bytes], bool]] = {}
+        shown = []
+        for listing in listings:
+            who = (listing.federation, listing.owner)
+            if who not in tests:
+                replica = self._replicas[listing.federation]
+                hidden = replica.hidden(listing.owner, now)
+                tests[who] = _never if hidden else replica.roll.listed(listing.owner, now)
+            if listing.status == "live" and tests[who](listing.learnware_id):
+                shown.append(listing)
+        return shown
+
+    def _take_decree(self, federation: bytes, records: Sequence[Record], now: int) -> SignedDecree | None:
+        if len(records) != 1:
+            raise NotFound("a decree is one record")
+        return self._federations.take_decree(federation, records[0], now)
+
+    def _caught(self, federation: bytes, head: Record) -> None:
+        with self._lock:
+            records = self._replicas[federation].proof_against(head)
+        notice = Notice(federation, Kind.FORK, records)
+        if self.take_notice(notice, 0):
+            for listener in self._on_fork:
+                listener(notice)
+
+    def _commit(self, replica: Replica, certificate: Record, change: LogChange) -> None:
+        """Write what changed of a log, then let the index follow; what cannot be written has not happened."""
+        federation, after = replica.federation, change.after
+        key = federation + change.owner
+        gone = change.before.lines.keys() - after.lines.keys()
+        head = after.head
+        assert head is not None  # a change ends in a head
 
         def operation(txn: Transaction) -> None:
-            for id_ in old.listings.keys() - new.listings.keys():
+            for id_ in gone:
                 self._listings.delete(txn, key + id_)
-            for id_, signed in new.listings.items():
-                if old.listings.get(id_) is not signed:
-                    self._listings.put(txn, key + id_, signed.record)
+            for signed in change.news:
+                self._listings.put(txn, key + signed.listing.learnware_id, signed.record)
             self._heads.put(txn, key, head.record)
 
+        self._federations.keep_certificate(federation, change.owner, certificate)
+        try:
+            self._store.write(operation).result()
+        except BaseException:
+            replica.undo(change)
+            raise
+        for id_ in gone:
+            self._index.discard((federation, change.owner, id_))
+        for signed in change.news:
+            listing = signed.listing
+            if listing.status == "withdrawn":
+                self._index.discard((federation, change.owner, listing.learnware_id))
+            else:
+                self._index.put(listing)
+
+    def _tell(self, federation: bytes, owner: bytes) -> None:
+        for listener in self._listeners:
+            listener(federation, owner)
+
+    def _follow(self, federation: bytes) -> None:
+        """A federation was entered or left, or its decrees changed what may be seen."""
+        with self._lock:
+            if federation in self._federations.ids():
+                if federation not in self._replicas:
+                    self._replicas[federation] = Replica(self._federations.roll(federation))
+            elif self._replicas.pop(federation, None) is not None:
+                self._forget(federation)
+        self._tell(federation, b"")
+
+    def _forget(self, federation: bytes) -> None:
+        def operation(txn: Transaction) -> None:
+            for table in (self._heads, self._listings, self._forks):
+                for key in [key for key, _ in table.scan(txn, federation)]:
+                    table.delete(txn, key)
+
+        for listing in self._index.found(SemanticQuery()):
+            if listing.federation == federation:
+                self._index.discard((federation, listing.owner, listing.learnware_id))
         self._store.write(operation).result()
 
     def _load(self) -> None:
+        """From the own store: verified before it was written, so decoded without checking signatures again."""
         with self._store.view() as txn:
             self._known_islands = {
                 digest: Island.from_definition(definition) for digest, definition in self._islands.scan(txn)
             }
-            for key, record in self._heads.scan(txn):
-                federation, owner = key[:32], key[32:]
-                listings = {
-                    row[64:]: open_listing(body, owner=owner, federation=federation)
-                    for row, body in self._listings.scan(txn, key)
+            heads = list(self._heads.scan(txn))
+            forks = list(self._forks.scan(txn))
+            for federation in self._federations.ids():
+                lines = self._load_lines(txn, federation)
+                logs = {
+                    key[32:]: OwnerLog(
+                        SignedHead(msgspec.msgpack.decode(record.body, type=Head), record), lines.get(key[32:], {})
+                    )
+                    for key, record in heads
+                    if key[:32] == federation
                 }
-                self._logs[federation, owner] = OwnerLog(open_head(record, federation=federation), listings)
+                rows = [
+                    (row, open_fork(row.records, federation=federation)) for key, row in forks if key[:32] == federation
+                ]
+                replica = Replica(self._federations.roll(federation))
+                replica.restore(
+                    logs,
+                    [proof for row, proof in rows if not row.pardoned],
+                    [(proof.owner, proof.epoch, proof.seq) for row, proof in rows if row.pardoned],
+                )
+                self._replicas[federation] = replica
+
+    def _load_lines(self, txn: Transaction, federation: bytes) -> dict[bytes, dict[bytes, Line]]:
+        lines: dict[bytes, dict[bytes, Line]] = {}
+        decoder = msgspec.msgpack.Decoder(Listing)
+        for key, record in self._listings.scan(txn, federation):
+            listing = decoder.decode(record.body)
+            counted = listing.status != "withdrawn"
+            lines.setdefault(key[32:64], {})[key[64:]] = Line(key[64:], listing.seq, record.digest, counted)
+            if counted:
+                self._index.put(listing)
+        return lines
 
 
-def page(log: OwnerLog, since: int) -> tuple[list[SignedListing], bool]:
-    """At most SYNC_PAGE listings after ``since`` and whether there are more."""
-    listings = log.since(since)
-    return listings[: limits.SYNC_PAGE], len(listings) > limits.SYNC_PAGE
-
-
-def _islands_of(listings: Iterable[SignedListing]) -> set[bytes]:
-    return {spec.island for signed in listings for spec in signed.listing.specifications}
+def _never(learnware_id: bytes) -> bool:
+    return False

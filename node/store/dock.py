@@ -37,6 +37,10 @@ class DockRow(msgspec.Struct, frozen=True):
     served: bytes  # blob: the package without its specifications
     specifications: tuple[SpecRow, ...]
 
+    @property
+    def blobs(self) -> tuple[bytes, ...]:
+        return self.manifest, self.model, self.served, *(spec.blob for spec in self.specifications)
+
 
 class Learnware(msgspec.Struct, frozen=True):
     """A hosted learnware, opened."""

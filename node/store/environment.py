@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import IO, Any, Generic, TypeVar
 
 import lmdb
 from atoll.engine.encoding import pack, unpack
@@ -22,6 +22,7 @@ SCHEMA = 1
 MAP_SIZE = 1 << 30
 MAX_MAP_SIZE = 1 << 38
 GROUP_SECONDS, GROUP_OPERATIONS = 0.005, 64
+GROW_SECONDS = 60.0
 MAX_VALUE = 1 << 20
 TABLES = (
     "meta",
@@ -32,10 +33,14 @@ TABLES = (
     "federations",
     "invites",
     "peers",
+    "peer_rules",
     "tokens",
     "members",
     "downloads",
     "privacy",
+    "decrees",
+    "forks",
+    "audit",
 )
 
 Transaction = lmdb.Transaction
@@ -56,6 +61,8 @@ class Store:
             raise StoreError(f"the store in {path} cannot be opened: {error}") from None
         self._tables = {name: self._env.open_db(name.encode()) for name in TABLES}
         self._check_schema(path)
+        self._views = 0
+        self._viewing = threading.Condition()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._run, name="atoll-store", daemon=True)
         self._writer.start()
@@ -71,9 +78,38 @@ class Store:
 
     @contextmanager
     def view(self) -> Iterator[lmdb.Transaction]:
-        """A read transaction; keep it short."""
-        with self._env.begin() as txn:
-            yield txn
+        """A read transaction; keep it short: while it is open the file keeps what it sees, and the map cannot grow."""
+        with self._viewing:
+            self._views += 1
+        try:
+            with self._env.begin() as txn:
+                yield txn
+        finally:
+            with self._viewing:
+                self._views -= 1
+                self._viewing.notify_all()
+
+    def copy(self, txn: lmdb.Transaction, file: IO[bytes]) -> None:
+        """Write the store as ``txn`` sees it, without free pages, to an open file; blocks for as long as that takes."""
+        try:
+            self._env.copyfd(file.fileno(), compact=True, txn=txn)
+        except lmdb.Error as error:
+            full = "No space left" in str(error)
+            raise (StoreFull if full else StoreError)(f"the store was not copied: {error}") from None
+
+    def mark(self, name: str, now: int) -> None:
+        """Write ``now`` (ms, as text) under ``name`` into "meta"; returns after commit."""
+        self.write(lambda txn: txn.put(name.encode(), str(now).encode(), db=self._tables["meta"])).result()
+
+    def marked(self, name: str) -> int | None:
+        """What :meth:`mark` wrote under ``name``, None if nothing."""
+        with self.view() as txn:
+            found = txn.get(name.encode(), db=self._tables["meta"])
+        return None if found is None else int(found)
+
+    def unmark(self, name: str) -> None:
+        """Forget a mark; returns after commit."""
+        self.write(lambda txn: txn.delete(name.encode(), db=self._tables["meta"])).result()
 
     def table(self, name: str, type_: type[T]) -> Table[T]:
         return Table(self._tables[name], type_)
@@ -123,8 +159,10 @@ class Store:
             try:
                 results = self._attempt(group)
             except lmdb.MapFullError:
-                if not self._grow():
-                    _fail(group, StoreFull("the store has reached its largest size"))
+                try:
+                    self._grow()
+                except StoreError as error:
+                    _fail(group, error)
                     return
                 continue
             except lmdb.Error as error:
@@ -155,12 +193,15 @@ class Store:
                     results.append((None, error))
         return results
 
-    def _grow(self) -> bool:
+    def _grow(self) -> None:
+        """Double the map, once nobody reads: what a view sees would be unmapped under it."""
         size = self._env.info()["map_size"] * 2
         if size > MAX_MAP_SIZE:
-            return False
-        self._env.set_mapsize(size)
-        return True
+            raise StoreFull("the store has reached its largest size")
+        with self._viewing:
+            if not self._viewing.wait_for(lambda: self._views == 0, GROW_SECONDS):
+                raise StoreError("the store could not grow, it was being read all the time")
+            self._env.set_mapsize(size)
 
 
 class Table(Generic[T]):
@@ -182,13 +223,22 @@ class Table(Generic[T]):
 
     def scan(self, txn: lmdb.Transaction, prefix: bytes = b"") -> Iterator[tuple[bytes, T]]:
         """Rows whose key starts with ``prefix``, in key order."""
-        with txn.cursor(db=self._handle) as cursor:
-            if not cursor.set_range(prefix):
+        for key, row in self.raw(txn, prefix):
+            if not key.startswith(prefix):
                 return
-            for key, row in cursor:
-                if not bytes(key).startswith(prefix):
-                    return
-                yield bytes(key), unpack(bytes(row), self._type, limit=MAX_VALUE)
+            yield key, unpack(row, self._type, limit=MAX_VALUE)
+
+    def raw(self, txn: lmdb.Transaction, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Keys from ``start`` on and their undecoded rows, for what is hashed as it stands."""
+        with txn.cursor(db=self._handle) as cursor:
+            if cursor.set_range(start):
+                for key, row in cursor:
+                    yield bytes(key), bytes(row)
+
+    def last(self, txn: lmdb.Transaction) -> tuple[bytes, bytes] | None:
+        """The greatest key and its undecoded row."""
+        with txn.cursor(db=self._handle) as cursor:
+            return (bytes(cursor.key()), bytes(cursor.value())) if cursor.last() else None
 
 
 def _fail(group: list[_Job], error: Exception) -> None:

@@ -1,25 +1,25 @@
-"""The federations this node is in: charter, own certificate, certificates of the other members, invites."""
+"""The federations this node is in: charter, own certificate, and the roll of each (protocol.roll), kept on disk.
+
+Everything that changes a roll, from a peer or from this node's own administrator, goes through here: verified,
+committed, then told to the listeners.
+"""
 
 from __future__ import annotations
 
-import secrets
 import threading
+from collections.abc import Callable, Sequence
 
 import msgspec
 from atoll.node.identity import Identity
 from atoll.node.store.environment import Store, Transaction
 from atoll.protocol import limits
-from atoll.protocol.errors import InviteInvalid, NotFound, NotMember
-from atoll.protocol.membership import (
-    Certificate,
-    Charter,
-    Invite,
-    certify,
-    found,
-    open_certificate,
-    open_charter,
-)
+from atoll.protocol.decrees import Authority, SignedDecree, open_decree
+from atoll.protocol.errors import NotFound, NotMember
+from atoll.protocol.membership import Certificate, Charter, certify, found, open_certificate, open_charter
+from atoll.protocol.roll import Roll
 from atoll.protocol.signing import Record
+
+Listener = Callable[[bytes], None]  # federation
 
 
 class FederationRow(msgspec.Struct, frozen=True):
@@ -27,14 +27,6 @@ class FederationRow(msgspec.Struct, frozen=True):
 
     charter: Record
     certificate: Record
-
-
-class InviteRow(msgspec.Struct, frozen=True):
-    """An invite that this node, as admin, has given out."""
-
-    federation: bytes
-    expires_at: int
-    used_by: bytes | None = None
 
 
 class Federation(msgspec.Struct, frozen=True):
@@ -47,137 +39,230 @@ class Federation(msgspec.Struct, frozen=True):
 
 
 class Federations:
-    """Thread-safe. Certificates of members are verified before they are kept."""
+    """Thread-safe. ``lock`` guards the rolls; the catalogue, which reads them in every rule, holds it too."""
 
     def __init__(self, store: Store, identity: Identity) -> None:
         self._store = store
         self._identity = identity
         self._rows = store.table("federations", FederationRow)
-        self._invites = store.table("invites", InviteRow)
         self._members = store.table("members", Record)
-        self._lock = threading.RLock()
+        self._decrees = store.table("decrees", Record)
+        self.lock = threading.RLock()
         self._open: dict[bytes, Federation] = {}
-        self._certificates: dict[tuple[bytes, bytes], tuple[Certificate, Record]] = {}
+        self._rolls: dict[bytes, Roll] = {}
+        self._listeners: list[Listener] = []
         self._load()
 
+    def on_change(self, listener: Listener) -> None:
+        """Call ``listener(federation)`` when a federation is entered or left or its decrees change, from any thread."""
+        self._listeners.append(listener)
+
     def all(self) -> list[Federation]:
-        with self._lock:
+        with self.lock:
             return sorted(self._open.values(), key=lambda each: each.id)
 
     def ids(self) -> frozenset[bytes]:
-        with self._lock:
+        with self.lock:
             return frozenset(self._open)
 
     def get(self, federation: bytes) -> Federation:
         """The federation, or NotFound: to outsiders it does not exist."""
-        with self._lock:
+        with self.lock:
             if federation not in self._open:
                 raise NotFound("this node is in no such federation", hint="see `atoll federation list`")
             return self._open[federation]
 
-    def create(self, name: str, now: int) -> Federation:
-        """Found a private federation with this node's key as its admin; returns after commit."""
-        charter = Charter(name, (self._identity.public,), now)
+    def roll(self, federation: bytes) -> Roll:
+        """The roll of a federation, to be read under ``lock``; NotFound as :meth:`get`."""
+        self.get(federation)
+        return self._rolls[federation]
+
+    def create(self, name: str, now: int, *, open_: bool = False) -> Federation:
+        """Found a federation with this node's key as its admin; returns after commit."""
+        charter = Charter(name, (self._identity.public,), now, open=open_)
         record = found(self._identity.key, charter)
         open_charter(record)
-        certificate = self._certify(record.digest, self._identity.public, name, now, roles=("admin", "member"))
-        return self._keep(record, certificate)
+        return self._keep(record, self._self_certified(record.digest, name, now, ("admin", "member"), limits.LISTINGS))
 
-    def accept(self, charter: Record, certificate: Record, now: int) -> Federation:
-        """Keep the membership that an admin granted, after checking it; returns after commit."""
-        open_certificate(
-            certificate, federation=charter.digest, charter=open_charter(charter),
-            member=self._identity.public, now=now,
-        )  # fmt: skip
-        return self._keep(charter, certificate)
+    def accept(
+        self, charter: Record, certificate: Record | None, now: int, decrees: Sequence[Record] = ()
+    ) -> Federation:
+        """Keep the membership that an admin granted, after checking it; returns after commit.
 
-    def invite(self, federation: bytes, addresses: tuple[str, ...], now: int, lifetime: int) -> Invite:
-        """A single-use invite; NotMember unless this node is an admin."""
-        entry = self._admin_of(federation)
-        token = secrets.token_bytes(16)
-        row = InviteRow(federation, now + lifetime)
-        self._store.write(lambda txn: self._invites.put(txn, token, row)).result()
-        return Invite(federation, entry.charter.name, token, addresses, row.expires_at)
+        Without a ``certificate`` the federation must be open, and this node certifies itself. ``decrees`` are what the
+        admin knows of: they may say that its own certificates count.
+        """
+        opened = open_charter(charter)
+        told = Roll(charter.digest, opened)
+        for record in _founders_first(decrees, charter.digest, opened):
+            told.take_decree(record, now)
+        if certificate is None:
+            certificate = self._self_certified(charter.digest, "", now, ("member",), limits.OPEN_LISTINGS)
+        told.admit(self._identity.public, certificate, now)
+        federation = self._keep(charter, certificate)
+        for signed in told.decrees.values():
+            self.take_decree(federation.id, signed.record, now)
+        return federation
 
-    def redeem(self, federation: bytes, token: bytes, member: bytes, name: str, now: int) -> tuple[Record, Record]:
-        """(charter, certificate) for a newcomer; InviteInvalid unless the token is unused and in force."""
-        entry = self._admin_of(federation)
+    def renewed(self, federation: bytes, certificate: Record, now: int) -> Federation:
+        """Keep a fresh certificate of this node; returns after commit."""
+        self.check_member(federation, self._identity.public, certificate, now)
+        return self._keep(self.get(federation).row.charter, certificate)
 
-        def use(txn: Transaction) -> None:
-            row = self._invites.get(txn, token)
-            if row is None or row.federation != federation or now >= row.expires_at:
-                raise InviteInvalid("the invite is unknown or has expired", hint="ask the admin for a new one")
-            if row.used_by not in (None, member):
-                raise InviteInvalid("the invite has been used", hint="ask the admin for a new one")
-            self._invites.put(txn, token, msgspec.structs.replace(row, used_by=member))
+    def renew_self(self, federation: bytes, now: int) -> Federation | None:
+        """Certify this node anew where it may do so itself: as an admin, or in an open federation; else None."""
+        entry = self.get(federation)
+        with self.lock:
+            admin = self._identity.public in self._rolls[federation].authority.admins
+        if not admin and not entry.charter.open:
+            return None
+        own = entry.certificate
+        roles, quota = (own.roles, own.max_listings) if admin else (("member",), limits.OPEN_LISTINGS)
+        return self.renewed(federation, self._self_certified(federation, own.name, now, roles, quota), now)
 
-        self._store.write(use).result()
-        certificate = self._certify(federation, member, name, now)
-        self.check_member(federation, member, certificate, now)
-        return entry.row.charter, certificate
+    def renewal_due(self, federation: bytes, now: int) -> bool:
+        """Whether this node should get a fresh certificate: two thirds of the old one's life are over, or it would
+        not be accepted by somebody who sees it for the first time."""
+        entry = self.get(federation)
+        own = entry.certificate
+        if now >= own.not_before + (own.expires_at - own.not_before) * 2 // 3:
+            return True
+        with self.lock:
+            roll = self._rolls[federation]
+            try:
+                open_certificate(
+                    entry.row.certificate, federation=federation, charter=entry.charter,
+                    admins=roll.authority.admins, member=self._identity.public, now=now,
+                )  # fmt: skip
+            except NotMember:
+                return not roll.authority.void(own.member, own.serial)  # a revoked member need not ask
+        return False
+
+    def leave(self, federation: bytes) -> None:
+        """Forget a federation and its roll; returns after commit. The catalogue forgets its listings by listening."""
+        self.get(federation)
+
+        def operation(txn: Transaction) -> None:
+            self._rows.delete(txn, federation)
+            for table in (self._members, self._decrees):
+                for key in [key for key, _ in table.scan(txn, federation)]:
+                    table.delete(txn, key)
+
+        self._store.write(operation).result()
+        with self.lock:
+            del self._open[federation], self._rolls[federation]
+        self._tell(federation)
 
     def check_member(self, federation: bytes, member: bytes, record: Record, now: int) -> Certificate:
         """Verify and keep the certificate of a member; NotMember and its kin otherwise."""
-        key = (federation, member)
-        known = self._certificates.get(key)
-        if known is not None and known[1].body == record.body and known[1].signature == record.signature:
-            certificate = known[0]
-            if now >= certificate.expires_at:
-                raise NotMember("the certificate has expired")
-            return certificate
-        entry = self.get(federation)
-        certificate = open_certificate(record, federation=federation, charter=entry.charter, member=member, now=now)
-        if known is None or certificate.serial >= known[0].serial:
-            self._certificates[key] = (certificate, record)
-            self._store.write(lambda txn: self._members.put(txn, federation + member, record)).result()
+        with self.lock:
+            certificate, new = self.roll(federation).admit(member, record, now)
+        if new:
+            self.keep_certificate(federation, member, record)
         return certificate
+
+    def keep_certificate(self, federation: bytes, member: bytes, record: Record) -> None:
+        """Write a certificate that the roll has admitted; it is queued before whatever the caller writes next."""
+        self._store.write(lambda txn: self._members.put(txn, federation + member, record))
+
+    def take_decree(self, federation: bytes, record: Record, now: int) -> SignedDecree | None:
+        """Take in an admin's decree, a peer's or the own; None if it is not news. Returns after commit."""
+        with self.lock:
+            signed = self.roll(federation).take_decree(record, now)
+        if signed is None:
+            return None
+        key = federation + signed.decree.admin
+        self._store.write(lambda txn: self._decrees.put(txn, key, record)).result()
+        self._tell(federation)
+        return signed
 
     def certificate_of(self, federation: bytes, member: bytes) -> Record:
         """The kept certificate of a member, this node's own included."""
-        known = self._certificates.get((federation, member))
+        with self.lock:
+            known = self.roll(federation).certificate(member)
         if known is None:
             raise NotMember("no certificate of this member is known")
         return known[1]
 
-    def members(self, federation: bytes) -> list[Certificate]:
-        self.get(federation)
-        found_ = (entry[0] for key, entry in self._certificates.copy().items() if key[0] == federation)
-        return sorted(found_, key=lambda certificate: certificate.member)
+    def standing(self, federation: bytes, member: bytes, now: int) -> bool:
+        """Whether a key is that of a member in good standing; False also for federations this node is not in."""
+        with self.lock:
+            roll = self._rolls.get(federation)
+            return roll is not None and roll.standing(member, now)
 
-    def _admin_of(self, federation: bytes) -> Federation:
-        entry = self.get(federation)
-        if self._identity.public not in entry.charter.admins:
-            raise NotMember("this node is not an admin of the federation")
-        return entry
+    def decrees(self, federation: bytes) -> tuple[Record, ...]:
+        """The newest decree of each admin, as it is sent."""
+        with self.lock:
+            return tuple(signed.record for signed in self.roll(federation).decrees.values())
 
-    def _certify(
-        self, federation: bytes, member: bytes, name: str, now: int, roles: tuple[str, ...] = ("member",)
+    def authority(self, federation: bytes) -> Authority:
+        """Who decides, and what is in force."""
+        with self.lock:
+            return self.roll(federation).authority
+
+    def admins(self, federation: bytes) -> frozenset[bytes]:
+        """Founders and those they have appointed."""
+        return self.authority(federation).admins
+
+    def members(self, federation: bytes, now: int) -> list[Certificate]:
+        with self.lock:
+            return self.roll(federation).members(now)
+
+    def _self_certified(
+        self, federation: bytes, name: str, now: int, roles: tuple[str, ...], max_listings: int
     ) -> Record:
+        own = self._identity
         certificate = Certificate(
-            federation, member, name[:80], now, now + limits.CERTIFICATE_LIFETIME, serial=now, roles=roles
-        )
-        return certify(self._identity.key, certificate)
+            federation, own.public, name[:80], now, now + limits.CERTIFICATE_LIFETIME, serial=now, roles=roles,
+            max_listings=max_listings,
+        )  # fmt: skip
+        return certify(own.key, certificate)
 
     def _keep(self, charter: Record, certificate: Record) -> Federation:
         row = FederationRow(charter, certificate)
         self._store.write(lambda txn: self._rows.put(txn, charter.digest, row)).result()
-        return self._remember(row)
+        entered = charter.digest not in self._open
+        federation = self._remember(row)
+        if entered:
+            self._tell(federation.id)
+        return federation
 
     def _remember(self, row: FederationRow) -> Federation:
         charter = open_charter(row.charter)
         own = msgspec.msgpack.decode(row.certificate.body, type=Certificate)
         federation = Federation(row.charter.digest, charter, row, own)
-        with self._lock:
+        with self.lock:
             self._open[federation.id] = federation
-            self._certificates[federation.id, self._identity.public] = (own, row.certificate)
+            roll = self._rolls.setdefault(federation.id, Roll(federation.id, charter))
+            roll.remember(own, row.certificate)
         return federation
+
+    def _tell(self, federation: bytes) -> None:
+        for listener in self._listeners:
+            listener(federation)
 
     def _load(self) -> None:
         with self._store.view() as txn:
             rows = [row for _, row in self._rows.scan(txn)]
-            members = list(self._members.scan(txn))
+            members, decrees = list(self._members.scan(txn)), list(self._decrees.scan(txn))
         for row in rows:
             self._remember(row)
+        self._load_decrees(decrees)
         for key, record in members:
-            certificate = msgspec.msgpack.decode(record.body, type=Certificate)
-            self._certificates[key[:32], key[32:]] = (certificate, record)
+            if key[:32] in self._rolls:
+                self._rolls[key[:32]].remember(msgspec.msgpack.decode(record.body, type=Certificate), record)
+        for federation in self._open.values():  # the own certificate wins over a stored copy of an older one
+            self._rolls[federation.id].remember(federation.certificate, federation.row.certificate)
+
+    def _load_decrees(self, decrees: list[tuple[bytes, Record]]) -> None:
+        for federation, roll in self._rolls.items():
+            own = [record for key, record in decrees if key[:32] == federation]
+            for record in _founders_first(own, federation, roll.charter):
+                roll.take_decree(record, open_decree(record, federation=federation).decree.issued_at)
+
+
+def _founders_first(decrees: Sequence[Record], federation: bytes, charter: Charter) -> list[Record]:
+    """Founders' decrees make those count whom they appoint; RecordRejected and its kin for what is none."""
+    return sorted(
+        decrees, key=lambda record: open_decree(record, federation=federation).decree.admin not in charter.admins
+    )

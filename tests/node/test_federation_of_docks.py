@@ -13,7 +13,7 @@ DOWNLOAD = Offers(download="members")
 
 def listed(running, learnware_id: str):
     def condition() -> bool:
-        return learnware_id in {s.listing.learnware_id.hex() for s in running.node.catalogue.alive(now_ms())}
+        return learnware_id in {each.learnware_id.hex() for each in running.node.catalogue.alive(now_ms())}
 
     return condition
 
@@ -57,9 +57,8 @@ async def test_anti_entropy_alone_brings_listings_and_their_islands(federated, s
     await late.client.join((await north.client.invite(federation)).invite)
 
     await changed(late, listed(late, learnware))
-    assert late.node.catalogue.positions(bytes.fromhex(federation)) == north.node.catalogue.positions(
-        bytes.fromhex(federation)
-    )
+    there, here = (each.node.catalogue.positions(bytes.fromhex(federation), now_ms()) for each in (late, north))
+    assert there == here
 
 
 async def test_a_learnware_that_may_only_be_matched_is_not_run_for_others(federated, publish, changed, digits):

@@ -72,9 +72,14 @@ async def test_a_forged_listing_never_enters_a_catalogue(federated, publish, cha
     (victim, attacker), federation = await federated("victim", "other")
     learnware = await publish(attacker, federation, Offers(), 0, 1)
     fed = bytes.fromhex(federation)
+
+    def listed(running):
+        return running.node.catalogue.of_owner(fed, attacker.node.identity.public)
+
     log = attacker.node.catalogue.log(fed, attacker.node.identity.public)
-    await changed(victim, lambda: victim.node.catalogue.positions(fed) == attacker.node.catalogue.positions(fed))
-    record = log.listings[bytes.fromhex(learnware)].record
+    await changed(victim, lambda: listed(victim) == listed(attacker) != [])
+    assert bytes.fromhex(learnware) in log.lines
+    (record,) = attacker.node.catalogue.records(fed, attacker.node.identity.public)
     forged = type(record)(record.body.replace(b"Digits", b"Forged"), record.signature)
     certificate = attacker.node.federations.certificate_of(fed, attacker.node.identity.public)
     head = type(log.head.record)(log.head.record.body[:-1] + b"\0", log.head.record.signature)

@@ -90,8 +90,8 @@ async def test_neither_the_package_nor_the_owner_has_points_to_give(federated, d
     learnware = bytes.fromhex(await published(north, federation, digits, 0, 1, 2))
     held = north.node.dock.get(learnware)
     assert [type(full) for full in held.specifications.values()] == [NoisedSketch]
-    (signed,) = north.node.publisher.listed_in(learnware)
-    (summary,) = signed.listing.specifications
+    (listing,) = north.node.publisher.listed_in(learnware)
+    (summary,) = listing.specifications
     assert summary.dp.epsilon == 1.0
     asked = digits.package(north.node.identity.peer, digits.island(), 0, 1, 2)
     with open_package(io.BytesIO(asked)) as package:

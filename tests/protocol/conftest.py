@@ -5,8 +5,9 @@ import hashlib
 import msgspec
 import pytest
 from atoll.engine.semantic import SemanticSpec
-from atoll.protocol.heads import Head, root_of, sign_head
+from atoll.protocol.heads import Head, sign_head
 from atoll.protocol.listings import Listing, sign_listing
+from atoll.protocol.log import Line, root_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 NOW = 1_700_000_000_000
@@ -27,8 +28,9 @@ class Owner:
         return sign_listing(self.key, msgspec.structs.replace(self.plain(*args), **changes))
 
     def head(self, listings, seq, epoch=1, **changes):
-        alive = sum(each.listing.status != "withdrawn" for each in listings)
-        head = Head(self.public, self.federation, epoch, seq, alive, root_of(listings), NOW, NOW + 86_400_000)
+        lines = [each if isinstance(each, Line) else Line.of(each) for each in listings]
+        counted = sum(line.counted for line in lines)
+        head = Head(self.public, self.federation, epoch, seq, counted, root_of(lines), NOW, NOW + 86_400_000)
         return sign_head(self.key, msgspec.structs.replace(head, **changes))
 
 

@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 
 F, R, A = b"F" * 32, Record(b"body", b"s" * 64), Array.of(np.ones((1, 2), np.float32))
 K = RkmeRecord(A, Array.of(np.ones(1, np.float32)), 0.5, 5)
-E = sync.Entry(b"o" * 32, 1, 2)
+E = sync.Entry(sync.Kind.LOG, b"o" * 32, 1, 2, b"t")
 MESSAGES = [
     Refusal("policy.denied", "no"), gossip.Announcement(F, R, R, (R,)),
     fetch.FetchRequest(F, "island", F), fetch.FetchHeader(1, F),
     hello.Hello((1,), 1, b"n", (F,), "a", ("/ip4/1.2.3.4",)), hello.Welcome(1, "a", (), {"t": R}),
     hello.Proof({"t": R}), hello.Done(1),
     join.JoinRequest(F, b"t" * 16, "a", ()), join.JoinReply(R, R, (join.KnownPeer("p", "n", ()),)),
+    join.RenewRequest(F), join.RenewReply(R),
+    sync.PullNotice(F, sync.Kind.FORK, F), sync.Notice(F, sync.Kind.DECREE, (R,)),
     match.MatchRequest(F, F, K), match.MatchReply((match.MatchAnswer(F, F, 0.1, 0.2, K, b"s", A),)),
     predict.PredictRequest(F, F, F, A), predict.Prediction(A, ("a",)),
     sync.Compare(F, b"d" * 2048), sync.Different(b"\1", (E,)), sync.Pull(F, F, 0), sync.Page((R,), R, R, False),
@@ -84,7 +86,7 @@ def test_certificates_expire_and_come_from_an_admin(owner, stranger, now):
     good = Certificate(F, stranger.public, "s", now, now + 1000, 1)
 
     def opened(record, at=now, member=stranger.public):
-        return open_certificate(record, federation=F, charter=charter, member=member, now=at)
+        return open_certificate(record, federation=F, charter=charter, admins=charter.admins, member=member, now=at)
 
     assert opened(certify(owner.key, good)) == good
     for record, at, member in (
@@ -97,17 +99,23 @@ def test_certificates_expire_and_come_from_an_admin(owner, stranger, now):
         assert caught.value.code == "federation.not_member"
 
 
-POSITIONS = st.dictionaries(st.binary(min_size=32, max_size=32), st.tuples(st.integers(1, 9), st.integers(1, 9)))
+POSITIONS = st.dictionaries(
+    st.tuples(st.sampled_from(sync.Kind), st.sampled_from([bytes([n]) * 32 for n in range(6)])),
+    st.tuples(st.integers(1, 3), st.integers(1, 3), st.sampled_from([b"a", b"b"])),
+)
 
 
 @given(POSITIONS, POSITIONS)
 def test_both_sides_of_a_sync_plan_the_same_transfer(mine, theirs):
     buckets = sync.differing(sync.digests(F, mine), sync.digests(F, theirs))
     pull, offer = sync.plan(F, mine, sync.entries_in(F, theirs, buckets), buckets)
-    there = sync.plan(F, theirs, sync.entries_in(F, mine, buckets), buckets)
-    assert (sorted(map(pack, pull)), sorted(map(pack, offer))) == tuple(sorted(map(pack, part)) for part in there[::-1])
-    merged = {owner: max(mine.get(owner, (0, 0)), theirs.get(owner, (0, 0))) for owner in {*mine, *theirs}}
-    assert {**mine, **{each.owner: (each.epoch, each.seq) for each in pull}} == merged
+    back, forth = sync.plan(F, theirs, sync.entries_in(F, mine, buckets), buckets)
+    assert {entry.key for entry in offer} == {entry.key for entry in back}
+    assert {entry.key for entry in pull} == {entry.key for entry in forth}
+    nothing = (0, 0, b"")
+    for key in {*mine, *theirs}:
+        here, there = mine.get(key, nothing), theirs.get(key, nothing)
+        assert (key in {entry.key for entry in pull}) == (here != there and there[:2] >= here[:2])
 
 
 def test_blinded_tags_differ_by_everything_that_goes_in():

@@ -1,6 +1,7 @@
 """The HTTP API: tokens, problems, and bad input that loses nothing."""
 
 import json
+import re
 
 import aiohttp
 import pytest
@@ -21,7 +22,7 @@ async def call(running, method, path, *, token="own", **arguments):
 
 
 def concrete(path: str) -> str:
-    return path.replace("{id}", "0" * 64).replace("{peer}", "nobody")
+    return re.sub(r"{\w+}", "0" * 64, path.replace("{peer}", "nobody"))
 
 
 async def test_every_guarded_route_refuses_callers_without_a_token(start):

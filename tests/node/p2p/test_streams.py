@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 import trio
 from atoll.engine.errors import EncodingError
+from atoll.node.errors import PeerDenied
 from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
 from atoll.node.p2p.streams import Streams
 
@@ -50,6 +51,31 @@ def test_frames_of_every_size_arrive_whole_and_in_order(run, linked):
                     frame = random.Random(size).randbytes(size)
                     await channel.send(frame)
                     assert await channel.receive(LIMIT) == frame
+
+    run(scenario)
+
+
+def test_bytes_are_metered_with_their_framing_by_peer(run, linked):
+    metered = []
+
+    async def scenario():
+        async with linked(meter=lambda *counted: metered.append(counted)) as (server, client, peer):
+            server.serve("/echo", echo, deadline=5, admit=everybody)
+            await ask(client, peer, "/echo", b"x" * 1000)
+            (asker,) = server.connected()
+            assert {who for who, *_ in metered} == {asker}
+            assert [sum(column) for column in zip(*(counts for _, *counts in metered), strict=True)] == [1002, 1002]
+
+    run(scenario)
+
+
+def test_nobody_is_dialled_who_is_not_permitted(run, hosts, address_of):
+    async def scenario():
+        async with hosts(2) as (first, second):
+            streams = Streams(second, permitted=lambda peer: peer != str(first.get_id()))
+            with pytest.raises(PeerDenied):
+                await streams.connect(address_of(first), deadline=5)
+            assert streams.connected() == set()
 
     run(scenario)
 

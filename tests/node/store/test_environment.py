@@ -2,7 +2,7 @@
 
 import lmdb
 import pytest
-from atoll.node.errors import StoreTooNew
+from atoll.node.errors import StoreError, StoreTooNew
 from atoll.node.store import environment
 from atoll.node.store.environment import Store
 
@@ -63,6 +63,47 @@ def test_a_store_that_cannot_grow_says_that_it_is_full(tmp_path, monkeypatch):
     assert all(isinstance(future.exception(), environment.StoreFull) for future in futures)
     store.write(lambda txn: rows.put(txn, b"small", b"fits")).result()
     store.close()
+
+
+def test_a_map_grows_only_when_nobody_reads(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "MAP_SIZE", 1 << 20)
+    store = Store(tmp_path)
+    rows = store.table("dock", bytes)
+    store.write(lambda txn: rows.put(txn, b"first", bytes(100))).result()
+    with store.view() as txn:
+        futures = [store.write(lambda txn, n=n: rows.put(txn, bytes([n]), bytes(100_000))) for n in range(40)]
+        with pytest.raises(TimeoutError):
+            futures[-1].result(timeout=0.3)
+        assert [key for key, _ in rows.scan(txn)] == [b"first"]
+    for future in futures:
+        future.result()
+    with store.view() as txn:
+        assert len(list(rows.scan(txn))) == 41
+    store.close()
+
+
+def test_a_store_that_is_read_all_the_time_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "MAP_SIZE", 1 << 20)
+    monkeypatch.setattr(environment, "GROW_SECONDS", 0.1)
+    store = Store(tmp_path)
+    rows = store.table("dock", bytes)
+    with store.view(), pytest.raises(StoreError, match="being read"):
+        store.write(lambda txn: rows.put(txn, b"large", bytes(1 << 20))).result()
+    store.write(lambda txn: rows.put(txn, b"large", bytes(1 << 20))).result()
+    store.close()
+
+
+def test_a_copy_is_what_its_view_sees(store, tmp_path):
+    rows = store.table("dock", int)
+    store.write(lambda txn: rows.put(txn, b"before", 1)).result()
+    (tmp_path / "copy").mkdir()
+    with (tmp_path / "copy" / "data.mdb").open("wb") as file, store.view() as txn:
+        store.write(lambda txn: rows.put(txn, b"later", 2)).result()
+        store.copy(txn, file)
+    copied = Store(tmp_path / "copy")
+    with copied.view() as txn:
+        assert list(copied.table("dock", int).scan(txn)) == [(b"before", 1)]
+    copied.close()
 
 
 def test_a_newer_schema_is_refused_and_not_touched(tmp_path):

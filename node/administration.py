@@ -1,0 +1,183 @@
+"""What the administrator of a federation does: invite, certify, revoke, take down, appoint. Nothing of it is asked of
+others: each act is a signed record that every node verifies for itself.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+from atoll.node.identity import Identity
+from atoll.node.store.environment import Store, Transaction
+from atoll.node.store.federations import Federation, Federations
+from atoll.protocol import limits
+from atoll.protocol.decrees import Decree, Revocation, Takedown, sign_decree
+from atoll.protocol.errors import InviteInvalid, NotMember, ProtocolError
+from atoll.protocol.membership import Certificate, Invite, certify
+from atoll.protocol.signing import Record
+from atoll.protocol.sync import Kind, Notice
+
+Role = Literal["member", "reader"]
+QUOTA = 10_000  # listings of a member, unless the invite says otherwise
+
+
+class InviteRow(msgspec.Struct, frozen=True):
+    """An invite that this node, as admin, has given out, and what it grants. A reader may list nothing."""
+
+    federation: bytes
+    expires_at: int
+    used_by: bytes | None = None
+    role: Role = "member"
+    max_listings: int = QUOTA
+
+
+class Administration:
+    """Thread-safe. Every method raises NotMember unless this node is an admin of the federation."""
+
+    def __init__(self, identity: Identity, federations: Federations, store: Store) -> None:
+        self._identity = identity
+        self._federations = federations
+        self._store = store
+        self._invites = store.table("invites", InviteRow)
+
+    def invite(
+        self, federation: bytes, addresses: tuple[str, ...], now: int, lifetime: int,
+        *, role: Role = "member", max_listings: int = QUOTA,
+    ) -> Invite:  # fmt: skip
+        """A single-use invite; for an open federation a line that anybody may use, which any member can make."""
+        entry = self._federations.get(federation)
+        if entry.charter.open:
+            return Invite(federation, entry.charter.name, b"", addresses, now + lifetime)
+        self._require_admin(federation)
+        if not 0 <= max_listings <= limits.LISTINGS:
+            raise ProtocolError(f"a member lists 0 to {limits.LISTINGS} learnwares, not {max_listings}")
+        token = secrets.token_bytes(16)
+        row = InviteRow(federation, now + lifetime, None, role, 0 if role == "reader" else max_listings)
+        self._store.write(lambda txn: self._invites.put(txn, token, row)).result()
+        return Invite(federation, entry.charter.name, token, addresses, row.expires_at)
+
+    def redeem(
+        self, federation: bytes, token: bytes, member: bytes, name: str, now: int
+    ) -> tuple[Record, Record | None]:
+        """(charter, certificate) for a newcomer; InviteInvalid unless the token is unused and in force.
+
+        In an open federation there is no certificate to give: the newcomer makes its own.
+        """
+        entry = self._federations.get(federation)
+        if entry.charter.open and not token:
+            return entry.row.charter, None
+        self._require_admin(federation)
+
+        def use(txn: Transaction) -> InviteRow:
+            row = self._invites.get(txn, token)
+            if row is None or row.federation != federation or now >= row.expires_at:
+                raise InviteInvalid("the invite is unknown or has expired", hint="ask the admin for a new one")
+            if row.used_by not in (None, member):
+                raise InviteInvalid("the invite has been used", hint="ask the admin for a new one")
+            self._invites.put(txn, token, msgspec.structs.replace(row, used_by=member))
+            return row
+
+        row = self._store.write(use).result()
+        return entry.row.charter, self._certify(federation, member, name, (row.role,), row.max_listings, now)
+
+    def renew(self, federation: bytes, member: bytes, now: int) -> Record:
+        """A fresh certificate on the terms of the old one; NotMember unless the member is in good standing."""
+        self._require_admin(federation)
+        with self._federations.lock:
+            known = self._federations.roll(federation).certificate(member)
+        if known is None:
+            raise NotMember("no certificate of this member is known here")
+        old = known[0]
+        if self._void(federation, member, old.serial):
+            raise NotMember("the membership has been revoked")
+        return self._certify(federation, member, old.name, old.roles, old.max_listings, now)
+
+    def revoke(self, federation: bytes, member: bytes, now: int) -> Notice:
+        """End a membership now; the member may be invited again."""
+        if member in self._federations.get(federation).charter.admins:
+            raise ProtocolError("a founder of the federation cannot be revoked")
+        entry = Revocation(member, now)
+
+        def change(decree: Decree) -> Decree:
+            others = tuple(each for each in decree.revoked if each.member != member)
+            return msgspec.structs.replace(decree, revoked=(*others, entry))
+
+        return self._decree(federation, change, now)
+
+    def take_down(self, federation: bytes, owner: bytes, learnware_id: bytes, now: int) -> Notice:
+        """Hide one learnware from the whole federation."""
+        entry = Takedown(owner, learnware_id)
+
+        def change(decree: Decree) -> Decree:
+            others = tuple(each for each in decree.takedowns if each != entry)
+            return msgspec.structs.replace(decree, takedowns=(*others, entry))
+
+        return self._decree(federation, change, now)
+
+    def put_back(self, federation: bytes, owner: bytes, learnware_id: bytes, now: int) -> Notice:
+        """Take an own takedown back; another admin's stands until that admin takes it back."""
+        entry = Takedown(owner, learnware_id)
+
+        def change(decree: Decree) -> Decree:
+            return msgspec.structs.replace(decree, takedowns=tuple(t for t in decree.takedowns if t != entry))
+
+        return self._decree(federation, change, now)
+
+    def appoint(self, federation: bytes, member: bytes, now: int) -> Notice:
+        """Make a member an admin beside the founders; it can invite, revoke and take down, not appoint."""
+        self._require_founder(federation)
+        if not self._federations.standing(federation, member, now):
+            raise NotMember("only a member in good standing can become an admin")
+
+        def change(decree: Decree) -> Decree:
+            revoked = tuple(each for each in decree.revoked if each.member != member)
+            return msgspec.structs.replace(
+                decree, appointed=tuple(sorted({*decree.appointed, member})), revoked=revoked
+            )
+
+        return self._decree(federation, change, now)
+
+    def dismiss(self, federation: bytes, member: bytes, now: int) -> Notice:
+        """Take an appointed admin's office and membership; it may be invited again as a member."""
+        self._require_founder(federation)
+        return self.revoke(federation, member, now)
+
+    def _decree(self, federation: bytes, change: Callable[[Decree], Decree], now: int) -> Notice:
+        self._require_admin(federation)
+        own = self._identity.public
+        with self._federations.lock:
+            known = self._federations.roll(federation).decrees.get(own)
+            old = known.decree if known else Decree(federation, own, 0, now)
+            changed = msgspec.structs.replace(change(old), seq=old.seq + 1, issued_at=now)
+            signed = sign_decree(self._identity.key, changed)
+            self._federations.take_decree(federation, signed.record, now)
+        return Notice(federation, Kind.DECREE, (signed.record,))
+
+    def _certify(
+        self, federation: bytes, member: bytes, name: str, roles: tuple[str, ...], max_listings: int, now: int
+    ) -> Record:
+        certificate = Certificate(
+            federation, member, name[:80], now, now + limits.CERTIFICATE_LIFETIME, serial=now, roles=roles,
+            max_listings=max_listings,
+        )  # fmt: skip
+        record = certify(self._identity.key, certificate)
+        self._federations.check_member(federation, member, record, now)
+        return record
+
+    def _void(self, federation: bytes, member: bytes, serial: int) -> bool:
+        with self._federations.lock:
+            return self._federations.roll(federation).authority.void(member, serial)
+
+    def _require_admin(self, federation: bytes) -> Federation:
+        entry = self._federations.get(federation)
+        with self._federations.lock:
+            admins = self._federations.roll(federation).authority.admins
+        if self._identity.public not in admins:
+            raise NotMember("this node is not an admin of the federation")
+        return entry
+
+    def _require_founder(self, federation: bytes) -> None:
+        if self._identity.public not in self._federations.get(federation).charter.admins:
+            raise NotMember("only a founder of the federation appoints and dismisses admins")

@@ -1,0 +1,77 @@
+"""Acts: calls that change something. Each is in the audit log before it is done, and again with what came of it.
+
+No row, no act. A row "asked" that no other row answers is an act during which the node ended: its outcome is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from aiohttp import web
+from atoll.engine.errors import AtollError
+from atoll.node.api.routing import NODE, Route, read_json
+from atoll.node.clock import now_ms
+from atoll.node.errors import RequestInvalid
+from atoll.node.store.audit import AuditLog
+from atoll.node.store.tokens import TokenRow
+
+log = logging.getLogger("atoll.audit")
+ASKED, DONE = "asked", "done"
+MAX_NAME = 80
+
+
+async def perform(route: Route, act: str, token: TokenRow, request: web.Request) -> web.StreamResponse:
+    """The handler's answer, or its error; StoreError before anything is done if the log takes no rows."""
+    node = request.app[NODE]
+    actor, subject = _actor(token), await _subject(route, request)
+    asked = await asyncio.to_thread(node.audit.append, actor, act, subject, ASKED, now_ms())
+    subject["asked"] = str(asked.seq)
+    try:
+        response = await route.handler(node, request)
+    except Exception as error:  # noted, and passed on to where it becomes a response
+        await _answer(node.audit, actor, act, subject, _code(error))
+        raise
+    await _answer(node.audit, actor, act, subject, DONE)
+    return response
+
+
+async def _answer(audit: AuditLog, actor: str, act: str, subject: Mapping[str, str], outcome: str) -> None:
+    """The second row. What was done is done: to fail here would make the caller do it again."""
+    try:
+        await asyncio.to_thread(audit.append, actor, act, subject, outcome, now_ms())
+    except AtollError as error:
+        log.exception("the outcome %s of %s by %s is not in the audit log", outcome, act, actor, exc_info=error)
+
+
+async def _subject(route: Route, request: web.Request) -> dict[str, str]:
+    """The path parameters and the noted fields of query and body; a body that is not JSON has none: its handler will
+    refuse it."""
+    subject = dict(request.match_info)
+    subject |= {name: value for name, value in request.query.items() if name in route.noted}
+    if route.noted:
+        try:
+            body = await read_json(request, dict[str, object])
+        except RequestInvalid:
+            return subject
+        found = {name: _plain(body.get(name)) for name in route.noted}
+        subject |= {name: text for name, text in found.items() if text is not None}
+    return subject
+
+
+def _plain(value: object) -> str | None:
+    """A text, or the texts of a list; nothing else is noted."""
+    texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+    return ", ".join(texts) if texts else None
+
+
+def _actor(token: TokenRow) -> str:
+    """The id tells tokens of one name apart, and no token's name can pass for "node"."""
+    return f"{token.name[:MAX_NAME]} ({token.id[:8]})"
+
+
+def _code(error: Exception) -> str:
+    if isinstance(error, AtollError):
+        return error.code
+    return "request.invalid" if isinstance(error, web.HTTPException) else "internal"

@@ -1,0 +1,122 @@
+"""The listings of the catalogue in memory, decoded, and the ways to look one up: id, owner, island, tag, words.
+
+What many listings share (owners, federations, islands, tags) is held once. Signatures and records stay on disk.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import TypeVar
+
+import msgspec
+from atoll.engine.semantic import SemanticQuery
+from atoll.protocol.listings import Listing, Offers, SpecSummary
+
+T = TypeVar("T")
+Key = tuple[bytes, bytes, bytes]  # federation, owner, learnware
+
+
+class ListingIndex:
+    """Not thread-safe: the catalogue locks."""
+
+    def __init__(self) -> None:
+        self._listings: dict[Key, Listing] = {}
+        self._of_learnware: dict[bytes, tuple[Key, ...]] = {}
+        self._of_owner: defaultdict[tuple[bytes, bytes], set[Key]] = defaultdict(set)
+        self._in_island: defaultdict[bytes, set[Key]] = defaultdict(set)
+        self._tagged: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
+        self._common: dict[object, object] = {}
+
+    def __len__(self) -> int:
+        return len(self._listings)
+
+    def put(self, listing: Listing) -> None:
+        """Take a listing in, or replace that of the same learnware, owner and federation."""
+        listing = self._shared(listing)
+        key = (listing.federation, listing.owner, listing.learnware_id)
+        self.discard(key)
+        self._listings[key] = listing
+        self._of_learnware[key[2]] = (*self._of_learnware.get(key[2], ()), key)
+        for place in self._places(key, listing):
+            place.add(key)
+
+    def discard(self, key: Key) -> None:
+        """Forget a listing; nothing happens if it is not here."""
+        listing = self._listings.pop(key, None)
+        if listing is None:
+            return
+        rest = tuple(each for each in self._of_learnware[key[2]] if each != key)
+        if rest:
+            self._of_learnware[key[2]] = rest
+        else:
+            del self._of_learnware[key[2]]
+        for place in self._places(key, listing):
+            place.discard(key)
+
+    def get(self, key: Key) -> Listing | None:
+        return self._listings.get(key)
+
+    def of_learnware(self, learnware_id: bytes) -> list[Listing]:
+        """In whatever federations it is listed."""
+        return self._ordered(self._of_learnware.get(learnware_id, ()))
+
+    def of_owner(self, federation: bytes, owner: bytes) -> list[Listing]:
+        return self._ordered(self._of_owner.get((federation, owner), ()))
+
+    def in_island(self, island: bytes) -> list[Listing]:
+        return self._ordered(self._in_island.get(island, ()))
+
+    def islands(self) -> dict[bytes, int]:
+        """How many listings are in each."""
+        return {island: len(keys) for island, keys in self._in_island.items() if keys}
+
+    def found(self, query: SemanticQuery) -> list[Listing]:
+        """Listings that pass the tags and whose words fit, by key; tags narrow before words are compared."""
+        groups = (("data", query.data), ("task", query.task), ("library", query.library), ("scenario", query.scenario),
+                  ("license", query.license))  # fmt: skip
+        wanted = [
+            set(chain.from_iterable(self._tagged.get((group, value), ()) for value in values))
+            for group, values in groups
+            if values
+        ]
+        keys: Iterable[Key] = set.intersection(*wanted) if wanted else self._listings
+        return [listing for listing in self._ordered(keys) if query.score(listing.semantic) > 0]
+
+    def _ordered(self, keys: Iterable[Key]) -> list[Listing]:
+        return [self._listings[key] for key in sorted(keys)]
+
+    def _places(self, key: Key, listing: Listing) -> Iterator[set[Key]]:
+        yield self._of_owner[key[0], key[1]]
+        for spec in listing.specifications:
+            yield self._in_island[spec.island]
+        words = listing.semantic
+        tags = (("data", words.data), ("task", words.task), ("library", words.library), ("license", words.license))
+        for group, value in (*tags, *(("scenario", value) for value in words.scenario)):
+            yield self._tagged[group, value]
+
+    def _shared(self, listing: Listing) -> Listing:
+        words, offers = listing.semantic, self._once(listing.offers, Offers)
+        return msgspec.structs.replace(
+            listing,
+            owner=self._once(listing.owner, bytes),
+            federation=self._once(listing.federation, bytes),
+            offers=offers,
+            class_names=self._once(listing.class_names, tuple),
+            semantic=msgspec.structs.replace(
+                words,
+                data=self._once(words.data, str),
+                task=self._once(words.task, str),
+                library=self._once(words.library, str),
+                scenario=self._once(words.scenario, tuple),
+                license=self._once(words.license, str),
+            ),
+            specifications=tuple(
+                SpecSummary(self._once(s.island, bytes), s.sketch, s.norm2, s.count, s.commitment, s.scale, s.dp)
+                for s in listing.specifications
+            ),
+        )
+
+    def _once(self, value: T, type_: type[object]) -> T:
+        return self._common.setdefault((type_, value), value)  # type: ignore[return-value]

@@ -1,0 +1,59 @@
+"""What a running node does on its own: keeps its heads and its certificates alive, and begins new epochs after a
+restore. Once at the start, then every minute; a failure is logged and tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from atoll.engine.errors import AtollError
+from atoll.node.clock import now_ms
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
+
+log = logging.getLogger("atoll")
+SECONDS = 60.0
+RESTORED = "restored_at"
+
+
+async def upkeep(node: Node) -> None:
+    """Run until cancelled."""
+    while True:
+        for federation in sorted(node.federations.ids()):
+            try:
+                await renew_certificate(node, federation)
+                await renew_head(node, federation)
+            except AtollError as error:
+                log.warning("upkeep of a federation failed: %s", error.message)
+        await asyncio.sleep(SECONDS)
+
+
+async def renew_certificate(node: Node, federation: bytes, *, force: bool = False) -> None:
+    """A fresh certificate once a third of its life is left, or its signer is no admin any more."""
+    if not force and not await asyncio.to_thread(node.federations.renewal_due, federation, now_ms()):
+        return
+    if await asyncio.to_thread(node.federations.renew_self, federation, now_ms()) is None:
+        await node.network.renew(federation)
+
+
+async def renew_head(node: Node, federation: bytes) -> None:
+    """A fresh head once half of its life is over."""
+    news = await asyncio.to_thread(node.publisher.renew, federation, now_ms())
+    if news is not None:
+        await node.network.announce(news)
+
+
+def begin_epochs_after_restore(node: Node) -> None:
+    """After `atoll restore`, before the network is up: what was published after the backup was made is gone here and
+    known elsewhere, so every own log goes on in a new epoch. Returns after commit."""
+    restored_at = node.store.marked(RESTORED)
+    if restored_at is None:
+        return
+    for federation in sorted(node.federations.ids()):
+        try:
+            node.publisher.rebase(federation, 0, max(now_ms(), restored_at))
+        except AtollError as error:  # an expired membership, say: the network's own check comes later
+            log.warning("no new epoch after the restore: %s", error.message)
+    node.store.unmark(RESTORED)
