@@ -5,9 +5,11 @@ Matching follows Beimingwu (arXiv 2401.14427, section 3.2): tags filter; then ex
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from atoll.engine.errors import SpecificationError
-from rapidfuzz import fuzz
+from rapidfuzz import fuzz, process
 
 DATA = ("Table", "Image", "Text")
 TASKS = (
@@ -83,14 +85,21 @@ class SemanticQuery(msgspec.Struct, frozen=True):
 
     def score(self, spec: SemanticSpec) -> float:
         """100 for an exact substring in name or description, the fuzzy ratio if it is >= 75, else 0."""
+        return self.scores([spec])[0]
+
+    def scores(self, specs: Sequence[SemanticSpec]) -> list[float]:
+        """The :meth:`score` of each."""
         needle = self.text.strip().lower()
         if not needle:
-            return 100.0
-        fields = (spec.name.lower(), spec.description.lower())
-        if any(needle in field for field in fields):
-            return 100.0
-        ratio = max(fuzz.partial_ratio(needle, field) for field in fields)
-        return float(ratio) if ratio >= FUZZY_THRESHOLD else 0.0
+            return [100.0] * len(specs)
+        fields = [field.lower() for spec in specs for field in (spec.name, spec.description)]
+        exact = [needle in field for field in fields]
+        ratios = [0.0] * len(fields)
+        fuzzy = process.extract_iter(needle, fields, scorer=fuzz.partial_ratio, score_cutoff=FUZZY_THRESHOLD)
+        for _, ratio, place in fuzzy:
+            ratios[place] = float(ratio)
+        best = [100.0 if hit else ratio for hit, ratio in zip(exact, ratios, strict=True)]
+        return [max(pair) for pair in zip(best[::2], best[1::2], strict=True)]
 
     def matches(self, spec: SemanticSpec) -> bool:
         """Tags pass and the text is found."""

@@ -28,7 +28,7 @@ from atoll.engine.tables import Table
 from atoll.node.admission import Kind
 from atoll.node.api.audit import AuditPage, VerificationView
 from atoll.node.api.federations import FederationBody, FederationView, InviteBody, InviteView, MemberView
-from atoll.node.api.governance import GovernanceView, PeerBody
+from atoll.node.api.governance import GovernanceView, PeerBody, RootView
 from atoll.node.api.information import NodeView
 from atoll.node.api.islands import IslandView, view
 from atoll.node.api.learnwares import LearnwareView, ListingPage, ListingView, Publication
@@ -203,6 +203,10 @@ class Client:
 
     async def governance(self, federation: str) -> GovernanceView:
         return await self._json("GET", f"federations/{federation}/governance", GovernanceView)
+
+    async def catalogue_root(self, federation: str) -> RootView:
+        """A hash over the federation's catalogue; nodes that are level answer the same."""
+        return await self._json("GET", f"federations/{federation}/root", RootView)
 
     async def revoke(self, federation: str, peer: str) -> GovernanceView:
         return await self._governed("POST", f"{federation}/revocations", PeerBody(peer))

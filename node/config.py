@@ -32,12 +32,20 @@ class HttpSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class P2PSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where peers connect (multiaddr, TCP), whom to dial at start, and how often to compare catalogues."""
+    """Where peers connect (multiaddr, TCP; empty: nowhere), whom to dial at start, and how often to compare catalogues.
+
+    ``relay`` is the address of a member over which others reach this node, ``relay_for_members`` offers them the same;
+    ``mdns`` tells the local network of this node.
+    """
 
     listen: str = "/ip4/0.0.0.0/tcp/8471"
     announce: tuple[str, ...] = ()
     bootstrap: tuple[str, ...] = ()
     sync_seconds: float = 10.0
+    relay: str = ""
+    relay_for_members: bool = False
+    mdns: bool = False
+    gossip: bool = True
 
 
 class SearchSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ signed records of listings are not kept here: a change hands them to the caller,
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -137,6 +138,14 @@ class Replica:
             listed = self.roll.listed(owner, now)
             lines = self._logs[owner].lines
             yield from ((owner, lines[id_]) for id_ in sorted(lines) if lines[id_].counted and listed(id_))
+
+    def root(self, now: int) -> tuple[bytes, int]:
+        """(hash over all that may be seen, how many listings that is): equal views have equal roots."""
+        hashed, count = hashlib.sha256(b"atoll/catalogue/1\0"), 0
+        for owner, line in self.visible(now):
+            hashed.update(owner + line.learnware_id + line.digest)
+            count += 1
+        return hashed.digest(), count
 
     def positions(self, now: int) -> dict[Key, Position]:
         """Where everything stands that a newcomer could verify too, for comparing with a peer."""

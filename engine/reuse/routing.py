@@ -1,6 +1,6 @@
 """Soft routing: each row weighs the members by the posterior that it came from their distribution.
 
-p_i(x) ~ w_i f_i(x). Form (a), disclosed RKMEs: f_i(x) = sum_j b_j k(x, z_j) under a narrower kernel, 4/d.
+p_i(x) ~ w_i f_i(x). Form (a), disclosed RKMEs: f_i(x) = sum_j b_j k(x, z_j) under a narrower kernel, 8/d.
 Form (b), sketches only: density ratio by uLSIF (Kanamori et al. 2009) in sketch features. The forms are not
 comparable: all members of one routing are in one form (algorithms: reuse).
 """
@@ -16,7 +16,7 @@ from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import BLOCK, Sketch, features
 from numpy.typing import NDArray
 
-NARROWER = 4.0  # gamma_route = 4 / d, where gamma is 1 / d
+NARROWER = 8.0  # gamma_route = 8 / d, where gamma is 1 / d: points that the privacy gate has smoothed want it narrower
 RIDGE = 1e-2
 CUT = 0.02  # below this a member's say in a row is not worth the row's journey
 

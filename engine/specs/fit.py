@@ -26,6 +26,7 @@ from scipy.spatial.distance import cdist
 SAMPLE_WORK = 400_000  # sampled rows times (d + 20): what a fit costs, whatever n
 SAMPLE_ROWS = (2500, 6000)
 ROWS_TO_START = 6  # rows for one point at the start, so that five are left behind it
+SPARE_ROWS = 30  # not counted for it: the fewer the rows, the more each point tells of them
 STEPS = (15, 25)  # L-BFGS iterations on the first third of the sample, then on the rest
 EXPOSURE = 29.0  # rows for one step, times the root of the effective dimension: keeps membership AUC about 0.55
 
@@ -66,7 +67,7 @@ def _sample_size(dimension: int) -> int:
 def _moved(survey: Survey, size: int, gamma: float, random: np.random.Generator) -> Floats:
     """Starting points, moved a few steps towards the rows in two parts; in between, idle points get a new place."""
     sample, count = survey.sample, len(survey.sample)
-    size = max(1, min(size, survey.count // ROWS_TO_START))
+    size = max(1, min(size, (survey.count - SPARE_ROWS) // ROWS_TO_START))
     directions = effective_dimension(sample)
     points = starting_points(sample, size, directions, random)
     rows_a_step = EXPOSURE * np.sqrt(directions)

@@ -42,12 +42,25 @@ class GovernanceView(msgspec.Struct, frozen=True):
     quarantined: tuple[str, ...]
 
 
+class RootView(msgspec.Struct, frozen=True):
+    """``root`` (hex) is a hash over all ``listings`` that may be seen."""
+
+    root: str
+    listings: int
+
+
 class PeerBody(msgspec.Struct, frozen=True):
     peer_id: str
 
 
 async def show(node: Node, request: web.Request) -> web.Response:
     return reply(await asyncio.to_thread(_view, node, parse_digest(request.match_info["id"])))
+
+
+async def root(node: Node, request: web.Request) -> web.Response:
+    """One hash over the whole catalogue of the federation: nodes that are level answer the same."""
+    found, listings = await asyncio.to_thread(node.catalogue.root, parse_digest(request.match_info["id"]), now_ms())
+    return reply(RootView(found.hex(), listings))
 
 
 async def revoke(node: Node, request: web.Request) -> web.Response:
@@ -111,6 +124,7 @@ def _view(node: Node, federation: bytes) -> GovernanceView:
 ROOT = "/api/v1/federations/{id}"
 ROUTES = (
     Route("GET", f"{ROOT}/governance", show, "read", "What admins have decided", result=GovernanceView),
+    Route("GET", f"{ROOT}/root", root, "read", "A hash over its catalogue", result=RootView),
     Route(
         "POST", f"{ROOT}/revocations", revoke, "admin", "Revoke a membership", PeerBody, GovernanceView,
         act="federation.revoke", noted=("peer_id",),

@@ -173,6 +173,16 @@ async def pardon(client: Client, federation_id: str, peer_id: str, as_json: bool
     _show(await client.pardon(federation_id, peer_id), as_json)
 
 
+@federation.command()
+@click.argument("federation_id")
+@json_option
+@connected
+async def root(client: Client, federation_id: str, as_json: bool) -> None:
+    """Show one hash over the whole catalogue of a federation: nodes that are level show the same."""
+    found = await client.catalogue_root(federation_id)
+    print_json(found) if as_json else click.echo(f"{found.root}  {found.listings} listings")
+
+
 def _show(found: GovernanceView, as_json: bool) -> None:
     if as_json:
         print_json(found)

@@ -6,17 +6,18 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import msgspec
 from atoll.node.cli.connection import Endpoint
 from atoll.node.client import Client
 from atoll.node.errors import NodeUnreachable
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 COMMAND = (sys.executable, "-m", "atoll.node.cli")
@@ -34,19 +35,24 @@ class Institution:
 
 
 @asynccontextmanager
-async def institution(name: str, home: Path) -> AsyncIterator[Institution]:
-    """A node that lives as long as the block; it also ends when this process dies, however it dies."""
-    made = await _init(name, home)
+async def institution(
+    name: str, home: Path, *, token: str | None = None, settings: Mapping[str, str] = NOTHING
+) -> AsyncIterator[Institution]:
+    """A node that lives as long as the block; it also ends when this process dies, however it dies.
+
+    With a ``token`` the home is there already. ``settings`` override its configuration (ATOLL__SECTION__KEY).
+    """
+    token = token or await make_home(name, home)
     with (home / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *COMMAND, "serve", "--home", str(home), "--json", "--exit-with-stdin",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, env=_environment(),
-            start_new_session=True,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
+            env=_environment() | dict(settings), start_new_session=True,
         )  # fmt: skip
     try:
         endpoint = await _ready(name, process, home / "log")
-        async with Client(endpoint.url, made["token"]) as client:
-            yield Institution(name, endpoint, made["token"], client, process)
+        async with Client(endpoint.url, token) as client:
+            yield Institution(name, endpoint, token, client, process)
     finally:
         await _stop(process)
 
@@ -57,7 +63,8 @@ def _environment() -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-async def _init(name: str, home: Path) -> dict[str, Any]:
+async def make_home(name: str, home: Path) -> str:
+    """Make a home with ``atoll init``; returns the admin token."""
     process = await asyncio.create_subprocess_exec(
         *COMMAND, "init", "--home", str(home), "--name", name, "--http-port", "0",
         "--listen", "/ip4/127.0.0.1/tcp/0", "--json", stdout=asyncio.subprocess.PIPE, env=_environment(),
@@ -65,8 +72,7 @@ async def _init(name: str, home: Path) -> dict[str, Any]:
     output, _ = await process.communicate()
     if process.returncode:
         raise NodeUnreachable(f"`atoll init` for {name} ended with exit code {process.returncode}")
-    made: dict[str, Any] = msgspec.json.decode(output)
-    return made
+    return str(msgspec.json.decode(output)["token"])
 
 
 async def _ready(name: str, process: asyncio.subprocess.Process, log: Path) -> Endpoint:

@@ -6,7 +6,9 @@ it is told. Listings that may not be seen (stale, revoked, taken down, in quaran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import msgspec
 from atoll.engine.islands import Island
@@ -51,7 +53,9 @@ class Catalogue:
         self._known_islands: dict[bytes, Island] = {}
         self._listeners: list[Listener] = []
         self._on_fork: list[Callable[[Notice], None]] = []
-        self._load()
+        with _no_collection():
+            self._load()
+        store.release()
         federations.on_change(self._follow)
 
     # -- what is there ---------------------------------------------------------------------------------------------
@@ -103,6 +107,12 @@ class Catalogue:
         with self._lock:
             replica = self._replicas.get(federation)
             return replica.hidden(owner, now) if replica else "not in this federation"
+
+    def root(self, federation: bytes, now: int) -> tuple[bytes, int]:
+        """(hash over all listings of a federation that may be seen, their number): nodes that are level agree on it."""
+        self._federations.get(federation)
+        with self._lock:
+            return self._replicas[federation].root(now)
 
     def positions(self, federation: bytes, now: int) -> dict[Key, Position]:
         """Where logs, decrees and forks of a federation stand, for comparing with a peer."""
@@ -357,14 +367,30 @@ class Catalogue:
 
     def _load_lines(self, txn: Transaction, federation: bytes) -> dict[bytes, dict[bytes, Line]]:
         lines: dict[bytes, dict[bytes, Line]] = {}
-        decoder = msgspec.msgpack.Decoder(Listing)
-        for key, record in self._listings.scan(txn, federation):
-            listing = decoder.decode(record.body)
+        records, listings = msgspec.msgpack.Decoder(Record), msgspec.msgpack.Decoder(Listing)
+        for key, row in self._listings.raw(txn, federation):
+            if not key.startswith(federation):
+                break
+            record = records.decode(row)
+            listing = listings.decode(record.body)
             counted = listing.status != "withdrawn"
-            lines.setdefault(key[32:64], {})[key[64:]] = Line(key[64:], listing.seq, record.digest, counted)
+            id_ = listing.learnware_id
+            lines.setdefault(listing.owner, {})[id_] = Line(id_, listing.seq, record.digest, counted)
             if counted:
                 self._index.put(listing)
         return lines
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Of millions of objects that all stay: looking for garbage among them takes as long as making them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _never(learnware_id: bytes) -> bool:

@@ -111,6 +111,13 @@ class Store:
         """Forget a mark; returns after commit."""
         self.write(lambda txn: txn.delete(name.encode(), db=self._tables["meta"])).result()
 
+    def release(self) -> None:
+        """Give back the memory of the pages that were read, by mapping the file anew: for after reading all of it at
+        the start, while nobody writes yet."""
+        with self._viewing:
+            if self._viewing.wait_for(lambda: self._views == 0, GROW_SECONDS):
+                self._env.set_mapsize(self._env.info()["map_size"])
+
     def table(self, name: str, type_: type[T]) -> Table[T]:
         return Table(self._tables[name], type_)
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 from atoll.engine.semantic import SemanticQuery
-from atoll.protocol.listings import Listing, Offers, SpecSummary
+from atoll.protocol.listings import Listing
 
-T = TypeVar("T")
 Key = tuple[bytes, bytes, bytes]  # federation, owner, learnware
 
 
@@ -27,7 +26,7 @@ class ListingIndex:
         self._of_owner: defaultdict[tuple[bytes, bytes], set[Key]] = defaultdict(set)
         self._in_island: defaultdict[bytes, set[Key]] = defaultdict(set)
         self._tagged: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
-        self._common: dict[object, object] = {}
+        self._common: dict[Any, Any] = {}
 
     def __len__(self) -> int:
         return len(self._listings)
@@ -82,7 +81,11 @@ class ListingIndex:
             if values
         ]
         keys: Iterable[Key] = set.intersection(*wanted) if wanted else self._listings
-        return [listing for listing in self._ordered(keys) if query.score(listing.semantic) > 0]
+        found = self._ordered(keys)
+        if not query.text.strip():
+            return found
+        scores = query.scores([listing.semantic for listing in found])
+        return [listing for listing, score in zip(found, scores, strict=True) if score > 0]
 
     def _ordered(self, keys: Iterable[Key]) -> list[Listing]:
         return [self._listings[key] for key in sorted(keys)]
@@ -97,26 +100,24 @@ class ListingIndex:
             yield self._tagged[group, value]
 
     def _shared(self, listing: Listing) -> Listing:
-        words, offers = listing.semantic, self._once(listing.offers, Offers)
+        """The same listing, made of what other listings are made of where they are equal."""
+        once = self._common.setdefault
+        words = listing.semantic
         return msgspec.structs.replace(
             listing,
-            owner=self._once(listing.owner, bytes),
-            federation=self._once(listing.federation, bytes),
-            offers=offers,
-            class_names=self._once(listing.class_names, tuple),
+            owner=once(listing.owner, listing.owner),
+            federation=once(listing.federation, listing.federation),
+            offers=once(listing.offers, listing.offers),
+            class_names=once(listing.class_names, listing.class_names),
             semantic=msgspec.structs.replace(
                 words,
-                data=self._once(words.data, str),
-                task=self._once(words.task, str),
-                library=self._once(words.library, str),
-                scenario=self._once(words.scenario, tuple),
-                license=self._once(words.license, str),
+                data=once(words.data, words.data),
+                task=once(words.task, words.task),
+                library=once(words.library, words.library),
+                scenario=once(words.scenario, words.scenario),
+                license=once(words.license, words.license),
             ),
             specifications=tuple(
-                SpecSummary(self._once(s.island, bytes), s.sketch, s.norm2, s.count, s.commitment, s.scale, s.dp)
-                for s in listing.specifications
+                msgspec.structs.replace(spec, island=once(spec.island, spec.island)) for spec in listing.specifications
             ),
         )
-
-    def _once(self, value: T, type_: type[object]) -> T:
-        return self._common.setdefault((type_, value), value)  # type: ignore[return-value]
