@@ -62,21 +62,6 @@ class Node:
     reuser: Reuser
 
 
-@dataclass(frozen=True)
-class Offline:
-    """An opened home without network: what ``init`` and offline commands need."""
-
-    identity: Identity
-    store: Store
-    tokens: Tokens
-
-
-def open_offline(home: Path) -> Offline:
-    identity = identities.load(home)
-    store = Store(home / "store")
-    return Offline(identity, store, Tokens(store))
-
-
 @asynccontextmanager
 async def running(home: Path) -> AsyncIterator[Node]:
     """A node with its network up; all of it is closed on leaving, whatever happens."""
@@ -115,9 +100,9 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     owner = Owner(identity, catalogue, dock, models)
     peers = Peers(store, identity.peer, config.node.name)
     try:
-        peers.configure(config.p2p.bootstrap)
+        peers.configure(filter(None, (config.p2p.relay, *config.p2p.bootstrap)))
     except ProtocolError as error:
-        raise ConfigError(f"p2p.bootstrap: {error.message}", hint=error.hint) from None
+        raise ConfigError(f"p2p.bootstrap, p2p.relay: {error.message}", hint=error.hint) from None
     administration = Administration(identity, federations, store)
     services = Services(identity, config.node.name, federations, catalogue, owner, peers, administration, publisher)
     network = Network(services, config.p2p)

@@ -107,6 +107,7 @@ OUTCOMES: dict[str, Outcome] = {
     "record.rejected": Outcome(422, 18),
     "record.incomplete": Outcome(502, 18),
     "record.fork": Outcome(409, 18),
+    "record.quarantined": Outcome(409, 18),
     "federation.not_member": Outcome(403, 12),
     "federation.invite": Outcome(403, 12),
     "policy.denied": Outcome(403, 12),

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from atoll.engine.errors import AtollError
 from atoll.node.clock import now_ms
+from atoll.node.store.restoring import RESTORED
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
 
 log = logging.getLogger("atoll")
 SECONDS = 60.0
-RESTORED = "restored_at"
 
 
 async def upkeep(node: Node) -> None:

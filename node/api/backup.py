@@ -64,4 +64,4 @@ async def _send(backup: Backup, request: web.Request) -> web.StreamResponse:
     return stream
 
 
-ROUTES = (Route("GET", "/api/v1/backup", download, "admin", "The whole node as one tar file", act="backup"),)
+ROUTES = (Route("GET", "/api/v1/backup", download, "admin", "The whole node as one tar file", act="node.backup"),)

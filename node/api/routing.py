@@ -26,8 +26,8 @@ Handler = Callable[["Node", web.Request], Awaitable[web.StreamResponse]]
 class Route:
     """``scope`` None means open to everybody; ``body`` and ``result`` are msgspec types, for OpenAPI.
 
-    ``act`` is the name under which the audit log keeps every call, None for what changes nothing; ``noted`` are the
-    fields of the JSON body that it keeps too, texts that are no secret.
+    ``act`` is the name under which the audit log keeps every call, None for what changes nothing and gives no
+    secret away; ``noted`` are the fields of the JSON body that it keeps too, texts that are no secret.
     """
 
     method: str

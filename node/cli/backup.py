@@ -16,7 +16,7 @@ from atoll.node.cli.output import json_option, print_json
 from atoll.node.cli.progress import progress_bars
 from atoll.node.client import Client
 from atoll.node.clock import now_ms
-from atoll.node.errors import ConfigError
+from atoll.node.errors import ConfigError, HomeMissing
 from atoll.node.store.backup_file import BLOB, KEY, Manifest, Progress
 
 if TYPE_CHECKING:
@@ -89,7 +89,6 @@ def verify(file: Path | None, home: Path | None, as_json: bool) -> None:
             report = restoring.verify(file, progress)
     else:
         place = home or config.default_home()
-        identities.load(place)
         with _stopped(place), progress_bars() as tell:
             report = verify_home(place, deep=True, progress=lambda done, total: tell("verifying blobs", done, total))
     print_json(report) if as_json else _tell(report)
@@ -114,6 +113,8 @@ def _taken(file: Path, with_key: bool, home: Path, url: str | None, token: str |
 
 @contextmanager
 def _stopped(home: Path) -> Iterator[None]:
+    if not home.is_dir():
+        raise HomeMissing(f"{home} is not an Atoll home", hint="name one with --home")
     with lock.attempted(home) as held:
         if not held:
             raise ConfigError(f"a node is running on {home}", hint="stop it first, or take a backup and verify that")
@@ -129,7 +130,8 @@ def _bytes_bar(what: str) -> Iterator[Progress]:
 def _tell(report: Report) -> None:
     click.echo(f"Peer id   {report.peer_id}")
     for name, count in sorted(report.tables.items()):
-        click.echo(f"{name:<13} {count:>9} rows")
+        if count:
+            click.echo(f"{name:<13} {count:>9} rows")
     click.echo(f"{'blobs':<13} {report.blobs:>9} files, {report.bytes} bytes")
     for words in report.damage:
         click.echo(f"damaged: {words}")

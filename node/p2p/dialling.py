@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from functools import partial
 
 import trio
 from atoll.engine.errors import AtollError
 from atoll.node.clock import now_ms
+from atoll.node.p2p.news import News
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.table import PeerState
 from atoll.protocol.messages import PeerRefused
@@ -28,22 +27,19 @@ class Dialler:
         self._peers = peers
         self._dial = dial
         self._busy: dict[str, bool] = {}  # peer -> trusted
-        self._news = trio.Event()
 
     async def run(self, connected: Callable[[], set[str]]) -> None:
         """Go on until cancelled; on the way, what has changed of the peers is kept."""
-        self._peers.on_change(partial(self._heard, trio.lowlevel.current_trio_token()))
+        news = News(self._peers)
         async with trio.open_nursery() as nursery:
             while True:
-                self._news = trio.Event()
                 self._peers.flush()
                 for state in self._peers.due(now_ms(), connected() | self._busy.keys()):
                     trusted = state.proven or bool(state.configured)
                     if sum(busy == trusted for busy in self._busy.values()) < SLOTS:
                         self._busy[state.peer] = trusted
                         nursery.start_soon(self._try, state)
-                with trio.move_on_after(TICK):
-                    await self._news.wait()
+                await news.wait(TICK)
                 await trio.sleep(PAUSE)
 
     async def _try(self, state: PeerState) -> None:
@@ -72,11 +68,3 @@ class Dialler:
             else:
                 return None
         return failure
-
-    def _heard(self, token: trio.lowlevel.TrioToken, peer: str) -> None:
-        """From any thread, also after the network has ended."""
-        with suppress(trio.RunFinishedError):
-            token.run_sync_soon(self._wake, idempotent=True)
-
-    def _wake(self) -> None:
-        self._news.set()

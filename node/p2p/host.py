@@ -34,6 +34,7 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, TYPE_PING, YAMUX_HEADER_FORMAT, Yamux
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
+from libp2p.utils.address_validation import expand_wildcard_address
 from multiaddr import Multiaddr
 
 log = logging.getLogger("atoll.p2p")
@@ -51,14 +52,14 @@ CLEANUP = 2.0  # seconds spent on telling a peer that its stream is over
 async def open_host(secret: bytes, listen: str, *, max_connections: int = 256) -> AsyncIterator[IHost]:
     """A running host with the identity of the 32-byte Ed25519 seed ``secret``, listening on ``listen``.
 
-    ``listen`` is a TCP multiaddr; with port 0 the system chooses (see :func:`listen_addresses`). Raises
-    ``p2p.address_in_use``, or ``p2p.failed`` if the address cannot be listened on for another reason.
+    ``listen`` is a TCP multiaddr, or empty: nowhere; with port 0 the system chooses (see :func:`listen_addresses`).
+    Raises ``p2p.address_in_use``, or ``p2p.failed`` if the address cannot be listened on for another reason.
     """
-    address = _listen_address(listen)
+    addresses = [_listen_address(listen)] if listen else []
     keys = create_new_key_pair(secret)
     host = new_host(
         key_pair=keys,
-        listen_addrs=[address],
+        listen_addrs=addresses,
         sec_opt={NOISE_ID: NoiseTransport(keys, noise_privkey=create_noise_key_pair().private_key)},
         muxer_opt={YAMUX_ID: SteadyYamux},  # decides what is negotiated; see _mux_steadily for the rest
         connection_config=_connection_config(max_connections),
@@ -71,21 +72,22 @@ async def open_host(secret: bytes, listen: str, *, max_connections: int = 256) -
     ready, ending = trio.Event(), trio.Event()
     listening = False
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_run, host, address, ready, ending)
+        nursery.start_soon(_run, host, addresses, ready, ending)
         try:
             await ready.wait()
             listening = bool(host.get_network().listeners)  # if it failed, libp2p returns False to nobody
-            if listening:
+            if listening or not addresses:
                 yield host
         finally:
             ending.set()
-    if not listening:
+    if addresses and not listening:
         raise P2PError(f"cannot listen on {listen}")
 
 
 def listen_addresses(host: IHost) -> list[str]:
-    """Where the host really listens, each with ``/p2p/<peer id>``."""
-    return [str(address) for address in host.get_addrs()]
+    """Where the host really listens, each with ``/p2p/<peer id>``; in place of a wildcard the interfaces."""
+    bound = (place for address in host.get_transport_addrs() for place in expand_wildcard_address(address))
+    return [f"{place}/p2p/{host.get_id()}" for place in bound]
 
 
 class SteadyYamux(Yamux):  # type: ignore[misc]
@@ -138,10 +140,10 @@ class SteadyYamux(Yamux):  # type: ignore[misc]
         return body
 
 
-async def _run(host: IHost, address: Multiaddr, ready: trio.Event, ending: trio.Event) -> None:
+async def _run(host: IHost, addresses: list[Multiaddr], ready: trio.Event, ending: trio.Event) -> None:
     """Run until ``ending``; a cancellation would leave the connections and the port open."""
     with shielded(math.inf) as scope:
-        async with host.run(listen_addrs=[address]):
+        async with host.run(listen_addrs=addresses):
             ready.set()
             await ending.wait()
             scope.deadline = trio.current_time() + CLOSING
@@ -247,8 +249,8 @@ def _mux_steadily(swarm: Swarm) -> None:
     multistream.new_conn = new_connection
 
 
-class _InboundOver(Exception):  # not an error: it lets the accepting task of libp2p end
-    pass
+class InboundOver(Exception):
+    """Not an error: it lets the task that upgrades an inbound connection end with that connection."""
 
 
 def _free_inbound_slots(swarm: Swarm) -> None:
@@ -264,7 +266,7 @@ def _free_inbound_slots(swarm: Swarm) -> None:
         for connection in swarm.get_connections(muxed.peer_id):
             if connection.muxed_conn is muxed:
                 await connection.event_closed.wait()
-        raise _InboundOver  # libp2p logs it at debug and closes the socket
+        raise InboundOver  # libp2p logs it at debug and closes the socket
 
     swarm.upgrade_inbound_raw_conn = upgrade_and_wait
 

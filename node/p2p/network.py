@@ -24,7 +24,9 @@ from atoll.node.administration import Administration
 from atoll.node.clock import now_ms
 from atoll.node.config import P2PSection
 from atoll.node.identity import Identity
+from atoll.node.p2p import mdns
 from atoll.node.p2p.bridge import Started, TrioThread
+from atoll.node.p2p.circuits import MARK, Circuits, relay_of
 from atoll.node.p2p.dialling import Dialler
 from atoll.node.p2p.errors import ChannelClosed, P2PError, Unreachable
 from atoll.node.p2p.exchange import ask, serve_requests
@@ -35,6 +37,7 @@ from atoll.node.p2p.hello import Greeter
 from atoll.node.p2p.host import listen_addresses, open_host
 from atoll.node.p2p.introductions import Introductions
 from atoll.node.p2p.peers import Peers
+from atoll.node.p2p.relay import HOP, STOP, Relay
 from atoll.node.p2p.streams import Channel, Handler, Streams
 from atoll.node.p2p.sync import Replicator
 from atoll.node.publishing import Publisher
@@ -52,6 +55,7 @@ from atoll.protocol.messages import Message, PeerRefused, decode, encode, topic
 from atoll.protocol.peers import PeersRequest, peer_of
 from atoll.protocol.predict import Prediction, PredictRequest
 from atoll.protocol.sync import Notice
+from libp2p.abc import IHost
 
 log = logging.getLogger("atoll.p2p")
 
@@ -61,6 +65,7 @@ MAX_DECREES = 32  # of admins, taken from one answer
 CONNECT_DEADLINE = 8.0
 CONTROL_DEADLINE = 10.0
 TRANSFER_DEADLINE = 30.0
+CIRCUITS = 100  # through a relay, of one peer
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
@@ -90,6 +95,7 @@ class Network:
         self._thread = TrioThread()
         self._addresses: tuple[str, ...] = ()
         self._streams: Streams
+        self._circuits: Circuits
         self._gossip: Gossip
         self._greeter = Greeter(
             services.identity.peer, services.name, lambda: self._addresses, services.federations, services.peers
@@ -155,7 +161,8 @@ class Network:
 
     async def left(self, federation: bytes) -> None:
         """Take part no more in a federation that this node has left."""
-        await self._thread.call(self._gossip.unsubscribe, topic(federation))
+        if self._config.gossip:
+            await self._thread.call(self._gossip.unsubscribe, topic(federation))
         await self._thread.call(self._changed, federation)
 
     async def announce(self, news: News) -> None:
@@ -208,9 +215,16 @@ class Network:
                 host, member=self._peers.member, admitted=self._peers.admitted,
                 on_misbehaviour=self._peers.on_misbehaviour,
             )  # fmt: skip
+            self._circuits = Circuits(host, self._streams, self._peers)
             self._addresses = self._config.announce or tuple(listen_addresses(host))
+            if self._config.relay:
+                own = f"{self._config.relay}{MARK}/p2p/{self._services.identity.peer}"
+                self._addresses = (own, *self._addresses)
+            nursery.start_soon(self._hasten_at_the_end)
             self._serve()
+            self._serve_circuits(host)
             await nursery.start(self._gatekeeper.run)
+            await nursery.start(self._circuits.run)
             await nursery.start(self._gossip.run)
             for federation in sorted(self._services.federations.ids()):
                 await self._subscribe(federation)
@@ -219,6 +233,10 @@ class Network:
                 self._settled.set()
             nursery.start_soon(self._dialler.run, self._streams.connected)
             nursery.start_soon(self._introductions.run, self._streams, CONTROL_DEADLINE)
+            if self._config.relay:
+                nursery.start_soon(self._circuits.keep_place, peer_of(self._config.relay))
+            if self._config.mdns:
+                nursery.start_soon(mdns.run, self._services.identity.peer, listen_addresses(host), self._peers.hear)
             nursery.start_soon(self._sync_loop, wanted)
             self._listen_to_the_store(nursery)
 
@@ -246,6 +264,20 @@ class Network:
         predicting = self._requests(PredictRequest, shares(owner.predict), limits.PREDICT_FRAME)
         serve(match.PROTOCOL, matching, admit=admitted)
         serve(predict.PROTOCOL, predicting, admit=admitted, concurrency=8)
+
+    async def _hasten_at_the_end(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._streams.hasten()
+
+    def _serve_circuits(self, host: IHost) -> None:
+        admitted, relay = self._peers.admitted, self._config.relay and peer_of(self._config.relay)
+        serve = partial(self._streams.serve, deadline=CONTROL_DEADLINE, concurrency=CIRCUITS)
+        if relay:
+            serve(STOP, self._circuits.accept, admit=lambda peer: peer == relay and admitted(peer))
+        if self._config.relay_for_members:
+            serve(HOP, Relay(host, self._streams, self._peers).answer, admit=admitted)
 
     def _requests(
         self, type_: object, answer: Callable[[str, M], Message], limit: int = limits.CONTROL_FRAME
@@ -291,7 +323,7 @@ class Network:
 
     async def _connect(self, address: str) -> str:
         before = self._streams.connected()
-        peer = await self._streams.connect(address, deadline=CONNECT_DEADLINE)
+        peer = await self._connect_to(address)
         if peer not in before:
             self._peers.reached(peer, address)
         try:
@@ -301,6 +333,14 @@ class Network:
                 await self._drop(peer)
             raise
         return peer
+
+    async def _connect_to(self, address: str) -> str:
+        if MARK not in address:
+            return await self._streams.connect(address, deadline=CONNECT_DEADLINE)
+        relay = relay_of(address)
+        if not self._peers.admitted(peer_of(relay)):
+            await self._dial(relay)
+        return await self._circuits.dial(address)
 
     async def _greet(self, peer: str) -> None:
         try:
@@ -357,7 +397,8 @@ class Network:
                 await self._greet(peer)
 
     async def _subscribe(self, federation: bytes) -> None:
-        await self._gossip.subscribe(topic(federation), partial(self._accept, federation))
+        if self._config.gossip:
+            await self._gossip.subscribe(topic(federation), partial(self._accept, federation))
 
     async def _accept(self, federation: bytes, author: str, data: bytes) -> bool:
         """Judge a gossip message: false blames the forwarder, so only what is plainly wrong is false."""
@@ -393,9 +434,9 @@ class Network:
 
     async def _announce(self, news: News) -> None:
         data = encode(news)
-        if len(data) <= limits.GOSSIP_MESSAGE:
+        if self._config.gossip and len(data) <= limits.GOSSIP_MESSAGE:
             await self._gossip.publish(topic(news.federation), data)
-        else:
+        elif self._config.gossip:
             for peer in self._peers.live():
                 self._want(peer)
 
@@ -442,9 +483,7 @@ class Network:
     async def _tell(self, peer: str, news: News) -> None:
         """Hand news to one peer, past gossip and its queue; best effort."""
         with contextlib.suppress(AtollError):
-            await ask(
-                self._streams, peer, sync.PROTOCOL, news, sync.Thanks, limits.CONTROL_FRAME, FAREWELL_SECONDS
-            )
+            await ask(self._streams, peer, sync.PROTOCOL, news, sync.Thanks, limits.CONTROL_FRAME, FAREWELL_SECONDS)
 
     async def _tell_all(self, news: News) -> None:
         async with trio.open_nursery() as nursery:
@@ -469,7 +508,9 @@ class Network:
             if not chosen:
                 continue
             try:
-                await self._replicator.sync(self._streams, chosen, CONTROL_DEADLINE)
+                news = await self._replicator.sync(self._streams, chosen, CONTROL_DEADLINE)
                 self._settled.set()
+                if news and len(live) > 1:  # pass it on at once: without gossip it would take a round a hop
+                    self._want(random.choice([peer for peer in live if peer != chosen]))
             except AtollError as error:
                 log.info("sync failed: %s", error.message, extra={"peer": chosen})

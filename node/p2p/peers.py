@@ -54,7 +54,7 @@ class Peers:
         public_key(peer)
         with self._changing(peer, HEARSAY) as state:
             if state is not None:
-                state.name = name[: limits.NAME] or state.name
+                state.name = _plain(name) or state.name
                 state.addresses = leading_to(peer, addresses) or state.addresses
 
     def hear(self, peer: str, name: str, addresses: tuple[str, ...]) -> None:
@@ -64,7 +64,7 @@ class Peers:
             return
         with self._changing(peer, HEARSAY) as state:
             if state is not None and state.state not in ("connected", "member"):
-                state.name = state.name or name[: limits.NAME]
+                state.name = state.name or _plain(name)
                 state.hearsay = leading_to(peer, (*addresses, *state.hearsay))
 
     def reached(self, peer: str, address: str) -> None:
@@ -101,7 +101,10 @@ class Peers:
             self._topics |= {topic(federation): federation for federation in shared}
 
     def lost(self, peer: str, why: str, now: int) -> None:
-        """The last connection has ended; a stranger who leaves nothing to remember is forgotten."""
+        """The last connection has ended: not dialled at once, for it may be closing.
+
+        A stranger who leaves nothing to remember is forgotten.
+        """
         with self._changing(peer) as state:
             if state is None:
                 return
@@ -109,6 +112,7 @@ class Peers:
                 self._table.drop(peer)
             if state.state in ("connected", "member"):  # else it is said already why
                 state.state, state.why, state.last_seen = "unreachable", why, now
+                state.next_dial = next_try(1, now, random.random())
             state.shared = frozenset()
 
     def failed(self, peer: str, why: str, now: int, *, refused: bool = False) -> None:
@@ -191,7 +195,8 @@ class Peers:
     def known(self) -> tuple[KnownPeer, ...]:
         """Peers with addresses of their own words."""
         found = (state for state in self.all() if state.state != "denied")
-        return tuple(KnownPeer(s.peer, s.name, s.own_places[: limits.ADDRESSES]) for s in found if s.own_places)
+        known = (KnownPeer(state.peer, state.name, leading_to(state.peer, state.own_places)) for state in found)
+        return tuple(each for each in known if each.addresses)
 
     @contextmanager
     def _changing(self, peer: str, rank: Rank | None = None) -> Iterator[PeerState | None]:
@@ -206,6 +211,11 @@ class Peers:
 
     def _make(self, peer: str, rank: Rank) -> PeerState | None:
         return None if peer == self._own else self._table.make(peer, rank)
+
+
+def _plain(name: str) -> str:
+    """A name as it can be shown: peers choose theirs."""
+    return "".join(character for character in name[: limits.NAME] if character.isprintable())
 
 
 def _shown(state: PeerState, rules: Rules) -> PeerState:

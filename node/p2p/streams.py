@@ -7,6 +7,7 @@ a byte of it is read; a handler never takes the host down; frames over the limit
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -61,6 +62,21 @@ class Channel:
                 raise ProtocolViolation(f"a frame of {length} bytes where at most {limit} are allowed")
             return await self._take(length)
 
+    async def read(self, limit: int = CHUNK) -> bytes:
+        """For bytes that are in no frames: what there is, b"" at the end. However long that takes."""
+        if self._buffer:
+            return await self._take(min(limit, len(self._buffer)))
+        with self._bounded("read", math.inf):
+            chunk: bytes = await self._stream.read(limit)
+        self._count(len(chunk), 0)
+        return chunk
+
+    async def write(self, data: bytes) -> None:
+        """For bytes that are in no frames. However long that takes."""
+        with self._bounded("write", math.inf):
+            await self._stream.write(data)
+        self._count(0, len(data))
+
     async def finish(self) -> None:
         """Close the writing side: the peer sees the end after what was sent."""
         with self._bounded("finish"):
@@ -97,9 +113,9 @@ class Channel:
             self._meter(self.peer, received, sent)
 
     @contextmanager
-    def _bounded(self, what: str) -> Iterator[None]:
+    def _bounded(self, what: str, seconds: float | None = None) -> Iterator[None]:
         try:
-            with trio.fail_after(self._deadline):
+            with trio.fail_after(self._deadline if seconds is None else seconds):
                 yield
         except trio.TooSlowError:
             raise PeerTimeout(f"{what}: nothing from {self.peer} for {self._deadline:g} s") from None
@@ -128,6 +144,8 @@ class Streams:
         self._on_misbehaviour = on_misbehaviour
         self._permitted = permitted
         self._meter = meter
+        self._opening: set[trio.CancelScope] = set()
+        self._closing = False
         self._network.register_notifee(_Watcher(self._network, on_connected, on_disconnected))
 
     def serve(
@@ -191,8 +209,7 @@ class Streams:
             raise Unreachable(f"not an address of a peer: {address!r} ({error})") from None
         if info.peer_id == self._host.get_id():
             raise Unreachable("that is the address of this node")
-        if not self._permitted(str(info.peer_id)):
-            raise PeerDenied(f"{info.peer_id} is kept out by a rule of this node", hint="see `atoll peer rules`")
+        self.require_permitted(str(info.peer_id))
         self._host.get_peerstore().clear_addrs(info.peer_id)  # or a stale address may be dialled instead
         self._network.unblock_peer(info.peer_id)  # refused for 60 s after a failure; backoff is the caller's
         try:
@@ -204,10 +221,21 @@ class Streams:
             raise Unreachable(f"no connection to {address}: {error}") from error
         return str(info.peer_id)
 
+    def require_permitted(self, peer: str) -> None:
+        """Raises ``peer.denied`` for a peer that the lists of this node keep out."""
+        if not self._permitted(peer):
+            raise PeerDenied(f"{peer} is kept out by a rule of this node", hint="see `atoll peer rules`")
+
     async def disconnect(self, peer: str) -> None:
         """Close every connection to ``peer``."""
         with shielded(CLOSING):
             await self._network.close_peer(ID.from_base58(peer))
+
+    def hasten(self) -> None:
+        """The network is closing: streams that are being opened are not waited for."""
+        self._closing = True
+        for scope in self._opening:
+            scope.deadline = min(scope.deadline, trio.current_time() + CLEANUP)
 
     def connected(self) -> set[str]:
         """The peers with an open connection, whoever dialled."""
@@ -230,13 +258,17 @@ class Streams:
     async def _open(self, peer: str, protocol: str, deadline: float) -> Channel:
         if peer not in self.connected():
             raise Unreachable(f"{peer} is not connected")
+        # Shielded: a cancellation between libp2p's steps would leave half a stream behind for good.
+        scope = shielded(CLEANUP if self._closing else deadline)
+        self._opening.add(scope)
         try:
-            # Shielded: a cancellation between libp2p's steps would leave half a stream behind for good.
-            with shielded(deadline):
+            with scope:
                 stream = await self._host.new_stream(ID.from_base58(peer), [protocol])
                 return Channel(stream, deadline=deadline, meter=self._meter)
         except (BaseLibp2pError, ValueError) as error:
             raise Unreachable(f"{peer} does not take {protocol}: {error}") from error
+        finally:
+            self._opening.discard(scope)
         raise PeerTimeout(f"{peer} did not open {protocol} within {deadline:g} s")
 
     def _report(self, peer: str, why: str) -> None:

@@ -34,7 +34,7 @@ class Member(msgspec.Struct, frozen=True):
 
     name: str
     size: Whole
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -42,8 +42,8 @@ class Manifest(msgspec.Struct, frozen=True):
 
     format: int
     created_at: Whole
-    peer_id: str
-    atoll: str
+    peer_id: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z]{1,100}\Z")]
+    atoll: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z.+!-]{1,100}\Z")]
     members: tuple[Member, ...]
 
     @property

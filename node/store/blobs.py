@@ -45,7 +45,10 @@ class BlobStore:
     def adopt(self, path: Path, digest: bytes) -> bytes:
         """Move a file that is known to hash to ``digest`` into the store, durably."""
         target = self.path(digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fsync_folder(target.parent.parent)
+            fsync_folder(self._root)
         with path.open("rb+") as file:
             os.fsync(file.fileno())
         path.replace(target)

@@ -39,13 +39,13 @@ class Rows(NamedTuple):
 
 
 def decode(table: str, raw: bytes) -> object:
-    """A row with its type; EncodingError if it is not one. Of tables that are not known, any msgpack value."""
-    return unpack(raw, ROWS[table].type_ if table in ROWS else object, limit=MAX_VALUE)
+    """A row with its type; EncodingError if it is not one."""
+    return unpack(raw, ROWS[table].type_, limit=MAX_VALUE)
 
 
 def check(table: str, key: bytes, row: object) -> None:
     """What can be said of a row beyond its type: an error of the tree unless it holds."""
-    if table in ROWS and ROWS[table].place(key, row) != key:
+    if ROWS[table].place(key, row) != key:
         raise IntegrityError("the row does not belong under its key")
 
 

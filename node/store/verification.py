@@ -1,7 +1,9 @@
 """Is a store, or a whole home, what it should be? Nothing is changed by asking.
 
 LMDB maps its file, so reading a damaged one can end the process (SIGBUS): it is read in a process of its own, which is
-this module run with ``python -m``, under a deadline; that the process ends is a finding like any other.
+this module run with ``python -m``, under a deadline; that the process ends is a finding like any other. Its pages have
+no checksums: a bit that flips within a row is found if the row no longer decodes or is signed, not otherwise. Backups
+have a hash of everything.
 """
 
 from __future__ import annotations
@@ -69,7 +71,7 @@ def read_store(folder: Path, *, deep: bool) -> Contents:
         return Contents(damage=(f"the store is damaged: reading it ended in {signal.Signals(-child.returncode).name}",))
     if child.returncode:
         words = child.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        return Contents(damage=(f"the store could not be read: {words[:300]}",))
+        return Contents(damage=(_printable(f"the store could not be read: {words}"),))
     contents = msgspec.json.decode(child.stdout, type=Contents)
     if contents.schema > SCHEMA:
         raise StoreTooNew(f"the store has schema {contents.schema}, this Atoll knows up to {SCHEMA}")
@@ -115,6 +117,11 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _printable(words: str) -> str:
+    """What is damaged may be hostile too, and is shown on a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in words[:300])
+
+
 class _Reading:
     """The child's side: reads all it can, and gathers what is wrong."""
 
@@ -127,17 +134,17 @@ class _Reading:
 
     def contents(self) -> Contents:
         blobs = tuple(sorted(digest.hex() for digest in self.blobs))
-        return Contents(self.schema, self.tables, blobs, tuple(self.damage[:MAX_DAMAGE]))
+        return Contents(self.schema, self.tables, blobs, tuple(map(_printable, self.damage[:MAX_DAMAGE])))
 
     def read(self, folder: Path) -> None:
         with self._finding("the store"):
             env = lmdb.open(str(folder), readonly=True, lock=False, create=False, max_dbs=2 * len(TABLES))
             with env.begin() as txn:
                 found = {bytes(name).decode("utf-8", "replace") for name, _ in txn.cursor()}
-                missing, strange = set(TABLES) - found, found - set(TABLES)
+                missing, strange = sorted(set(TABLES) - found), sorted(found - set(TABLES))
                 if missing and strange:  # one of them alone is another version's
-                    self.damage.append(f"tables {sorted(strange)} stand where {sorted(missing)} are missing")
-                for name in sorted(found):
+                    self.damage.append(f"tables {strange} stand where {missing} are missing")
+                for name in sorted(found & set(TABLES)):
                     with self._finding(f"table {name}"):
                         self._read_table(txn, name, env.open_db(name.encode(), txn=txn, create=False))
             with open("/dev/null", "wb") as nowhere:  # a copy visits every page, and counts them

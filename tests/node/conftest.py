@@ -147,6 +147,22 @@ def changed():
     return wait
 
 
+@pytest.fixture
+def until():
+    """``await until(node, condition)`` waits until a condition on the node's peers holds, by their events."""
+    import asyncio
+
+    async def wait(running: RunningNode, condition: Callable[[], bool], seconds: float = 30.0) -> None:
+        loop, event = asyncio.get_running_loop(), asyncio.Event()
+        running.node.peers.on_change(lambda _: loop.call_soon_threadsafe(event.set))
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await event.wait()
+                event.clear()
+
+    return wait
+
+
 @pytest.fixture(autouse=True)
 def blocking_calls():
     """A call of ours that blocks the event loop is an error (file, lock, socket, subprocess)."""

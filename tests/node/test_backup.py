@@ -25,7 +25,7 @@ from atoll.node.cli.main import cli
 from atoll.node.client import Client, RemoteError
 from atoll.node.errors import ConfigError, NodeUnreachable, StoreError, StoreTooNew
 from atoll.node.store import backup_file, restoring
-from atoll.node.store.backup import offline
+from atoll.node.store.backup import make, offline
 from atoll.node.store.backup_file import Manifest, Member
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.downloads import DownloadRow
@@ -225,7 +225,7 @@ async def test_the_backup_command_asks_the_running_node_and_tells_of_the_key(mak
     assert manifest_of(tmp_path / "c.tar").names == {"atoll.toml", "store/data.mdb"}
 
 
-async def test_a_backup_is_for_administrators_and_is_in_the_audit_log(start, tmp_path):
+async def test_a_backup_is_for_administrators_and_is_in_the_audit_log(start, tmp_path, answered):
     (node,) = await start("node")
     made = await node.client.create_token("publisher", ("read", "predict", "publish"), 1)
     async with Client(node.url, made.secret) as client:
@@ -233,9 +233,11 @@ async def test_a_backup_is_for_administrators_and_is_in_the_audit_log(start, tmp
             await client.backup(tmp_path / "b.tar")
     assert refused.value.code == "auth.scope"
     assert list(tmp_path.glob("*b.tar*")) == []
+    outcome = answered(node)
     await node.client.backup(tmp_path / "b.tar")
+    assert await outcome == "done"
     rows = [(row.act, row.outcome) for row in (await node.client.audit()).items]
-    assert rows[-2:] == [("backup", "asked"), ("backup", "done")]
+    assert rows[-2:] == [("node.backup", "asked"), ("node.backup", "done")]
 
 
 async def test_a_backup_of_a_node_that_lacks_a_blob_is_refused_and_leaves_nothing(federated, publish, tmp_path):
@@ -320,8 +322,6 @@ def test_chunks_stay_small_however_large_a_blob_is(home, tmp_path):
     blobs, store = BlobStore(home / "blobs"), Store(home / "store")
     row = DownloadRow(blobs.put(bytes(20 << 20)), blobs.put(b"model"))
     store.write(lambda txn: store.table("downloads", DownloadRow).put(txn, b"\1" * 32, row)).result()
-    from atoll.node.store.backup import make
-
     backup = make(store, home, "peer", NOW, with_key=False)
     sizes = [len(chunk) for chunk in backup.chunks()]
     backup.close()
@@ -496,6 +496,16 @@ def test_a_backup_of_a_newer_atoll_or_another_key_is_refused(whole, refused):
     assert isinstance(newer, StoreTooNew)
     foreign = refused(sound(files, like=msgspec.structs.replace(manifest, peer_id="another")))
     assert "not that of another" in foreign.message
+
+
+@pytest.mark.parametrize("change", [
+    {"peer_id": "\x1b[2J"}, {"peer_id": ""}, {"atoll": "0\n"}, {"created_at": -1}, {"created_at": 2**60},
+])  # fmt: skip
+def test_a_manifest_with_impossible_values_is_refused(whole, refused, change):
+    manifest, files, _ = read_tar(whole)
+    error = refused(sound(files, like=msgspec.structs.replace(manifest, **change)))
+    assert isinstance(error, IntegrityError)
+    assert error.message.isprintable()
 
 
 # -- a node that was killed --------------------------------------------------------------------------------------------

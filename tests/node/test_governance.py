@@ -9,7 +9,7 @@ from atoll.node.api.federations import InviteBody
 from atoll.node.cli.main import cli
 from atoll.node.client import RemoteError
 from atoll.node.clock import now_ms
-from atoll.node.upkeep import RESTORED
+from atoll.node.store.restoring import RESTORED
 from atoll.protocol.gossip import Announcement
 from atoll.protocol.heads import sign_head
 from atoll.protocol.ids import peer_id

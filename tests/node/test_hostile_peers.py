@@ -7,12 +7,12 @@ import random
 import pytest
 from atoll.node.clock import now_ms
 from atoll.node.p2p.errors import P2PError
-from atoll.protocol import fetch, hello, join, match, predict, sync
+from atoll.protocol import fetch, hello, join, match, peers, predict, sync
 from atoll.protocol.gossip import Announcement
 from atoll.protocol.listings import Offers
 from atoll.protocol.messages import encode, topic
 
-PROTOCOLS = (hello, join, sync, match, fetch, predict)
+PROTOCOLS = (hello, join, peers, sync, match, fetch, predict)
 
 
 async def assert_serves(nodes, federation, publish, changed):

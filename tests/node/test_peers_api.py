@@ -17,16 +17,6 @@ from atoll.protocol.messages import PeerRefused
 from click.testing import CliRunner
 
 
-async def until(running, condition, seconds=20.0):
-    """Wait until a condition on the node's peers holds, by their events."""
-    loop, event = asyncio.get_running_loop(), asyncio.Event()
-    running.node.peers.on_change(lambda _: loop.call_soon_threadsafe(event.set))
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await event.wait()
-            event.clear()
-
-
 def name(running):
     return running.node.identity.peer
 
@@ -69,7 +59,7 @@ async def strangers(start):
     return found
 
 
-async def test_members_who_know_the_same_member_find_each_other(strangers):
+async def test_members_who_know_the_same_member_find_each_other(strangers, until):
     b, a, c = await strangers("b", "a", "c")
     await a.client.add_peer(address(b))
     await c.client.add_peer(address(b))
@@ -79,7 +69,7 @@ async def test_members_who_know_the_same_member_find_each_other(strangers):
     assert (seen.name, seen.federations, seen.failures) == ("c", 1, 0)
 
 
-async def test_members_of_a_federation_are_told_to_no_one_else(strangers, start):
+async def test_members_of_a_federation_are_told_to_no_one_else(strangers, start, until):
     b, a = await strangers("b", "a")
     (outsider,) = await start("outsider")
     await a.client.add_peer(address(b))
@@ -94,20 +84,24 @@ async def test_members_of_a_federation_are_told_to_no_one_else(strangers, start)
     assert b.node.peers.live() == [name(a)]
 
 
-async def test_a_denied_peer_is_cut_off_at_once_told_so_and_let_in_again(federated):
+async def test_a_denied_peer_is_cut_off_at_once_told_so_and_let_in_again(federated, until):
     (north, south), _ = await federated("north", "south")
     await until(north, standing(north, south, "member"))
     await until(south, standing(south, north, "member"))
+
+    connections = north.node.network._streams._network.get_connections()
 
     change = await north.client.add_peer_rule("deny", name(south))
 
     assert change.applied
     assert [(each.peer_id, each.name) for each in change.dropped] == [(name(south), "south")]
-    assert north.node.network._streams.connected() == set()
     assert state(north, south) == "denied"
+    assert north.node.peers.live() == []
+    assert connections
+    assert all(each.event_closed.is_set() for each in connections)
     await until(south, standing(south, north, "refused"))
-    (seen,) = await south.client.peers()
-    assert (seen.why, seen.state) == ("this node does not admit you", "refused")
+    (shown,) = await south.client.peers()
+    assert (shown.why, shown.state) == ("this node does not admit you", "refused")
     with pytest.raises(RemoteError) as refused:
         await north.client.add_peer(address(south))
     assert refused.value.code == "peer.denied"
@@ -121,7 +115,7 @@ async def test_a_denied_peer_is_cut_off_at_once_told_so_and_let_in_again(federat
     await until(south, standing(south, north, "member"))
 
 
-async def test_nothing_of_a_denied_peer_is_accepted(federated, publish, monkeypatch):
+async def test_nothing_of_a_denied_peer_is_accepted(federated, publish, monkeypatch, until):
     (north, south), federation = await federated("north", "south")
     await until(north, standing(north, south, "member"))
     await until(south, standing(south, north, "member"))
@@ -138,7 +132,7 @@ async def test_nothing_of_a_denied_peer_is_accepted(federated, publish, monkeypa
     assert await north.client.catalogue() == before == []
 
 
-async def test_an_allow_list_admits_only_those_on_it(strangers):
+async def test_an_allow_list_admits_only_those_on_it(strangers, until):
     b, a, c = await strangers("b", "a", "c")
     await b.client.add_peer_rule("allow", name(a))
     await a.client.add_peer(address(b))
@@ -151,7 +145,7 @@ async def test_an_allow_list_admits_only_those_on_it(strangers):
     await until(b, standing(b, c, "member"))
 
 
-async def test_a_dry_run_says_what_would_happen_and_nothing_does(federated, publish, changed):
+async def test_a_dry_run_says_what_would_happen_and_nothing_does(federated, publish, changed, until):
     (north, south), federation = await federated("north", "south")
     await publish(south, federation, Offers(), 0, 1)
     await changed(north, lambda: any(True for _ in north.node.catalogue.alive(now_ms())))
@@ -168,7 +162,7 @@ async def test_a_dry_run_says_what_would_happen_and_nothing_does(federated, publ
     assert north.node.peers.live() == [name(south)]
 
 
-async def test_a_rule_that_locks_out_every_admin_needs_force(federated):
+async def test_a_rule_that_locks_out_every_admin_needs_force(federated, until):
     (north, south), _ = await federated("north", "south")
     await until(south, standing(south, north, "member"))
     for kind, peer in (("deny", name(north)), ("deny", name(south)), ("allow", name(south))):
@@ -221,7 +215,7 @@ async def test_what_makes_no_sense_is_one_clear_error(start, call, code):
     assert await node.client.peer_rules() == []
 
 
-async def test_traffic_and_failures_are_counted(make_home, start_home, federated):
+async def test_traffic_and_failures_are_counted(federated, until):
     (north, south), _ = await federated("north", "south")
     await until(north, standing(north, south, "member"))
     (seen,) = await north.client.peers()
@@ -231,7 +225,9 @@ async def test_traffic_and_failures_are_counted(make_home, start_home, federated
     assert seen.last_seen > now_ms() - 60_000
 
 
-async def test_a_dead_peer_is_tried_again_less_and_less_also_after_a_restart(make_home, start_home, start, monkeypatch):
+async def test_a_dead_peer_is_tried_again_less_and_less_also_after_a_restart(
+    make_home, start_home, start, monkeypatch, until
+):
     (other,) = await start("other")
     home, token = make_home("node")
     nowhere = f"/ip4/127.0.0.1/tcp/1/p2p/{name(other)}"
@@ -255,7 +251,7 @@ async def test_a_bootstrap_address_that_leads_nowhere_is_a_config_error(make_hom
             pass
 
 
-async def test_rules_from_the_command_line(federated):
+async def test_rules_from_the_command_line(federated, until):
     (north, south), _ = await federated("north", "south")
     await until(north, standing(north, south, "member"))
     await until(south, standing(south, north, "member"))

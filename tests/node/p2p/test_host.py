@@ -46,6 +46,24 @@ def test_peer_id_is_the_public_key_of_the_seed(run):
     run(scenario)
 
 
+def test_wildcard_is_told_as_the_addresses_of_the_interfaces(run):
+    async def scenario():
+        async with open_host(b"a" * 32, "/ip4/0.0.0.0/tcp/0") as host:
+            assert listen_addresses(host)
+            assert not any("/0.0.0.0/" in address for address in listen_addresses(host))
+
+    run(scenario)
+
+
+def test_host_may_listen_nowhere(run, hosts, address_of):
+    async def scenario():
+        async with hosts(1) as (other,), open_host(b"a" * 32, "") as host:
+            assert listen_addresses(host) == []
+            assert await Streams(host).connect(address_of(other), deadline=5) == str(other.get_id())
+
+    run(scenario)
+
+
 def test_port_in_use_is_one_clear_error(run, free_port):
     listen = f"/ip4/127.0.0.1/tcp/{free_port}"
 
@@ -60,7 +78,7 @@ def test_port_in_use_is_one_clear_error(run, free_port):
     run(scenario)
 
 
-@pytest.mark.parametrize("listen", ["", "nonsense", "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/203.0.113.7/tcp/4001"])
+@pytest.mark.parametrize("listen", ["nonsense", "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/203.0.113.7/tcp/4001"])
 def test_address_that_cannot_be_listened_on_is_refused(run, listen):
     async def scenario():
         with pytest.raises(P2PError, match="cannot listen"):

@@ -7,6 +7,7 @@ import pytest
 import trio
 from atoll.engine.errors import EncodingError
 from atoll.node.errors import PeerDenied
+from atoll.node.p2p import streams as streams_module
 from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
 from atoll.node.p2p.streams import Streams
 
@@ -65,6 +66,35 @@ def test_bytes_are_metered_with_their_framing_by_peer(run, linked):
             (asker,) = server.connected()
             assert {who for who, *_ in metered} == {asker}
             assert [sum(column) for column in zip(*(counts for _, *counts in metered), strict=True)] == [1002, 1002]
+
+    run(scenario)
+
+
+def test_closing_does_not_wait_for_a_stream_that_the_peer_does_not_open(run, hosts, address_of, monkeypatch):
+    monkeypatch.setattr(streams_module, "CLEANUP", 0.1)
+
+    async def scenario():
+        asked = trio.Event()
+
+        async def silence(_stream):
+            asked.set()
+            await trio.sleep_forever()
+
+        async def ask_in_vain(streams, peer):
+            with pytest.raises(PeerTimeout):
+                await ask(streams, peer, "/echo", b"")
+
+        async with hosts(2) as (first, second):
+            streams = Streams(second)
+            peer = await streams.connect(address_of(first), deadline=5)
+            first.get_network().set_stream_handler(silence)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask_in_vain, streams, peer)
+                await asked.wait()
+                started = trio.current_time()
+                nursery.cancel_scope.cancel()
+                streams.hasten()
+            assert trio.current_time() - started < 2
 
     run(scenario)
 

@@ -11,7 +11,8 @@ from atoll.engine.encoding import pack
 from atoll.node import lock
 from atoll.node.app import running
 from atoll.node.cli.main import cli
-from atoll.node.errors import StoreError, StoreTooNew
+from atoll.node.cli.main import main as command
+from atoll.node.errors import HomeMissing, StoreError, StoreTooNew
 from atoll.node.store import rows, verification
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.dock import DockRow, SpecRow
@@ -111,14 +112,23 @@ def test_a_changed_blob_is_named(home):
 def test_the_command_names_the_damage_and_ends_with_the_code_of_integrity(home, monkeypatch, capsys):
     blob(home, DIGESTS[0]).unlink()
     monkeypatch.setattr("sys.argv", ["atoll", "verify", "--home", str(home), "--json"])
-    from atoll.node.cli.main import main
-
     with pytest.raises(SystemExit) as ended:
-        main()
+        command()
     printed = capsys.readouterr()
     assert ended.value.code == 18
     assert DIGESTS[0] in json.loads(printed.out)["damage"][0]
     assert DIGESTS[0] in printed.err
+
+
+def test_a_damaged_key_is_named(home):
+    (home / "identity.key").write_text("no key")
+    (found,) = damage(home)
+    assert "identity.key" in found
+
+
+def test_what_is_no_home_is_not_verified(tmp_path):
+    for place in (tmp_path, tmp_path / "nothing"):
+        assert isinstance(CliRunner().invoke(cli, ["verify", "--home", str(place)]).exception, HomeMissing)
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xc1", pack(1), pack({"id": 1}), os.urandom(50), bytes(2 << 20)])
@@ -146,6 +156,16 @@ def test_a_listing_whose_signature_does_not_hold_is_named(home, write_raw):
 def test_a_number_that_is_none_is_named(home, write_raw):
     write_raw("meta", b"restored_at", b"yesterday")
     assert "meta" in damage(home)[0]
+
+
+def test_a_table_that_has_lost_its_name_is_missed(home):
+    env = lmdb.open(str(home / "store"), max_dbs=len(TABLES) + 1)
+    with env.begin(write=True) as txn:
+        txn.drop(env.open_db(b"dock", txn=txn))
+        env.open_db(b"dnck", txn=txn)
+    env.close()
+    assert "'dnck'" in damage(home)[0]
+    assert "'dock'" in damage(home)[0]
 
 
 def test_a_newer_store_is_not_judged(home, write_raw):
@@ -179,6 +199,7 @@ def test_a_file_cut_short_is_found_though_reading_it_ends_the_process(home):
     assert "SIGBUS" in found
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("first", "count"), [(0, 12), pytest.param(12, 400, marks=pytest.mark.slow)])
 def test_random_damage_never_ends_the_process_that_asks(home, first, count):
     path = home / "store" / "data.mdb"
