@@ -77,7 +77,7 @@ def table() -> list[str]:
     for kind in ("blob d=10", "clusters d=10", "heavy tails d=10", "clusters d=50", "heavy tails d=50", "digits",
                  "breast cancer"):  # fmt: skip
         for n in SIZES:
-            own = measured(kind, n, ours, max(4, min(24, 6000 // n)))
+            own = measured(kind, n, ours, max(4, min(200, 12_000 // n)))
             other = measured(kind, n, theirs, 2) if own and n <= 1000 else None
             if own:
                 lines.append(f"{kind:18} n={n:5}  within 1 %, 10 %: {own}" + (f"   package {other}" if other else ""))

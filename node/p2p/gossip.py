@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 from atoll.node.p2p.bridge import Started
+from atoll.node.p2p.buckets import Buckets
 from atoll.node.p2p.errors import ChannelClosed, P2PError, PeerTimeout
 from atoll.node.p2p.pubsub import MAX_MESSAGE, MAX_WANTED, Gate, GatedPubsub, content_id
 from libp2p.abc import IHost
@@ -31,7 +32,6 @@ OUTBOX_WAIT = 10.0
 ACCEPT_DEADLINE = 5.0
 AUTHOR_RATE = 20.0  # messages a second
 AUTHOR_BURST = 100.0
-AUTHORS = 4096  # remembered by the limit
 
 Accept = Callable[[str, bytes], Awaitable[bool]]
 
@@ -150,24 +150,6 @@ class Gossip:
         for protocol in pubsub.protocols:
             self._host.remove_stream_handler(protocol)
         pubsub.seen_messages.stop()  # a thread of its own, which nobody else ends
-
-
-class Buckets:
-    """Token buckets by key, of which the least recently used are forgotten."""
-
-    def __init__(self, rate: float, burst: float, *, keys: int = AUTHORS) -> None:
-        self._rate, self._burst, self._keys = rate, burst, keys
-        self._level: dict[str, tuple[float, float]] = {}
-
-    def take(self, key: str, now: float) -> bool:
-        """Whether ``key`` may act once more at ``now`` (seconds)."""
-        tokens, since = self._level.pop(key, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - since) * self._rate)
-        allowed = tokens >= 1
-        self._level[key] = (tokens - 1 if allowed else tokens, now)
-        if len(self._level) > self._keys:
-            del self._level[next(iter(self._level))]
-        return allowed
 
 
 class MemberRouter(GossipSub):  # type: ignore[misc]

@@ -207,13 +207,13 @@ class Network:
                 host,
                 on_connected=self._gatekeeper.connected,
                 on_disconnected=self._gatekeeper.disconnected,
-                on_misbehaviour=self._peers.on_misbehaviour,
-                permitted=self._peers.permitted,
+                on_misbehaviour=self._gatekeeper.misbehaved,
+                permitted=self._gatekeeper.permitted,
                 meter=self._peers.note_traffic,
             )
             self._gossip = Gossip(
                 host, member=self._peers.member, admitted=self._peers.admitted,
-                on_misbehaviour=self._peers.on_misbehaviour,
+                on_misbehaviour=self._gatekeeper.misbehaved,
             )  # fmt: skip
             self._circuits = Circuits(host, self._streams, self._peers)
             self._addresses = self._config.announce or tuple(listen_addresses(host))
@@ -252,10 +252,10 @@ class Network:
         self._services.catalogue.on_fork(partial(soon, self._announce))
 
     def _serve(self) -> None:
-        anyone, permitted, admitted = (lambda _: True), self._peers.permitted, self._peers.admitted
+        permitted, admitted = self._gatekeeper.permitted, self._peers.admitted
         owner, shares = self._services.owner, self._shares
         serve = partial(self._streams.serve, deadline=CONTROL_DEADLINE)
-        serve(hello.PROTOCOL, self._answer_hello, admit=anyone, concurrency=4)
+        serve(hello.PROTOCOL, self._answer_hello, admit=self._gatekeeper.heard, concurrency=4)
         serve(join.PROTOCOL, self._requests(join.Request, self._answer_join), admit=permitted, concurrency=4)
         serve(peers.PROTOCOL, self._requests(PeersRequest, self._introductions.answer), admit=admitted, concurrency=4)
         serve(sync.PROTOCOL, self._requests(sync.Request | Announcement, self._replicator.answer), admit=admitted)

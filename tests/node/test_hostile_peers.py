@@ -5,8 +5,10 @@ import contextlib
 import random
 
 import pytest
+from atoll.engine.errors import AtollError
 from atoll.node.clock import now_ms
 from atoll.node.p2p.errors import P2PError
+from atoll.node.p2p.gatekeeper import OFFENCES
 from atoll.protocol import fetch, hello, join, match, peers, predict, sync
 from atoll.protocol.gossip import Announcement
 from atoll.protocol.listings import Offers
@@ -37,9 +39,8 @@ async def test_random_bytes_on_the_tcp_port(federated, publish, changed):
     await assert_serves(nodes, federation, publish, changed)
 
 
-async def test_garbage_from_a_member_on_every_stream_protocol(federated, publish, changed):
-    nodes, federation = await federated("victim", "other")
-    victim, attacker = nodes
+async def test_garbage_from_a_member_on_every_stream_protocol_gets_it_cut_off(federated, publish, changed, until):
+    (victim, attacker, other), federation = await federated("victim", "attacker", "other")
     source = random.Random(2)
     target, network = victim.node.identity.peer, attacker.node.network
 
@@ -48,13 +49,21 @@ async def test_garbage_from_a_member_on_every_stream_protocol(federated, publish
             await channel.send(frame)
             await channel.receive(1 << 20)
 
-    for module in PROTOCOLS:
-        for size in (0, 1, 64, 4096):
+    for size in (1, 64, 4096, 0):
+        for module in PROTOCOLS:
             with pytest.raises(P2PError):
                 await network._thread.call(attack, module.PROTOCOL, source.randbytes(size))
-    state = next(s for s in victim.node.peers.all() if s.peer == attacker.node.identity.peer)
-    assert state.misbehaved >= len(PROTOCOLS)
-    await assert_serves(nodes, federation, publish, changed)
+
+    def state():
+        return victim.node.peers.get(attacker.node.identity.peer)
+
+    await until(victim, lambda: state().state == "refused" and not state().shared)
+    assert state().misbehaved > OFFENCES
+    assert "cut off" in state().why
+    with pytest.raises(AtollError):
+        await network.dial(victim.node.network.addresses[0])
+    assert not victim.node.peers.admitted(attacker.node.identity.peer)
+    await assert_serves([victim, other], federation, publish, changed)
 
 
 async def test_garbage_from_a_member_on_the_gossip_topic(federated, publish, changed):

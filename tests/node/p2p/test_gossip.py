@@ -5,8 +5,8 @@ from contextlib import suppress
 import pytest
 import trio
 from atoll.node.p2p import gossip as gossip_module
+from atoll.node.p2p.buckets import Buckets
 from atoll.node.p2p.errors import ChannelClosed, P2PError, PeerTimeout
-from atoll.node.p2p.gossip import Buckets
 from libp2p.peer.id import ID
 
 TOPIC = "atoll/1/reef/catalogue"
