@@ -43,7 +43,7 @@ class Gatekeeper:
         if not self._offences.take(peer, now) and not self.banished(peer):
             self._banished = {each: until for each, until in self._banished.items() if until > now}
             self._banished[peer] = now + BANISHED_SECONDS
-            self._peers.failed(peer, f"cut off: {why}", now_ms(), refused=True)
+            self._peers.cut_off(peer, f"cut off: {why}", now_ms() + int(1000 * BANISHED_SECONDS))
             self._soon(self._drop, peer)
 
     def banished(self, peer: str) -> bool:

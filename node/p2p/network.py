@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +26,7 @@ from atoll.node.p2p import mdns
 from atoll.node.p2p.bridge import Started, TrioThread
 from atoll.node.p2p.circuits import MARK, Circuits, relay_of
 from atoll.node.p2p.dialling import Dialler
-from atoll.node.p2p.errors import ChannelClosed, P2PError, Unreachable
+from atoll.node.p2p.errors import ChannelClosed
 from atoll.node.p2p.exchange import ask, serve_requests
 from atoll.node.p2p.fetch import Progress, Provider, fetch_file
 from atoll.node.p2p.gatekeeper import Gatekeeper
@@ -36,25 +34,24 @@ from atoll.node.p2p.gossip import Gossip
 from atoll.node.p2p.hello import Greeter
 from atoll.node.p2p.host import listen_addresses, open_host
 from atoll.node.p2p.introductions import Introductions
+from atoll.node.p2p.membership import Membership, Topics
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.relay import HOP, STOP, Relay
+from atoll.node.p2p.replication import Replication
 from atoll.node.p2p.streams import Channel, Handler, Streams
-from atoll.node.p2p.sync import Replicator
 from atoll.node.publishing import Publisher
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.federations import Federation, Federations
 from atoll.protocol import fetch, hello, join, limits, match, peers, predict, sync
-from atoll.protocol.errors import ForkDetected, LogIncomplete, NotMember, ProtocolError, Quarantined
+from atoll.protocol.errors import NotMember
 from atoll.protocol.gossip import Announcement, News
-from atoll.protocol.ids import peer_id, public_key
-from atoll.protocol.join import JoinReply, JoinRequest, KnownPeer, RenewReply, RenewRequest
+from atoll.protocol.join import KnownPeer
 from atoll.protocol.match import MatchReply, MatchRequest
 from atoll.protocol.membership import Invite
-from atoll.protocol.messages import Message, PeerRefused, decode, encode, topic
+from atoll.protocol.messages import Message, PeerRefused
 from atoll.protocol.peers import PeersRequest, peer_of
 from atoll.protocol.predict import Prediction, PredictRequest
-from atoll.protocol.sync import Notice
 from libp2p.abc import IHost
 
 log = logging.getLogger("atoll.p2p")
@@ -97,19 +94,23 @@ class Network:
         self._streams: Streams
         self._circuits: Circuits
         self._gossip: Gossip
+        self._topics: Topics
         self._greeter = Greeter(
             services.identity.peer, services.name, lambda: self._addresses, services.federations, services.peers
         )
-        self._replicator = Replicator(
-            services.identity.public, services.catalogue, services.federations, services.peers, self._want, self._rebase
-        )
+        self._replication = Replication(
+            services.identity.public, services.catalogue, services.federations, services.peers, services.publisher,
+            config,
+        )  # fmt: skip
         self._introductions = Introductions(services.federations, services.peers)
+        self._membership = Membership(
+            services.federations, services.administration, services.catalogue, services.peers, self._introductions,
+            lambda: KnownPeer(services.identity.peer, services.name, self._addresses),
+        )  # fmt: skip
         self._dialler = Dialler(services.peers, self._dial)
         self._gatekeeper = Gatekeeper(services.peers, self._drop)
         self._turns: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
         self._nursery: trio.Nursery
-        self._soon: trio.MemorySendChannel[str]
-        self._settled = threading.Event()
 
     # -- from asyncio --------------------------------------------------------------------------------------------
 
@@ -136,9 +137,10 @@ class Network:
         Whoever signs the own log waits for it: a node that was put back from a copy of its files learns from its
         peers that its log was further on, and must not sign a second history.
         """
-        if not self._settled.is_set():
-            await asyncio.to_thread(self._settled.wait, SETTLING_SECONDS)
-            self._settled.set()
+        settled = self._replication.settled
+        if not settled.is_set():
+            await asyncio.to_thread(settled.wait, SETTLING_SECONDS)
+            settled.set()
 
     async def dial(self, address: str) -> str:
         """Connect to an address and say hello; returns the peer."""
@@ -161,13 +163,12 @@ class Network:
 
     async def left(self, federation: bytes) -> None:
         """Take part no more in a federation that this node has left."""
-        if self._config.gossip:
-            await self._thread.call(self._gossip.unsubscribe, topic(federation))
+        await self._thread.call(self._replication.unsubscribe, federation)
         await self._thread.call(self._changed, federation)
 
     async def announce(self, news: News) -> None:
         """Gossip news; what is too large for gossip is left to anti-entropy."""
-        await self._thread.call(self._announce, news)
+        await self._thread.call(self._replication.announce, news)
 
     async def tell(self, news: News) -> None:
         """Hand news to every connected member now: this node is about to leave."""
@@ -197,7 +198,6 @@ class Network:
     # -- in trio -------------------------------------------------------------------------------------------------
 
     async def _main(self, *, task_status: Started[tuple[str, ...]]) -> None:
-        self._soon, wanted = trio.open_memory_channel[str](64)
         async with (
             open_host(self._services.identity.secret, self._config.listen) as host,
             trio.open_nursery() as nursery,
@@ -215,6 +215,7 @@ class Network:
                 host, member=self._peers.member, admitted=self._peers.admitted,
                 on_misbehaviour=self._gatekeeper.misbehaved,
             )  # fmt: skip
+            self._topics = Topics(self._greet, self._gossip.refresh, self._gossip.expel)
             self._circuits = Circuits(host, self._streams, self._peers)
             self._addresses = self._config.announce or tuple(listen_addresses(host))
             if self._config.relay:
@@ -226,18 +227,15 @@ class Network:
             await nursery.start(self._gatekeeper.run)
             await nursery.start(self._circuits.run)
             await nursery.start(self._gossip.run)
-            for federation in sorted(self._services.federations.ids()):
-                await self._subscribe(federation)
+            await self._replication.open(self._gossip)
             task_status.started(self._addresses)
-            if not any(each.places for each in self._peers.all()):
-                self._settled.set()
             nursery.start_soon(self._dialler.run, self._streams.connected)
             nursery.start_soon(self._introductions.run, self._streams, CONTROL_DEADLINE)
             if self._config.relay:
                 nursery.start_soon(self._circuits.keep_place, peer_of(self._config.relay))
             if self._config.mdns:
                 nursery.start_soon(mdns.run, self._services.identity.peer, listen_addresses(host), self._peers.hear)
-            nursery.start_soon(self._sync_loop, wanted)
+            nursery.start_soon(self._replication.run, self._streams, self._review)
             self._listen_to_the_store(nursery)
 
     def _listen_to_the_store(self, nursery: trio.Nursery) -> None:
@@ -249,16 +247,20 @@ class Network:
                 token.run_sync_soon(nursery.start_soon, act, value)
 
         self._services.federations.on_change(partial(soon, self._changed))
-        self._services.catalogue.on_fork(partial(soon, self._announce))
+        self._services.catalogue.on_fork(partial(soon, self._replication.announce))
 
     def _serve(self) -> None:
         permitted, admitted = self._gatekeeper.permitted, self._peers.admitted
         owner, shares = self._services.owner, self._shares
         serve = partial(self._streams.serve, deadline=CONTROL_DEADLINE)
         serve(hello.PROTOCOL, self._answer_hello, admit=self._gatekeeper.heard, concurrency=4)
-        serve(join.PROTOCOL, self._requests(join.Request, self._answer_join), admit=permitted, concurrency=4)
+        serve(join.PROTOCOL, self._requests(join.Request, self._membership.answer), admit=permitted, concurrency=4)
         serve(peers.PROTOCOL, self._requests(PeersRequest, self._introductions.answer), admit=admitted, concurrency=4)
-        serve(sync.PROTOCOL, self._requests(sync.Request | Announcement, self._replicator.answer), admit=admitted)
+        serve(
+            sync.PROTOCOL,
+            self._requests(sync.Request | Announcement, self._replication.replicator.answer),
+            admit=admitted,
+        )
         serve(fetch.PROTOCOL, Provider(owner, self._peers).answer, admit=admitted)
         matching = self._requests(MatchRequest, shares(owner.match), limits.MATCH_FRAME)
         predicting = self._requests(PredictRequest, shares(owner.predict), limits.PREDICT_FRAME)
@@ -301,20 +303,6 @@ class Network:
         shared = await self._greeter.answer(channel)
         await self._greeted(channel.peer, shared)
 
-    def _answer_join(self, peer: str, message: JoinRequest | RenewRequest) -> Message:
-        administration = self._services.administration
-        if isinstance(message, RenewRequest):
-            return RenewReply(administration.renew(message.federation, public_key(peer), now_ms()))
-        charter, certificate = administration.redeem(
-            message.federation, message.token, public_key(peer), message.name, now_ms()
-        )
-        self._peers.learn(peer, message.name, message.addresses)
-        own = KnownPeer(self._services.identity.peer, self._services.name, self._addresses)
-        decrees = self._services.federations.decrees(message.federation)
-        others = self._introductions.members(message.federation, peer)
-        known = tuple(KnownPeer(each.peer, each.name, each.addresses) for each in others)
-        return JoinReply(charter, certificate, (own, *known), decrees)
-
     async def _dial(self, address: str) -> str:
         """Connect and say hello, or end the connection; one at a time with each peer."""
         turn = self._turns.setdefault(peer_of(address), trio.Lock())
@@ -353,7 +341,7 @@ class Network:
     async def _greeted(self, peer: str, shared: frozenset[bytes]) -> None:
         if shared:
             await self._gossip.refresh(peer)
-            self._want(peer)
+            self._replication.want(peer)
             with contextlib.suppress(RuntimeError):  # the network is closing
                 self._nursery.start_soon(self._introductions.ask, self._streams, peer, CONTROL_DEADLINE)
         else:
@@ -365,152 +353,24 @@ class Network:
         await self._streams.disconnect(peer)
 
     async def _join(self, invite: Invite) -> Federation:
-        reply = await self._redeem(invite)
-        if reply.charter.digest != invite.federation:
-            raise ProtocolError("the admin answered for another federation")
-        federation = await trio.to_thread.run_sync(
-            self._services.federations.accept, reply.charter, reply.certificate, now_ms(), reply.decrees[:MAX_DECREES]
-        )
-        for known in reply.peers[:256]:
-            self._peers.hear(known.peer, known.name, known.addresses)
+        federation = await self._membership.join(self._streams, invite)
         await self._take_part(federation.id)
         return federation
 
-    async def _redeem(self, invite: Invite) -> JoinReply:
-        """The answer of the first address that gives one; twice round, since a connection may just be ending."""
-        failure: AtollError = Unreachable("the invite names no address")
-        message = JoinRequest(invite.federation, invite.token, self._services.name, self._addresses)
-        for address in invite.addresses[:8] * 2:
-            try:
-                peer = await self._streams.connect(address, deadline=CONNECT_DEADLINE)
-                return await ask(
-                    self._streams, peer, join.PROTOCOL, message, JoinReply, limits.CONTROL_FRAME, CONTROL_DEADLINE
-                )
-            except P2PError as error:
-                failure = error
-        raise Unreachable(f"no admin of the federation answers: {failure.message}", hint="try again later")
-
     async def _take_part(self, federation: bytes) -> None:
-        await self._subscribe(federation)
+        await self._replication.subscribe(federation)
         for peer in self._streams.connected():
             with contextlib.suppress(AtollError):
                 await self._greet(peer)
 
-    async def _subscribe(self, federation: bytes) -> None:
-        if self._config.gossip:
-            await self._gossip.subscribe(topic(federation), partial(self._accept, federation))
-
-    async def _accept(self, federation: bytes, author: str, data: bytes) -> bool:
-        """Judge a gossip message: false blames the forwarder, so only what is plainly wrong is false."""
-        try:
-            news = decode(data, News, limit=limits.GOSSIP_MESSAGE)
-        except ProtocolError:
-            return False
-        if news.federation != federation:
-            return False
-        try:
-            await trio.to_thread.run_sync(self._take_in, news)
-        except (LogIncomplete, ForkDetected, Quarantined):
-            self._want(author)
-        except AtollError as error:
-            log.info("gossip refused: %s", error.message, extra={"peer": author})
-            return False
-        if self._services.catalogue.missing_islands(federation):
-            self._want(author)
-        return True
-
-    def _take_in(self, news: News) -> bool:
-        catalogue = self._services.catalogue
-        if isinstance(news, Notice):
-            return catalogue.take_notice(news, now_ms())
-        return catalogue.apply(news.federation, news.certificate, news.head, news.listings, now_ms())
-
-    def _rebase(self, federation: bytes, above: int) -> None:
-        """Peers have shown a newer head of ours: begin a new epoch, and say so. Runs in a worker thread."""
-        log.warning("peers know more of this node's log than it does: it begins a new epoch")
-        news = self._services.publisher.rebase(federation, above, now_ms())
-        if news is not None:
-            trio.from_thread.run(self._announce, news)
-
-    async def _announce(self, news: News) -> None:
-        data = encode(news)
-        if self._config.gossip and len(data) <= limits.GOSSIP_MESSAGE:
-            await self._gossip.publish(topic(news.federation), data)
-        elif self._config.gossip:
-            for peer in self._peers.live():
-                self._want(peer)
-
     async def _renew(self, federation: bytes) -> Federation:
-        federations = self._services.federations
-        failure: AtollError = Unreachable("no admin of the federation is connected")
-        for admin in sorted(federations.admins(federation)):
-            peer = peer_id(admin)
-            if peer not in self._streams.connected():
-                continue
-            try:
-                reply = await ask(
-                    self._streams, peer, join.PROTOCOL, RenewRequest(federation), RenewReply, limits.CONTROL_FRAME,
-                    CONTROL_DEADLINE,
-                )  # fmt: skip
-                renewed = partial(federations.renewed, federation, reply.certificate, now_ms())
-                return await trio.to_thread.run_sync(renewed)
-            except AtollError as error:
-                failure = error
-        raise failure
+        return await self._membership.renew(self._streams, federation)
 
     async def _changed(self, federation: bytes) -> None:
-        """A federation was left, or its decrees have changed: some are members no more, others may be now."""
-        await self._review(federation)
-        for peer in self._streams.connected():
-            if federation in self._services.federations.ids() and federation not in self._peers.shared(peer):
-                with contextlib.suppress(AtollError):
-                    await self._greet(peer)
+        await self._membership.changed(self._streams, self._topics, federation)
 
     async def _review(self, federation: bytes) -> None:
-        """Whoever is no member in good standing (any more) loses what it shared."""
-        for peer in self._peers.live():
-            shared = self._peers.shared(peer)
-            if federation not in shared or self._services.federations.standing(federation, public_key(peer), now_ms()):
-                continue
-            self._peers.admit(peer, shared - {federation}, now_ms())
-            for notice in self._services.catalogue.revocations(federation, public_key(peer)):
-                await self._tell(peer, notice)  # the last thing that a revoked member hears
-            if shared - {federation}:
-                await self._gossip.refresh(peer)
-            else:
-                await self._gossip.expel(peer)
-
-    async def _tell(self, peer: str, news: News) -> None:
-        """Hand news to one peer, past gossip and its queue; best effort."""
-        with contextlib.suppress(AtollError):
-            await ask(self._streams, peer, sync.PROTOCOL, news, sync.Thanks, limits.CONTROL_FRAME, FAREWELL_SECONDS)
+        await self._membership.review(self._streams, self._topics, federation)
 
     async def _tell_all(self, news: News) -> None:
-        async with trio.open_nursery() as nursery:
-            for peer in self._peers.live():
-                if news.federation in self._peers.shared(peer):
-                    nursery.start_soon(self._tell, peer, news)
-
-    def _want(self, peer: str) -> None:
-        """Sync with ``peer`` soon; dropped when many are waiting, since the regular round comes anyway."""
-        with contextlib.suppress(trio.WouldBlock):
-            self._soon.send_nowait(peer)
-
-    async def _sync_loop(self, wanted: trio.MemoryReceiveChannel[str]) -> None:
-        while True:
-            peer = ""
-            with trio.move_on_after(self._config.sync_seconds):
-                peer = await wanted.receive()
-            for federation in self._services.federations.ids():
-                await self._review(federation)
-            live = self._peers.live()
-            chosen = peer if peer in live else random.choice(live) if live else ""
-            if not chosen:
-                continue
-            try:
-                news = await self._replicator.sync(self._streams, chosen, CONTROL_DEADLINE)
-                self._settled.set()
-                if news and len(live) > 1:  # pass it on at once: without gossip it would take a round a hop
-                    self._want(random.choice([peer for peer in live if peer != chosen]))
-            except AtollError as error:
-                log.info("sync failed: %s", error.message, extra={"peer": chosen})
+        await self._membership.tell_all(self._streams, news)

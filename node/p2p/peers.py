@@ -129,6 +129,12 @@ class Peers:
                 state.misbehaved += 1
                 state.why = why[:200]
 
+    def cut_off(self, peer: str, why: str, until: int) -> None:
+        """It has misbehaved too often: not dialled before ``until``."""
+        with self._changing(peer) as state:
+            if state is not None:
+                state.state, state.why, state.next_dial = "refused", why[:200], until
+
     def note_lag(self, peer: str, federation: bytes, behind: int, ahead: int, now: int) -> None:
         """A comparison found ``behind`` logs lower or missing at the peer, and ``ahead`` that stand higher there."""
         with self._changing(peer) as state:

@@ -173,7 +173,7 @@ async def test_an_owner_that_signs_two_histories_is_quarantined_everywhere_until
     certificate = liar.node.federations.certificate_of(raw, key.public)
     message = encode(Announcement(raw, other.record, certificate, ()))
 
-    await admin.node.network._thread.call(admin.node.network._accept, raw, peer_id(key.public), message)
+    await admin.node.network._thread.call(admin.node.network._replication.accept, raw, peer_id(key.public), message)
 
     for node in (admin, third):
         await changed(node, lambda node=node: key.public in node.node.catalogue.quarantined(raw))

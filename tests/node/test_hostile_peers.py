@@ -95,7 +95,7 @@ async def test_a_forged_listing_never_enters_a_catalogue(federated, publish, cha
 
     message = encode(Announcement(fed, head, certificate, (forged,)))
     accepted = await victim.node.network._thread.call(
-        victim.node.network._accept, fed, attacker.node.identity.peer, message
+        victim.node.network._replication.accept, fed, attacker.node.identity.peer, message
     )
 
     assert not accepted

@@ -124,7 +124,7 @@ async def test_nothing_of_a_denied_peer_is_accepted(federated, publish, monkeypa
     network = south.node.network
     before = await north.client.catalogue()
     await publish(south, federation, Offers(), 0, 1)
-    for ask in (network._introductions.ask, network._replicator.sync):
+    for ask in (network._introductions.ask, network._replication.replicator.sync):
         with suppress(AtollError):
             await network._thread.call(ask, network._streams, name(north), 5.0)
     with pytest.raises(PeerRefused, match="does not admit you"):
