@@ -8,7 +8,7 @@ signed records of listings are not kept here: a change hands them to the caller,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -22,6 +22,8 @@ from atoll.protocol.roll import Roll
 from atoll.protocol.signing import Record
 from atoll.protocol.sync import Key, Kind, Position
 
+Held = Callable[[bytes], tuple[int, int]]  # owner -> (epoch, seq)
+
 
 @dataclass(frozen=True)
 class LogChange:
@@ -31,6 +33,26 @@ class LogChange:
     before: OwnerLog
     after: OwnerLog
     news: tuple[SignedListing, ...]
+
+
+@dataclass(frozen=True)
+class OpenedLog:
+    """A head and listings whose signatures hold: what takes long, and needs to know nothing of a replica."""
+
+    head: SignedHead
+    listings: tuple[SignedListing, ...]
+
+    @classmethod
+    def of(cls, federation: bytes, head: Record, listings: Sequence[Record], held: Held) -> OpenedLog:
+        """Raises what the records deserve. ``held(owner)`` is the position that is held: what is not newer than that is
+        not opened any further."""
+        signed = open_head(head, federation=federation)
+        owner = signed.head.owner
+        if signed.head.position <= held(owner):
+            return cls(signed, ())
+        if len(listings) > signed.head.seq:
+            raise RecordRejected("more listings than the log can have")
+        return cls(signed, tuple(open_listing(each, owner=owner, federation=federation) for each in listings))
 
 
 class Replica:
@@ -62,7 +84,12 @@ class Replica:
         LogIncomplete means: fetch the whole log and call again with ``whole``. ForkDetected means: the head and the
         one that is held prove a fork (:meth:`proof_against`).
         """
-        signed = open_head(head, federation=self.federation)
+        opened = OpenedLog.of(self.federation, head, listings, lambda owner: self.log(owner).position)
+        return self.take_opened(certificate, opened, now, whole=whole)
+
+    def take_opened(self, certificate: Record, opened: OpenedLog, now: int, *, whole: bool = False) -> LogChange | None:
+        """As :meth:`take_log`, of what has been opened before, where that takes long."""
+        signed = opened.head
         owner, known = signed.head.owner, self.log(signed.head.owner)
         if signed.head.position <= known.position:
             self._check_replay(signed, known)
@@ -70,13 +97,10 @@ class Replica:
         member, _ = self.roll.admit(owner, certificate, now)
         if signed.head.count > member.max_listings:
             raise RecordRejected(f"the owner lists more than its {member.max_listings} learnwares")
-        if len(listings) > signed.head.seq:
-            raise RecordRejected("more listings than the log can have")
-        opened = [open_listing(record, owner=owner, federation=self.federation) for record in listings]
-        after = advance(OwnerLog(known.head) if whole else known, signed, map(Line.of, opened), now)
+        after = advance(OwnerLog(known.head) if whole else known, signed, map(Line.of, opened.listings), now)
         self._logs[owner] = after
         kept = {line.digest for line in after.lines.values()}
-        return LogChange(owner, known, after, tuple(each for each in opened if each.record.digest in kept))
+        return LogChange(owner, known, after, tuple(each for each in opened.listings if each.record.digest in kept))
 
     def undo(self, change: LogChange) -> None:
         """Take a change back that could not be kept."""

@@ -17,6 +17,7 @@ from atoll.node.p2p.peers import Peers
 PATIENCE = 5.0  # seconds in which a peer that is not admitted can say hello and hear so
 OFFENCES, FORGIVEN_EVERY = 8, 30.0  # borne at once, and seconds after which one is forgotten
 BANISHED_SECONDS = 300.0
+KEPT_OUT_EVERY = 1.0
 
 
 class Gatekeeper:
@@ -44,7 +45,7 @@ class Gatekeeper:
             self._banished = {each: until for each, until in self._banished.items() if until > now}
             self._banished[peer] = now + BANISHED_SECONDS
             self._peers.cut_off(peer, f"cut off: {why}", now_ms() + int(1000 * BANISHED_SECONDS))
-            self._soon(self._drop, peer)
+            self._soon(self._keep_out, peer)
 
     def banished(self, peer: str) -> bool:
         """Whether a peer was cut off a short while ago."""
@@ -60,7 +61,6 @@ class Gatekeeper:
 
     def connected(self, peer: str) -> None:
         if self.banished(peer):
-            self._soon(self._drop, peer)
             return
         self._peers.connected(peer, now_ms())
         if not self._peers.permitted(peer) and peer not in self._leaving and self._nursery is not None:
@@ -83,6 +83,12 @@ class Gatekeeper:
         if self._nursery is not None:
             with contextlib.suppress(RuntimeError):  # the network is closing
                 self._nursery.start_soon(act, *arguments)
+
+    async def _keep_out(self, peer: str) -> None:
+        """Again and again: who dials anew while the old connection is closing is not seen as coming."""
+        while self.banished(peer):
+            await self._drop(peer)
+            await trio.sleep(KEPT_OUT_EVERY)
 
     async def _turn_away(self, peer: str, gone: trio.Event) -> None:
         with trio.move_on_after(PATIENCE):

@@ -134,6 +134,7 @@ class Peers:
         with self._changing(peer) as state:
             if state is not None:
                 state.state, state.why, state.next_dial = "refused", why[:200], until
+                state.shared = frozenset()
 
     def note_lag(self, peer: str, federation: bytes, behind: int, ahead: int, now: int) -> None:
         """A comparison found ``behind`` logs lower or missing at the peer, and ``ahead`` that stand higher there."""

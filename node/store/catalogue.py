@@ -23,7 +23,7 @@ from atoll.protocol.forks import ForkProof, open_fork
 from atoll.protocol.heads import Head, SignedHead
 from atoll.protocol.listings import Listing
 from atoll.protocol.log import Line, OwnerLog
-from atoll.protocol.replica import LogChange, Replica
+from atoll.protocol.replica import LogChange, OpenedLog, Replica
 from atoll.protocol.signing import Record
 from atoll.protocol.sync import Key, Kind, Notice, Position
 
@@ -182,10 +182,11 @@ class Catalogue:
         quarantine and the proof is kept.
         """
         self._federations.get(federation)
+        opened = OpenedLog.of(federation, head, listings, lambda owner: self.log(federation, owner).position)
         try:
             with self._lock:
                 replica = self._replicas[federation]
-                change = replica.take_log(certificate, head, listings, now, whole=whole)
+                change = replica.take_opened(certificate, opened, now, whole=whole)
                 if change is not None:
                     self._commit(replica, certificate, change)
         except ForkDetected:

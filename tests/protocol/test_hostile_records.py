@@ -68,7 +68,7 @@ def mutation(dice):
             if not part:
                 continue
             place = dice.randrange(len(part))
-            kind = dice.randrange(5)
+            kind = dice.randrange(5 if len(part) < 20_000 else 3)  # what is long is not repeated
             if kind == 0:
                 part[place] = dice.randrange(256)
             elif kind == 1:
