@@ -16,7 +16,7 @@ from atoll.node.upkeep import renew_certificate
 from atoll.protocol import limits
 from atoll.protocol.errors import InviteInvalid
 from atoll.protocol.ids import parse_digest, peer_id
-from atoll.protocol.membership import read_invite
+from atoll.protocol.membership import Certificate, read_invite
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -25,7 +25,8 @@ HOUR = 60 * limits.MINUTE
 
 
 class FederationView(msgspec.Struct, frozen=True):
-    """A federation this node is in; ``roles`` are its own, ``expires_at`` is when its membership has to be renewed."""
+    """A federation this node is in; ``roles`` are its own, ``expires_at`` is when its membership has to be renewed, and
+    ``standing`` whether it is a member still: not if it was revoked, or its certificate has expired."""
 
     id: str
     name: str
@@ -34,6 +35,7 @@ class FederationView(msgspec.Struct, frozen=True):
     admin: bool
     members: int
     expires_at: int
+    standing: bool
 
 
 class MemberView(msgspec.Struct, frozen=True):
@@ -131,14 +133,16 @@ async def renew(node: Node, request: web.Request) -> web.Response:
 async def members(node: Node, request: web.Request) -> web.Response:
     federation = parse_digest(request.match_info["id"])
     now, admins = now_ms(), node.federations.admins(federation)
-    return reply([
-        MemberView(
-            peer_id(each.member), each.name, each.roles, each.member in admins, each.max_listings,
-            len(node.catalogue.of_owner(federation, each.member)), node.catalogue.hidden(federation, each.member, now),
-            each.expires_at,
-        )
-        for each in node.federations.members(federation, now)
-    ])  # fmt: skip
+    found = node.federations.members(federation, now)
+    return reply([_member(node, federation, each, each.member in admins, now) for each in found])
+
+
+def _member(node: Node, federation: bytes, certificate: Certificate, admin: bool, now: int) -> MemberView:
+    listings = len(node.catalogue.of_owner(federation, certificate.member))
+    return MemberView(
+        peer_id(certificate.member), certificate.name, certificate.roles, admin, certificate.max_listings, listings,
+        node.catalogue.hidden(federation, certificate.member, now) if listings else "", certificate.expires_at,
+    )  # fmt: skip
 
 
 def _view(node: Node, federation: Federation) -> FederationView:
@@ -146,7 +150,14 @@ def _view(node: Node, federation: Federation) -> FederationView:
     count = len(node.federations.members(federation.id, now_ms()))
     admin = node.identity.public in node.federations.admins(federation.id)
     return FederationView(
-        federation.id.hex(), federation.charter.name, federation.charter.open, own.roles, admin, count, own.expires_at
+        federation.id.hex(),
+        federation.charter.name,
+        federation.charter.open,
+        own.roles,
+        admin,
+        count,
+        own.expires_at,
+        node.federations.standing(federation.id, node.identity.public, now_ms()),
     )
 
 

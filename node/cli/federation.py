@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 from atoll.node.administration import QUOTA
-from atoll.node.api.federations import InviteBody
+from atoll.node.api.federations import FederationView, InviteBody
 from atoll.node.api.governance import GovernanceView
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import json_option, print_json, print_table, short, when
@@ -42,11 +42,17 @@ async def list_(client: Client, as_json: bool) -> None:
         print_json(found)
         return
     rows = [
-        (each.name, each.id, "open" if each.open else "private", "admin" if each.admin else each.roles, each.members,
+        (each.name, each.id, "open" if each.open else "private", _role(each), each.members,
          when(each.expires_at))
         for each in found
     ]  # fmt: skip
     print_table("Federations", ["name", "id", "kind", "role", "# members", "membership until"], rows)
+
+
+def _role(found: FederationView) -> str:
+    if not found.standing:
+        return "none: revoked or expired"
+    return "admin" if found.admin else ", ".join(found.roles)
 
 
 @federation.command()

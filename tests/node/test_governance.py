@@ -46,6 +46,7 @@ async def test_a_revoked_member_leaves_search_and_learns_nothing_more(federated,
         assert bytes.fromhex(federation) not in node.node.peers.shared(peer_of(member))
     assert later not in shown(member)
     await changed(member, lambda: shown(member) == set())
+    assert [each.standing for each in await member.client.federations()] == [False]
     with pytest.raises(RemoteError):
         await publish(member, federation, BOTH, 2, 3)
 
