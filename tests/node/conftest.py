@@ -1,6 +1,7 @@
 """Real nodes for tests: own home, key, LMDB store, libp2p host on loopback and HTTP server, in this process."""
 
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -161,6 +162,23 @@ def until():
                 event.clear()
 
     return wait
+
+
+@pytest.fixture
+def received(monkeypatch):
+    """What each node has received, decrypted, on all streams and topics: {peer id: bytes}."""
+    from atoll.node.p2p.host import SteadyYamux
+
+    bytes_of = defaultdict(bytearray)
+    read = SteadyYamux._read_data_body
+
+    async def recorded(self, length):
+        body = await read(self, length)
+        bytes_of[str(self.secured_conn.local_peer)] += body
+        return body
+
+    monkeypatch.setattr(SteadyYamux, "_read_data_body", recorded)
+    return bytes_of
 
 
 @pytest.fixture(autouse=True)

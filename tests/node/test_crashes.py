@@ -76,7 +76,7 @@ async def crashes(tmp_path, digits, times, seed):
                 for each in work:
                     with contextlib.suppress(NodeUnreachable, RemoteError, asyncio.CancelledError):
                         await each
-            verify_home(home)
+            verify_home(home).require_whole()
         async with institution("victim", home, token=token, settings=settings) as victim:
             await own.check(victim.client)
             await other.check(admin.client)

@@ -2,7 +2,6 @@
 federation of the same node receives over its connections."""
 
 import contextlib
-from collections import defaultdict
 
 import pytest
 from atoll.engine.errors import AtollError
@@ -10,7 +9,6 @@ from atoll.engine.islands import Island
 from atoll.engine.specs import fit_rkme
 from atoll.node.clock import now_ms
 from atoll.node.p2p.exchange import ask
-from atoll.node.p2p.host import SteadyYamux
 from atoll.protocol import fetch, join, match, peers, predict, sync
 from atoll.protocol.fetch import FetchRequest
 from atoll.protocol.join import JoinRequest, RenewRequest
@@ -22,21 +20,6 @@ from atoll.protocol.predict import PredictRequest
 from atoll.protocol.sync import Compare, Entry, Kind, Offer, Pull, PullNotice
 
 BOTH = Offers(disclose="members", predict="members", download="members")
-
-
-@pytest.fixture
-def received(monkeypatch):
-    """What each node has received, decrypted, on all streams and topics: {peer id: bytes}."""
-    bytes_of = defaultdict(bytearray)
-    read = SteadyYamux._read_data_body
-
-    async def recorded(self, length):
-        body = await read(self, length)
-        bytes_of[str(self.secured_conn.local_peer)] += body
-        return body
-
-    monkeypatch.setattr(SteadyYamux, "_read_data_body", recorded)
-    return bytes_of
 
 
 def peer_of(running):

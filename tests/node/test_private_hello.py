@@ -2,32 +2,15 @@
 
 import contextlib
 import secrets
-from collections import defaultdict
 
 import pytest
 from atoll.engine.errors import AtollError
 from atoll.node.clock import now_ms
 from atoll.node.p2p.exchange import ask
-from atoll.node.p2p.host import SteadyYamux
 from atoll.protocol import hello
 from atoll.protocol.hello import VERSIONS, Hello, Welcome, blinded
 
 pytestmark = pytest.mark.slow  # not yet run among all other tests
-
-
-@pytest.fixture
-def received(monkeypatch):
-    """What each node has received, decrypted: {peer id: bytes}."""
-    bytes_of = defaultdict(bytearray)
-    read = SteadyYamux._read_data_body
-
-    async def recorded(self, length):
-        body = await read(self, length)
-        bytes_of[str(self.secured_conn.local_peer)] += body
-        return body
-
-    monkeypatch.setattr(SteadyYamux, "_read_data_body", recorded)
-    return bytes_of
 
 
 async def say_hello(asker, target, federation: bytes) -> Welcome:
