@@ -5,7 +5,7 @@ Matching follows Beimingwu (arXiv 2401.14427, section 3.2): tags filter; then ex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from atoll.engine.errors import SpecificationError
@@ -56,6 +56,11 @@ class SemanticSpec(msgspec.Struct, frozen=True):
             _one_of("scenario", scenario, SCENARIOS)
         return self
 
+    def tags(self) -> Iterator[tuple[str, str]]:
+        """(group, value) of every tag."""
+        yield from (("data", self.data), ("task", self.task), ("library", self.library), ("license", self.license))
+        yield from (("scenario", value) for value in self.scenario)
+
     def summary(self) -> SemanticSpec:
         """The form that is gossiped: the description cut to 280 characters."""
         short = self.description if len(self.description) <= MAX_SUMMARY else self.description[: MAX_SUMMARY - 1] + "…"
@@ -72,16 +77,16 @@ class SemanticQuery(msgspec.Struct, frozen=True):
     scenario: tuple[str, ...] = ()
     license: tuple[str, ...] = ()
 
+    def tags(self) -> dict[str, tuple[str, ...]]:
+        """The groups that are asked for, and the values that will do."""
+        groups = {"data": self.data, "task": self.task, "library": self.library, "scenario": self.scenario,
+                  "license": self.license}  # fmt: skip
+        return {group: values for group, values in groups.items() if values}
+
     def admits(self, spec: SemanticSpec) -> bool:
         """Whether the tags of ``spec`` pass the filter (text aside)."""
-        pairs = (
-            (self.data, {spec.data}),
-            (self.task, {spec.task}),
-            (self.library, {spec.library}),
-            (self.scenario, set(spec.scenario)),
-            (self.license, {spec.license}),
-        )
-        return all(not wanted or set(wanted) & has for wanted, has in pairs)
+        has = set(spec.tags())
+        return all(any((group, value) in has for value in values) for group, values in self.tags().items())
 
     def score(self, spec: SemanticSpec) -> float:
         """100 for an exact substring in name or description, the fuzzy ratio if it is >= 75, else 0."""

@@ -15,7 +15,7 @@ from atoll.node.store.federations import Federation, Federations
 from atoll.protocol import limits
 from atoll.protocol.decrees import Decree, Revocation, Takedown, sign_decree
 from atoll.protocol.errors import InviteInvalid, NotMember, ProtocolError
-from atoll.protocol.membership import Certificate, Invite, certify
+from atoll.protocol.membership import Invite, grant
 from atoll.protocol.signing import Record
 from atoll.protocol.sync import Kind, Notice
 
@@ -158,11 +158,7 @@ class Administration:
     def _certify(
         self, federation: bytes, member: bytes, name: str, roles: tuple[str, ...], max_listings: int, now: int
     ) -> Record:
-        certificate = Certificate(
-            federation, member, name[:80], now, now + limits.CERTIFICATE_LIFETIME, serial=now, roles=roles,
-            max_listings=max_listings,
-        )  # fmt: skip
-        record = certify(self._identity.key, certificate)
+        record = grant(self._identity.key, federation, member, name, now, roles=roles, max_listings=max_listings)
         self._federations.check_member(federation, member, record, now)
         return record
 

@@ -17,7 +17,7 @@ from atoll.protocol import limits
 from atoll.protocol.errors import NotFound
 from atoll.protocol.gossip import Announcement
 from atoll.protocol.heads import Head, SignedHead, sign_head
-from atoll.protocol.listings import Listing, Offers, SignedListing, SpecSummary, open_listing, sign_listing
+from atoll.protocol.listings import Listing, Offers, SignedListing, SpecSummary, sign_listing
 from atoll.protocol.log import Line, OwnerLog, root_of
 from atoll.protocol.signing import Record
 
@@ -112,15 +112,13 @@ class Publisher:
         return self._apply(federation, head, [signed.record for signed in news], now)
 
     def _begin_epoch(self, federation: bytes, epoch: int, news: list[SignedListing], now: int) -> Announcement:
-        own = self._identity.public
-        old = [
-            open_listing(each, owner=own, federation=federation) for each in self._catalogue.records(federation, own)
-        ]
-        whole = {signed.listing.learnware_id: signed for signed in (*old, *news)}
-        kept = [signed for signed in whole.values() if signed.listing.status != "withdrawn"]
-        seq = max([self._log(federation).position[1], *(signed.listing.seq for signed in kept)]) + len(news) + 1
-        head = self._head(federation, epoch, seq, map(Line.of, kept), now)
-        return self._apply(federation, head, [signed.record for signed in kept], now, whole=True)
+        log, own = self._log(federation), self._identity.public
+        lines = dict(log.lines) | {signed.listing.learnware_id: Line.of(signed) for signed in news}
+        kept = {line.digest: line for line in lines.values() if line.counted}
+        records = [*self._catalogue.records(federation, own), *(signed.record for signed in news)]
+        seq = max([log.position[1], *(line.seq for line in kept.values())]) + len(news) + 1
+        head = self._head(federation, epoch, seq, kept.values(), now)
+        return self._apply(federation, head, [each for each in records if each.digest in kept], now, whole=True)
 
     def _head(self, federation: bytes, epoch: int, seq: int, lines: Iterable[Line], now: int) -> SignedHead:
         counted = [line for line in lines if line.counted]

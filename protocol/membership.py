@@ -88,6 +88,18 @@ def certify(key: Ed25519PrivateKey, certificate: Certificate) -> Record:
     return sign(key, "certificate", certificate)
 
 
+def grant(
+    key: Ed25519PrivateKey, federation: bytes, member: bytes, name: str, now: int, *, roles: tuple[str, ...],
+    max_listings: int,
+) -> Record:  # fmt: skip
+    """A certificate in force from ``now`` for as long as one may be; the time is its serial."""
+    certificate = Certificate(
+        federation, member, name[: limits.NAME], now, now + limits.CERTIFICATE_LIFETIME, serial=now, roles=roles,
+        max_listings=max_listings,
+    )  # fmt: skip
+    return certify(key, certificate)
+
+
 def open_certificate(
     record: Record, *, federation: bytes, charter: Charter, admins: Iterable[bytes], member: bytes, now: int
 ) -> Certificate:

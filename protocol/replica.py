@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from atoll.protocol.decrees import SignedDecree
 from atoll.protocol.errors import ForkDetected, Quarantined, RecordRejected
 from atoll.protocol.forks import ForkProof, open_fork
 from atoll.protocol.heads import SignedHead, open_head
@@ -120,10 +119,6 @@ class Replica:
         if held is None:
             raise RecordRejected("no head of this owner is held")
         return held.record, head
-
-    def take_decree(self, record: Record, now: int) -> SignedDecree | None:
-        """As :meth:`Roll.take_decree`."""
-        return self.roll.take_decree(record, now)
 
     def pardon(self, owner: bytes) -> ForkProof | None:
         """Lift the quarantine of an owner, here and for this fork; None if there was none."""

@@ -60,7 +60,7 @@ class Node:
         federation = self.replica.federation
         if isinstance(news, Notice):
             if news.kind is Kind.DECREE:
-                self.replica.take_decree(news.records[0], now)
+                self.replica.roll.take_decree(news.records[0], now)
             else:
                 self.replica.take_fork(news.records)
             return False, None

@@ -8,7 +8,7 @@ import trio
 from atoll.node.p2p.peers import Peers
 
 
-class News:
+class PeerChanges:
     """Make one in the trio loop; it hears of changes for as long as that runs."""
 
     def __init__(self, peers: Peers) -> None:

@@ -14,9 +14,9 @@ import trio
 from atoll.engine.errors import AtollError
 from atoll.node.clock import now_ms
 from atoll.node.p2p.bridge import Started
+from atoll.node.p2p.changes import PeerChanges
 from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
 from atoll.node.p2p.host import InboundOver
-from atoll.node.p2p.news import News
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.relay import HOP, MAX_FRAME, parse
 from atoll.node.p2p.streams import CHUNK, Channel, Streams
@@ -82,15 +82,15 @@ class Circuits:
 
     async def keep_place(self, relay: str) -> None:
         """Have a place at the relay whenever it is connected, until cancelled."""
-        news = News(self._peers)
+        changes = PeerChanges(self._peers)
         while True:
             if not self._peers.admitted(relay):
-                await news.wait(RETRY)
+                await changes.wait(RETRY)
                 continue
             seconds = await self._reserve(relay)
             with trio.move_on_after(seconds):
                 while self._peers.admitted(relay):
-                    await news.wait(seconds)
+                    await changes.wait(seconds)
 
     async def _reserve(self, relay: str) -> float:
         """Seconds until this is to be done again."""

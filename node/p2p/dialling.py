@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import trio
 from atoll.engine.errors import AtollError
 from atoll.node.clock import now_ms
-from atoll.node.p2p.news import News
+from atoll.node.p2p.changes import PeerChanges
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.table import PeerState
 from atoll.protocol.messages import PeerRefused
@@ -30,7 +30,7 @@ class Dialler:
 
     async def run(self, connected: Callable[[], set[str]]) -> None:
         """Go on until cancelled; on the way, what has changed of the peers is kept."""
-        news = News(self._peers)
+        changes = PeerChanges(self._peers)
         async with trio.open_nursery() as nursery:
             while True:
                 self._peers.flush()
@@ -39,7 +39,7 @@ class Dialler:
                     if sum(busy == trusted for busy in self._busy.values()) < SLOTS:
                         self._busy[state.peer] = trusted
                         nursery.start_soon(self._try, state)
-                await news.wait(TICK)
+                await changes.wait(TICK)
                 await trio.sleep(PAUSE)
 
     async def _try(self, state: PeerState) -> None:

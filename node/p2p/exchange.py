@@ -12,6 +12,7 @@ from atoll.node.p2p.streams import Channel, Streams
 from atoll.protocol.errors import ProtocolError
 from atoll.protocol.messages import Message, Refusal, decode, encode, expect
 
+CONTROL_DEADLINE = 10.0  # seconds for what is small and answered from memory
 M = TypeVar("M", bound=Message)
 Answer = Callable[[str, Any], Message]
 

@@ -16,7 +16,6 @@ from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.streams import Channel, Streams
 from atoll.node.serving import Owner
 from atoll.protocol import limits
-from atoll.protocol.errors import NotMember
 from atoll.protocol.fetch import PROTOCOL, FetchHeader, FetchRequest
 from atoll.protocol.messages import Refusal, encode
 
@@ -44,8 +43,7 @@ class Provider:
                 await channel.send(chunk)
 
     def _open(self, peer: str, message: FetchRequest) -> tuple[FetchHeader, BinaryIO]:
-        if message.federation not in self._peers.shared(peer):
-            raise NotMember("not a member of this federation")
+        self._peers.require_shared(peer, message.federation)
         if message.kind == "island":
             data = self._owner.island(message.federation, message.digest)
             return FetchHeader(len(data), hashlib.sha256(data).digest()), _bytes_from(data, message.offset)

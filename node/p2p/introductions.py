@@ -14,7 +14,7 @@ from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.streams import Channel, Streams
 from atoll.node.store.federations import Federations
 from atoll.protocol import limits
-from atoll.protocol.errors import NotMember, ProtocolError
+from atoll.protocol.errors import ProtocolError
 from atoll.protocol.ids import peer_id
 from atoll.protocol.messages import PeerRefused
 from atoll.protocol.peers import PROTOCOL, Acquaintance, PeersReply, PeersRequest
@@ -33,8 +33,7 @@ class Introductions:
 
     def answer(self, peer: str, message: PeersRequest) -> PeersReply:
         """Some members of a federation shared with ``peer``; NotMember for any other."""
-        if message.federation not in self._peers.shared(peer):
-            raise NotMember("not a member of this federation")
+        self._peers.require_shared(peer, message.federation)
         return PeersReply(self.members(message.federation, peer))
 
     def members(self, federation: bytes, asker: str) -> tuple[Acquaintance, ...]:

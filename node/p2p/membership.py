@@ -16,10 +16,10 @@ from atoll.engine.errors import AtollError
 from atoll.node.administration import Administration
 from atoll.node.clock import now_ms
 from atoll.node.p2p.errors import P2PError, Unreachable
-from atoll.node.p2p.exchange import ask
+from atoll.node.p2p.exchange import CONTROL_DEADLINE, ask
 from atoll.node.p2p.introductions import Introductions
 from atoll.node.p2p.peers import Peers
-from atoll.node.p2p.streams import Streams
+from atoll.node.p2p.streams import CONNECT_DEADLINE, Streams
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.federations import Federation, Federations
 from atoll.protocol import join, limits, sync
@@ -30,8 +30,6 @@ from atoll.protocol.join import JoinReply, JoinRequest, KnownPeer, RenewReply, R
 from atoll.protocol.membership import Invite
 from atoll.protocol.messages import Message
 
-CONNECT_DEADLINE = 8.0
-CONTROL_DEADLINE = 10.0
 FAREWELL_SECONDS = 2.0
 MAX_DECREES = 32  # of admins, taken from one answer
 R = TypeVar("R", bound=Message)

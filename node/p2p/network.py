@@ -27,7 +27,7 @@ from atoll.node.p2p.bridge import Started, TrioThread
 from atoll.node.p2p.circuits import MARK, Circuits, relay_of
 from atoll.node.p2p.dialling import Dialler
 from atoll.node.p2p.errors import ChannelClosed
-from atoll.node.p2p.exchange import ask, serve_requests
+from atoll.node.p2p.exchange import CONTROL_DEADLINE, ask, serve_requests
 from atoll.node.p2p.fetch import Progress, Provider, fetch_file
 from atoll.node.p2p.gatekeeper import Gatekeeper
 from atoll.node.p2p.gossip import Gossip
@@ -38,13 +38,12 @@ from atoll.node.p2p.membership import Membership, Topics
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.relay import HOP, STOP, Relay
 from atoll.node.p2p.replication import Replication
-from atoll.node.p2p.streams import Channel, Handler, Streams
+from atoll.node.p2p.streams import CONNECT_DEADLINE, Channel, Handler, Streams
 from atoll.node.publishing import Publisher
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.federations import Federation, Federations
 from atoll.protocol import fetch, hello, join, limits, match, peers, predict, sync
-from atoll.protocol.errors import NotMember
 from atoll.protocol.gossip import Announcement, News
 from atoll.protocol.join import KnownPeer
 from atoll.protocol.match import MatchReply, MatchRequest
@@ -57,10 +56,6 @@ from libp2p.abc import IHost
 log = logging.getLogger("atoll.p2p")
 
 SETTLING_SECONDS = 5.0
-FAREWELL_SECONDS = 2.0
-MAX_DECREES = 32  # of admins, taken from one answer
-CONNECT_DEADLINE = 8.0
-CONTROL_DEADLINE = 10.0
 TRANSFER_DEADLINE = 30.0
 CIRCUITS = 100  # through a relay, of one peer
 
@@ -293,8 +288,7 @@ class Network:
         """Refuse requests in a federation that the peer has not proven to be in."""
 
         def checked(peer: str, message: M) -> Message:
-            if message.federation not in self._peers.shared(peer):  # type: ignore[attr-defined]
-                raise NotMember("not a member of this federation")
+            self._peers.require_shared(peer, message.federation)  # type: ignore[attr-defined]
             return answer(message)
 
         return checked

@@ -13,6 +13,7 @@ from atoll.node.p2p.table import HEARSAY, MAX_PEERS, Lag, PeerState, PeerTable, 
 from atoll.node.store.environment import Store
 from atoll.node.store.peers import PeerRows, PeerRules
 from atoll.protocol import limits
+from atoll.protocol.errors import NotMember
 from atoll.protocol.ids import public_key
 from atoll.protocol.join import KnownPeer
 from atoll.protocol.messages import topic
@@ -162,6 +163,11 @@ class Peers:
         with self._table.lock:
             state = self._table.get(peer)
             return state.shared if state is not None and self.permitted(peer) else frozenset()
+
+    def require_shared(self, peer: str, federation: bytes) -> None:
+        """NotMember unless ``peer`` has proven to be in ``federation`` too: all else does not exist for it."""
+        if federation not in self.shared(peer):
+            raise NotMember("not a member of this federation")
 
     def member(self, topic_: str, peer: str) -> bool:
         """Whether a topic belongs to a federation shared with ``peer``."""

@@ -16,6 +16,7 @@ import trio
 from atoll.engine.errors import AtollError
 from atoll.node.clock import now_ms
 from atoll.node.config import P2PSection
+from atoll.node.p2p.exchange import CONTROL_DEADLINE
 from atoll.node.p2p.gossip import Gossip
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.streams import Streams
@@ -27,10 +28,8 @@ from atoll.protocol import limits
 from atoll.protocol.errors import ForkDetected, LogIncomplete, ProtocolError, Quarantined
 from atoll.protocol.gossip import News
 from atoll.protocol.messages import decode, encode, topic
-from atoll.protocol.sync import Notice
 
 log = logging.getLogger("atoll.p2p")
-SYNC_DEADLINE = 10.0
 QUEUE = 64  # peers to sync with soon; more are dropped, since the regular round comes anyway
 
 
@@ -65,7 +64,7 @@ class Replication:
             if not chosen:
                 continue
             try:
-                news = await self.replicator.sync(streams, chosen, SYNC_DEADLINE)
+                news = await self.replicator.sync(streams, chosen, CONTROL_DEADLINE)
                 self.settled.set()
                 if news and len(live) > 1:  # pass it on at once: without gossip it would take a round a hop
                     self.want(random.choice([each for each in live if each != chosen]))
@@ -114,7 +113,7 @@ class Replication:
         if news.federation != federation:
             return False
         try:
-            await trio.to_thread.run_sync(self._take_in, news)
+            await trio.to_thread.run_sync(self._catalogue.take_in, news, now_ms())
         except (LogIncomplete, ForkDetected, Quarantined):
             self.want(author)
         except AtollError as error:
@@ -123,11 +122,6 @@ class Replication:
         if self._catalogue.missing_islands(federation):
             self.want(author)
         return True
-
-    def _take_in(self, news: News) -> bool:
-        if isinstance(news, Notice):
-            return self._catalogue.take_notice(news, now_ms())
-        return self._catalogue.apply(news.federation, news.certificate, news.head, news.listings, now_ms())
 
     def _rebase(self, federation: bytes, above: int) -> None:
         """A peer has shown a newer head of ours: begin a new epoch, and say so. Runs in a worker thread."""

@@ -26,6 +26,7 @@ from multiaddr import Multiaddr
 log = logging.getLogger("atoll.p2p")
 
 CHUNK = 64 * 1024  # bytes asked of a stream at a time
+CONNECT_DEADLINE = 8.0
 LENGTH_BYTES = 5  # a length of up to 32 bits
 LINGER = 5.0  # seconds a served stream waits for the other end to close
 PROTOCOL_FACTOR = 16  # streams of one protocol in all, as a multiple of those of one peer

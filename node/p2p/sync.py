@@ -16,8 +16,8 @@ from atoll.node.p2p.streams import Channel, Streams
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.federations import Federations
 from atoll.protocol import limits
-from atoll.protocol.errors import LogIncomplete, NotMember, ProtocolError
-from atoll.protocol.gossip import Announcement
+from atoll.protocol.errors import LogIncomplete, ProtocolError
+from atoll.protocol.gossip import Announcement, News
 from atoll.protocol.heads import open_head
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
@@ -65,8 +65,7 @@ class Replicator:
 
     def answer(self, peer: str, message: Request | Announcement) -> Message:
         """Serve one request (in a worker thread); only federations shared with the peer exist for it."""
-        if message.federation not in self._peers.shared(peer):
-            raise NotMember("not a member of this federation")
+        self._peers.require_shared(peer, message.federation)
         match message:
             case Compare():
                 return self._compare(message)
@@ -74,20 +73,17 @@ class Replicator:
                 return self._page(message)
             case PullNotice():
                 return self._catalogue.notice(message.federation, message.kind, message.owner)
-            case Announcement():
+            case Announcement() | Notice():
                 return self._told(peer, message)
-            case Notice():
-                self._catalogue.take_notice(message, now_ms())
-                return Thanks()
             case Offer():
                 mine = self._catalogue.positions(message.federation, now_ms())
                 if self._wanted_of(message.federation, plan(message.federation, mine, message.entries, frozenset())[0]):
                     trio.from_thread.run_sync(self._wanted, peer)
                 return Thanks()
 
-    def _told(self, peer: str, news: Announcement) -> Message:
+    def _told(self, peer: str, news: News) -> Message:
         try:
-            self._catalogue.apply(news.federation, news.certificate, news.head, news.listings, now_ms())
+            self._catalogue.take_in(news, now_ms())
         except LogIncomplete:
             trio.from_thread.run_sync(self._wanted, peer)
         return Thanks()

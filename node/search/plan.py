@@ -45,15 +45,12 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def plan(query: SearchQuery, islands: Sequence[Island], alive: Iterable[Listing]) -> Plan:
-    """Filter by words, rank by sketch distance. ``islands`` are those of the query, in its order.
+    """Rank by sketch distance, or by words where nothing else is asked. ``islands`` are those of the query, in its
+    order; ``alive`` are listings that its words and tags admit.
 
     A learnware listed in several federations counts once.
     """
-    listings = {
-        listing.learnware_id: listing
-        for listing in alive
-        if listing.offers.match != "nobody" and query.semantic.matches(listing.semantic)
-    }
+    listings = {listing.learnware_id: listing for listing in alive if listing.offers.match != "nobody"}
     if not query.specifications:
         ordered = sorted(listings.values(), key=lambda each: (-query.semantic.score(each.semantic), each.learnware_id))
         return Plan(tuple(map(Candidate, ordered)), {}, ())

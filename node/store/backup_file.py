@@ -18,6 +18,7 @@ import msgspec
 from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import AtollError, IntegrityError
 from atoll.node.errors import StoreTooNew
+from atoll.node.store.blobs import place
 
 FORMAT = 1
 MANIFEST, STORE, CONFIG, KEY = "manifest.json", "store/data.mdb", "atoll.toml", "identity.key"
@@ -59,7 +60,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 def blob_name(digest: str) -> str:
     """Where a blob (hex) lies in a home, and in a backup."""
-    return f"blobs/sha256/{digest[:2]}/{digest}"
+    return f"blobs/{place(digest)}"
 
 
 def write(manifest: Manifest, contents: Iterable[Iterable[bytes]]) -> Iterator[bytes]:

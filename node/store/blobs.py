@@ -12,6 +12,11 @@ from atoll.engine.errors import IntegrityError
 from atoll.node.store.durable import fsync_folder
 
 
+def place(digest: str) -> str:
+    """Where the blob of a digest (hex) is, below the root."""
+    return f"sha256/{digest[:2]}/{digest}"
+
+
 class BlobStore:
     """Files under ``root/sha256/ab/<hash>``, plus downloads in the making under ``root/partial``."""
 
@@ -21,8 +26,7 @@ class BlobStore:
         self._partial.mkdir(parents=True, exist_ok=True)
 
     def path(self, digest: bytes) -> Path:
-        name = digest.hex()
-        return self._root / "sha256" / name[:2] / name
+        return self._root / place(digest.hex())
 
     def has(self, digest: bytes) -> bool:
         return self.path(digest).exists()

@@ -20,6 +20,7 @@ from atoll.protocol import limits
 from atoll.protocol.decrees import SignedDecree
 from atoll.protocol.errors import ForkDetected, NotFound
 from atoll.protocol.forks import ForkProof, open_fork
+from atoll.protocol.gossip import News
 from atoll.protocol.heads import Head, SignedHead
 from atoll.protocol.listings import Listing
 from atoll.protocol.log import Line, OwnerLog
@@ -130,19 +131,13 @@ class Catalogue:
         if log.head is None:
             raise NotFound("no such log here")
         lines = log.since(since)
-        with self._store.view() as txn:
-            found = [
-                self._listings.get(txn, federation + owner + line.learnware_id) for line in lines[: limits.SYNC_PAGE]
-            ]
-        return log.head.record, [record for record in found if record], len(lines) > limits.SYNC_PAGE
+        found = self._signed(federation + owner, lines[: limits.SYNC_PAGE])
+        return log.head.record, found, len(lines) > limits.SYNC_PAGE
 
     def records(self, federation: bytes, owner: bytes) -> list[Record]:
         """The signed listings of an owner that count (live and paused)."""
-        log = self.log(federation, owner)
-        ids = [line.learnware_id for line in log.since(0) if line.counted]
-        with self._store.view() as txn:
-            found = [self._listings.get(txn, federation + owner + id_) for id_ in ids]
-        return [record for record in found if record is not None]
+        lines = self.log(federation, owner).since(0)
+        return self._signed(federation + owner, [line for line in lines if line.counted])
 
     def notice(self, federation: bytes, kind: Kind, owner: bytes) -> Notice:
         """A decree or a fork proof, as it is sent; NotFound if there is none."""
@@ -196,6 +191,12 @@ class Catalogue:
             return False
         self._tell(federation, change.owner)
         return True
+
+    def take_in(self, news: News, now: int) -> bool:
+        """Take in what is gossiped or told: as :meth:`apply` or :meth:`take_notice`."""
+        if isinstance(news, Notice):
+            return self.take_notice(news, now)
+        return self.apply(news.federation, news.certificate, news.head, news.listings, now)
 
     def take_notice(self, notice: Notice, now: int) -> bool:
         """Take in a decree or a fork proof; False if it is not news. Raises what the protocol raises."""
@@ -270,6 +271,12 @@ class Catalogue:
                 shown.append(listing)
         return shown
 
+    def _signed(self, prefix: bytes, lines: Sequence[Line]) -> list[Record]:
+        """The records of an owner's listings, those that are kept."""
+        with self._store.view() as txn:
+            found = [self._listings.get(txn, prefix + line.learnware_id) for line in lines]
+        return [record for record in found if record is not None]
+
     def _take_decree(self, federation: bytes, records: Sequence[Record], now: int) -> SignedDecree | None:
         if len(records) != 1:
             raise NotFound("a decree is one record")
@@ -330,8 +337,7 @@ class Catalogue:
     def _forget(self, federation: bytes) -> None:
         def operation(txn: Transaction) -> None:
             for table in (self._heads, self._listings, self._forks):
-                for key in [key for key, _ in table.scan(txn, federation)]:
-                    table.delete(txn, key)
+                table.clear(txn, federation)
 
         for listing in self._index.found(SemanticQuery()):
             if listing.federation == federation:
@@ -369,9 +375,7 @@ class Catalogue:
     def _load_lines(self, txn: Transaction, federation: bytes) -> dict[bytes, dict[bytes, Line]]:
         lines: dict[bytes, dict[bytes, Line]] = {}
         records, listings = msgspec.msgpack.Decoder(Record), msgspec.msgpack.Decoder(Listing)
-        for key, row in self._listings.raw(txn, federation):
-            if not key.startswith(federation):
-                break
+        for _, row in self._listings.undecoded(txn, federation):
             record = records.decode(row)
             listing = listings.decode(record.body)
             counted = listing.status != "withdrawn"

@@ -230,10 +230,20 @@ class Table(Generic[T]):
 
     def scan(self, txn: lmdb.Transaction, prefix: bytes = b"") -> Iterator[tuple[bytes, T]]:
         """Rows whose key starts with ``prefix``, in key order."""
+        for key, row in self.undecoded(txn, prefix):
+            yield key, unpack(row, self._type, limit=MAX_VALUE)
+
+    def undecoded(self, txn: lmdb.Transaction, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """As :meth:`scan`, for whoever decodes on its own."""
         for key, row in self.raw(txn, prefix):
             if not key.startswith(prefix):
                 return
-            yield key, unpack(row, self._type, limit=MAX_VALUE)
+            yield key, row
+
+    def clear(self, txn: lmdb.Transaction, prefix: bytes) -> None:
+        """Delete every row whose key starts with ``prefix``."""
+        for key in [key for key, _ in self.undecoded(txn, prefix)]:
+            self.delete(txn, key)
 
     def raw(self, txn: lmdb.Transaction, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Keys from ``start`` on and their undecoded rows, for what is hashed as it stands."""

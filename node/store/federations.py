@@ -15,7 +15,7 @@ from atoll.node.store.environment import Store, Transaction
 from atoll.protocol import limits
 from atoll.protocol.decrees import Authority, SignedDecree, open_decree
 from atoll.protocol.errors import NotFound, NotMember
-from atoll.protocol.membership import Certificate, Charter, certify, found, open_certificate, open_charter
+from atoll.protocol.membership import Certificate, Charter, found, grant, open_certificate, open_charter
 from atoll.protocol.roll import Roll
 from atoll.protocol.signing import Record
 
@@ -145,8 +145,7 @@ class Federations:
         def operation(txn: Transaction) -> None:
             self._rows.delete(txn, federation)
             for table in (self._members, self._decrees):
-                for key in [key for key, _ in table.scan(txn, federation)]:
-                    table.delete(txn, key)
+                table.clear(txn, federation)
 
         self._store.write(operation).result()
         with self.lock:
@@ -212,11 +211,7 @@ class Federations:
         self, federation: bytes, name: str, now: int, roles: tuple[str, ...], max_listings: int
     ) -> Record:
         own = self._identity
-        certificate = Certificate(
-            federation, own.public, name[:80], now, now + limits.CERTIFICATE_LIFETIME, serial=now, roles=roles,
-            max_listings=max_listings,
-        )  # fmt: skip
-        return certify(own.key, certificate)
+        return grant(own.key, federation, own.public, name, now, roles=roles, max_listings=max_listings)
 
     def _keep(self, charter: Record, certificate: Record) -> Federation:
         row = FederationRow(charter, certificate)

@@ -28,9 +28,6 @@ class ListingIndex:
         self._tagged: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
         self._common: dict[Any, Any] = {}
 
-    def __len__(self) -> int:
-        return len(self._listings)
-
     def put(self, listing: Listing) -> None:
         """Take a listing in, or replace that of the same learnware, owner and federation."""
         listing = self._shared(listing)
@@ -73,12 +70,9 @@ class ListingIndex:
 
     def found(self, query: SemanticQuery) -> list[Listing]:
         """Listings that pass the tags and whose words fit, by key; tags narrow before words are compared."""
-        groups = (("data", query.data), ("task", query.task), ("library", query.library), ("scenario", query.scenario),
-                  ("license", query.license))  # fmt: skip
         wanted = [
             set(chain.from_iterable(self._tagged.get((group, value), ()) for value in values))
-            for group, values in groups
-            if values
+            for group, values in query.tags().items()
         ]
         keys: Iterable[Key] = set.intersection(*wanted) if wanted else self._listings
         found = self._ordered(keys)
@@ -94,10 +88,8 @@ class ListingIndex:
         yield self._of_owner[key[0], key[1]]
         for spec in listing.specifications:
             yield self._in_island[spec.island]
-        words = listing.semantic
-        tags = (("data", words.data), ("task", words.task), ("library", words.library), ("license", words.license))
-        for group, value in (*tags, *(("scenario", value) for value in words.scenario)):
-            yield self._tagged[group, value]
+        for tag in listing.semantic.tags():
+            yield self._tagged[tag]
 
     def _shared(self, listing: Listing) -> Listing:
         """The same listing, made of what other listings are made of where they are equal."""

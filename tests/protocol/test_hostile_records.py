@@ -53,7 +53,7 @@ class Ways:
             replica = self.replica()
             yield replica, lambda r=replica, p=parts: r.take_log(p[0], p[1], [p[2]], self.now)
         replica = self.replica()
-        yield replica, lambda r=replica: r.take_decree(mutate(self.decree), self.now)
+        yield replica, lambda r=replica: r.roll.take_decree(mutate(self.decree), self.now)
         replica = self.replica()
         yield replica, lambda r=replica: r.take_fork([mutate(self.head), mutate(self.other)])
 
