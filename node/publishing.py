@@ -73,13 +73,15 @@ class Publisher:
     def renew(self, federation: bytes, now: int) -> Announcement | None:
         """A fresh head once half of the old one's life is over; None while that is not needed.
 
-        A log that carries many withdrawn listings begins a new epoch with it.
+        A log whose head has expired, or that carries many withdrawn listings, begins a new epoch with it.
         """
         with self._lock:
-            log = self._log(federation)
-            if log.head is None or log.head.head.expires_at - now > limits.HEAD_LIFETIME // 2:
-                return None
-            return self._append(federation, [], now)
+            return self._append(federation, [], now) if self.renewal_due(federation, now) else None
+
+    def renewal_due(self, federation: bytes, now: int) -> bool:
+        """Whether there is a head, and half of its life is over."""
+        head = self._log(federation).head
+        return head is not None and head.head.expires_at - now <= limits.HEAD_LIFETIME // 2
 
     def rebase(self, federation: bytes, above: int, now: int) -> Announcement | None:
         """Begin an epoch higher than ``above``: peers know more of the own log than this node does, which has come
@@ -104,10 +106,11 @@ class Publisher:
     def _append(self, federation: bytes, news: list[SignedListing], now: int) -> Announcement:
         """Sign a head over the log with ``news`` and apply both."""
         log = self._log(federation)
-        if sum(not line.counted for line in log.lines.values()) >= limits.WITHDRAWN // 2:
-            return self._begin_epoch(federation, now, news, now)
-        lines = dict(log.lines) | {signed.listing.learnware_id: Line.of(signed) for signed in news}
         epoch, seq = log.position
+        expired = log.head is not None and not log.is_current(now)  # peers then no longer say where they know it to be
+        if expired or sum(not line.counted for line in log.lines.values()) >= limits.WITHDRAWN // 2:
+            return self._begin_epoch(federation, max(now, epoch + 1), news, now)
+        lines = dict(log.lines) | {signed.listing.learnware_id: Line.of(signed) for signed in news}
         head = self._head(federation, epoch or now, seq + len(news) + 1, lines.values(), now)
         return self._apply(federation, head, [signed.record for signed in news], now)
 

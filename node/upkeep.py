@@ -39,7 +39,10 @@ async def renew_certificate(node: Node, federation: bytes, *, force: bool = Fals
 
 
 async def renew_head(node: Node, federation: bytes) -> None:
-    """A fresh head once half of its life is over."""
+    """A fresh head once half of its life is over; peers are heard before it is signed, as before any change."""
+    if not await asyncio.to_thread(node.publisher.renewal_due, federation, now_ms()):
+        return
+    await node.network.settled()
     news = await asyncio.to_thread(node.publisher.renew, federation, now_ms())
     if news is not None:
         await node.network.announce(news)

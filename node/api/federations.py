@@ -114,6 +114,7 @@ async def leave(node: Node, request: web.Request) -> web.Response:
     federation = parse_digest(request.match_info["id"])
     node.federations.get(federation)
     if node.federations.standing(federation, node.identity.public, now_ms()):
+        await node.network.settled()
         news = await asyncio.to_thread(node.publisher.withdraw_all, federation, now_ms())
         if news is not None:
             await node.network.tell(news)
