@@ -1,7 +1,9 @@
 """``/atoll/hello/1``: versions, clock, and the federations two peers share, without naming any other.
 
-The dialler sends blinded tags of its federations; the listener answers with certificates only for those it
-shares; the dialler proves its own. Nobody learns of a federation that it is not itself in.
+The dialler sends blinded tags of its federations; the listener answers, for those it knows, with tags that only
+who knows the federation can make. The dialler shows its certificates for them, and the listener its own for those in
+which it finds the dialler to be a member. Nobody learns of a federation whose id it does not know, and who knows the
+id and is no member is shown nothing by a node that it calls.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ MAX_FEDERATIONS = 64
 
 
 class Hello(Message, frozen=True):
-    """First message of the dialler; ``tags`` are blinded by both peers' keys and the nonce."""
+    """First message of the dialler; ``tags`` (``hello_tag``) are of its federations."""
 
     versions: tuple[int, ...]
     now: int
@@ -28,26 +30,35 @@ class Hello(Message, frozen=True):
 
 
 class Welcome(Message, frozen=True):
-    """The listener's answer: certificates for the shared federations, by tag."""
+    """The listener's answer; ``tags`` (``welcome_tag``) are of those federations of the dialler that it knows."""
 
     now: int
     name: str
     addresses: tuple[str, ...]
-    certificates: dict[str, Record]
+    tags: tuple[bytes, ...]
 
 
 class Proof(Message, frozen=True):
-    """The dialler's certificates for the shared federations, by tag."""
+    """The dialler's certificates for the federations of the welcome, by ``welcome_tag`` in hex."""
 
     certificates: dict[str, Record]
 
 
 class Done(Message, frozen=True):
-    """Both sides have checked; ``shared`` counts the federations in common."""
+    """The listener's certificates for the federations in which it finds the dialler to be a member, by the same."""
 
-    shared: int
+    certificates: dict[str, Record]
 
 
-def blinded(federation: bytes, nonce: bytes, dialler: str, listener: str) -> bytes:
+def hello_tag(federation: bytes, nonce: bytes, dialler: str, listener: str) -> bytes:
     """A tag that tells a federation only to those who know it, and differs for every conversation."""
-    return hashlib.sha256(b"atoll/tag/1\0" + federation + nonce + f"{dialler}\0{listener}".encode()).digest()
+    return _blinded(b"atoll/tag/1\0", federation, nonce, dialler, listener)
+
+
+def welcome_tag(federation: bytes, nonce: bytes, dialler: str, listener: str) -> bytes:
+    """The answer to ``hello_tag``: shows that the listener knows the federation, and cannot be had from that tag."""
+    return _blinded(b"atoll/welcome/1\0", federation, nonce, dialler, listener)
+
+
+def _blinded(domain: bytes, federation: bytes, nonce: bytes, dialler: str, listener: str) -> bytes:
+    return hashlib.sha256(domain + federation + nonce + f"{dialler}\0{listener}".encode()).digest()

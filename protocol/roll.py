@@ -6,7 +6,8 @@ certificates in any order make the same roll.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 
 from atoll.protocol import limits
@@ -49,6 +50,16 @@ class Roll:
         self.authority = authority(self.charter.admins, (each.decree for each in self._decrees.values()))
         return signed
 
+    @contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        """Decrees taken within have not been taken if an error leaves the block."""
+        decrees, authority_ = dict(self._decrees), self.authority
+        try:
+            yield
+        except BaseException:
+            self._decrees, self.authority = decrees, authority_
+            raise
+
     def admit(self, member: bytes, record: Record, now: int) -> tuple[Certificate, bool]:
         """(certificate, whether it is news) of a member; NotMember unless it is in force."""
         known = self._certificates.get(member)
@@ -84,6 +95,11 @@ class Roll:
         """Whether a certificate in force is known of ``member``."""
         known = self._certificates.get(member)
         return known is not None and now < known[0].expires_at and not self.authority.void(member, known[0].serial)
+
+    def barred(self, member: bytes) -> bool:
+        """Whether a member has been revoked, and no certificate is known that makes it one again."""
+        known = self._certificates.get(member)
+        return member in self.authority.revoked and (known is None or self.authority.void(member, known[0].serial))
 
     def members(self, now: int) -> list[Certificate]:
         """Those in good standing, by key."""

@@ -15,9 +15,19 @@ from atoll.node.p2p.streams import Channel, Streams
 from atoll.node.store.federations import Federations
 from atoll.protocol import limits
 from atoll.protocol.errors import ProtocolError
-from atoll.protocol.hello import MAX_FEDERATIONS, PROTOCOL, VERSIONS, Done, Hello, Proof, Welcome, blinded
+from atoll.protocol.hello import (
+    MAX_FEDERATIONS,
+    PROTOCOL,
+    VERSIONS,
+    Done,
+    Hello,
+    Proof,
+    Welcome,
+    hello_tag,
+    welcome_tag,
+)
 from atoll.protocol.ids import public_key
-from atoll.protocol.messages import Refusal, encode, expect
+from atoll.protocol.messages import Refusal, encode
 from atoll.protocol.signing import Record
 
 Addresses = Callable[[], tuple[str, ...]]
@@ -40,47 +50,53 @@ class Greeter:
         """Say hello to a connected peer; returns the federations in common. PeerRefused if it will not have us."""
         async with streams.open(peer, PROTOCOL, deadline=deadline) as channel:
             nonce = secrets.token_bytes(16)
-            tags = self._tags(nonce, self._own, peer)
-            hello = Hello(VERSIONS, now_ms(), nonce, tuple(sorted(tags)), self._name, self._addresses())
+            mine = self._tags(nonce, self._own, peer)
+            hello = Hello(VERSIONS, now_ms(), nonce, tuple(sorted(mine)), self._name, self._addresses())
             welcome = await request(channel, hello, Welcome, limit=limits.CONTROL_FRAME)
-            shared = await self._verify(peer, tags, welcome.certificates)
-            proof = Proof({tag.hex(): self._certificate(fed) for tag, fed in tags.items() if fed in shared})
-            await channel.send(encode(proof))
-            expect(await channel.receive(limits.CONTROL_FRAME), Done, limit=limits.CONTROL_FRAME)
+            answers = {welcome_tag(fed, nonce, self._own, peer): fed for fed in mine.values()}
+            common = {tag: answers[tag] for tag in welcome.tags if tag in answers}
+            proven = {t: fed for t, fed in common.items() if not self._federations.barred(fed, public_key(peer))}
+            done = await request(channel, Proof(self._certificates(proven)), Done, limit=limits.CONTROL_FRAME)
+            shared = await self._verify(peer, common, done.certificates)
         self._peers.learn(peer, welcome.name, welcome.addresses if shared else ())
         self._peers.admit(peer, shared, now_ms())
         return shared
 
-    async def answer(self, channel: Channel) -> frozenset[bytes]:
-        """Serve one hello; returns the federations in common."""
+    async def answer(self, channel: Channel) -> tuple[frozenset[bytes], bool]:
+        """Serve one hello; returns the federations in common, and whether the peer may take this node for revoked: it
+        was, and the peer has not met the certificate that made it a member again.
+        """
         if not self._peers.permitted(channel.peer):
             await channel.send(encode(Refusal.of(PeerDenied("this node does not admit you"))))
-            return frozenset()
+            return frozenset(), False
         hello = await receive_request(channel, Hello, limits.CONTROL_FRAME)
         if not set(hello.versions) & set(VERSIONS):
             await channel.send(encode(Refusal("protocol.version", f"this node speaks versions {VERSIONS}")))
             self._peers.failed(channel.peer, f"speaks none of the versions {VERSIONS}", now_ms(), refused=True)
-            return frozenset()
+            return frozenset(), False
         if len(hello.tags) > MAX_FEDERATIONS:
             raise ProtocolViolation("too many federations in a hello")
         known = self._tags(hello.nonce, channel.peer, self._own)
-        common = {tag: known[tag] for tag in hello.tags if tag in known}
-        certificates = {tag.hex(): self._certificate(federation) for tag, federation in common.items()}
-        await channel.send(encode(Welcome(now_ms(), self._name, self._addresses(), certificates)))
+        recognised = [known[tag] for tag in hello.tags if tag in known]
+        common = {welcome_tag(fed, hello.nonce, channel.peer, self._own): fed for fed in recognised}
+        await channel.send(encode(Welcome(now_ms(), self._name, self._addresses(), tuple(sorted(common)))))
         proof = await receive_request(channel, Proof, limits.CONTROL_FRAME)
         shared = await self._verify(channel.peer, common, proof.certificates)
         self._peers.learn(channel.peer, hello.name, hello.addresses if shared else ())
         self._peers.admit(channel.peer, shared, now_ms())
-        await channel.send(encode(Done(len(shared))))
-        return shared
+        await channel.send(encode(Done(self._certificates({t: fed for t, fed in common.items() if fed in shared}))))
+        silent = [fed for tag, fed in common.items() if tag.hex() not in proof.certificates]
+        own = public_key(self._own)
+        return shared, any(own in self._federations.authority(fed).revoked for fed in silent)
 
     def _tags(self, nonce: bytes, dialler: str, listener: str) -> dict[bytes, bytes]:
         return {
-            blinded(fed, nonce, dialler, listener): fed for fed in sorted(self._federations.ids())[:MAX_FEDERATIONS]
+            hello_tag(fed, nonce, dialler, listener): fed for fed in sorted(self._federations.ids())[:MAX_FEDERATIONS]
         }
 
-    def _certificate(self, federation: bytes) -> Record:
-        return self._federations.certificate_of(federation, public_key(self._own))
+    def _certificates(self, tags: dict[bytes, bytes]) -> dict[str, Record]:
+        own = public_key(self._own)
+        return {tag.hex(): self._federations.certificate_of(fed, own) for tag, fed in tags.items()}
 
     async def _verify(self, peer: str, tags: dict[bytes, bytes], given: dict[str, Record]) -> frozenset[bytes]:
         """Federations whose certificate holds; one that does not is left out, not an error of the others."""

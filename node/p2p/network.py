@@ -294,8 +294,11 @@ class Network:
         return checked
 
     async def _answer_hello(self, channel: Channel) -> None:
-        shared = await self._greeter.answer(channel)
+        shared, doubted = await self._greeter.answer(channel)
         await self._greeted(channel.peer, shared)
+        if doubted:
+            with contextlib.suppress(RuntimeError):  # the network is closing
+                self._nursery.start_soon(self._greet_anew, channel.peer)
 
     async def _dial(self, address: str) -> str:
         """Connect and say hello, or end the connection; one at a time with each peer."""
@@ -332,6 +335,10 @@ class Network:
             raise
         await self._greeted(peer, shared)
 
+    async def _greet_anew(self, peer: str) -> None:
+        with contextlib.suppress(AtollError):
+            await self._greet(peer)
+
     async def _greeted(self, peer: str, shared: frozenset[bytes]) -> None:
         if shared:
             await self._gossip.refresh(peer)
@@ -354,8 +361,7 @@ class Network:
     async def _take_part(self, federation: bytes) -> None:
         await self._replication.subscribe(federation)
         for peer in self._streams.connected():
-            with contextlib.suppress(AtollError):
-                await self._greet(peer)
+            await self._greet_anew(peer)
 
     async def _renew(self, federation: bytes) -> Federation:
         return await self._membership.renew(self._streams, federation)

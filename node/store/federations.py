@@ -166,12 +166,12 @@ class Federations:
 
     def take_decree(self, federation: bytes, record: Record, now: int) -> SignedDecree | None:
         """Take in an admin's decree, a peer's or the own; None if it is not news. Returns after commit."""
-        with self.lock:
+        with self.lock, self.roll(federation).undone_on_error():
             signed = self.roll(federation).take_decree(record, now)
-        if signed is None:
-            return None
-        key = federation + signed.decree.admin
-        self._store.write(lambda txn: self._decrees.put(txn, key, record)).result()
+            if signed is None:
+                return None
+            key = federation + signed.decree.admin
+            self._store.write(lambda txn: self._decrees.put(txn, key, record)).result()
         self._tell(federation)
         return signed
 
@@ -188,6 +188,11 @@ class Federations:
         with self.lock:
             roll = self._rolls.get(federation)
             return roll is not None and roll.standing(member, now)
+
+    def barred(self, federation: bytes, member: bytes) -> bool:
+        """Whether a key is that of a revoked member."""
+        with self.lock:
+            return self.roll(federation).barred(member)
 
     def decrees(self, federation: bytes) -> tuple[Record, ...]:
         """The newest decree of each admin, as it is sent."""

@@ -21,8 +21,8 @@ E = sync.Entry(sync.Kind.LOG, b"o" * 32, 1, 2, b"t")
 MESSAGES = [
     Refusal("policy.denied", "no"), gossip.Announcement(F, R, R, (R,)),
     fetch.FetchRequest(F, "island", F), fetch.FetchHeader(1, F),
-    hello.Hello((1,), 1, b"n", (F,), "a", ("/ip4/1.2.3.4",)), hello.Welcome(1, "a", (), {"t": R}),
-    hello.Proof({"t": R}), hello.Done(1),
+    hello.Hello((1,), 1, b"n", (F,), "a", ("/ip4/1.2.3.4",)), hello.Welcome(1, "a", (), (F,)),
+    hello.Proof({"t": R}), hello.Done({"t": R}),
     join.JoinRequest(F, b"t" * 16, "a", ()), join.JoinReply(R, R, (join.KnownPeer("p", "n", ()),)),
     join.RenewRequest(F), join.RenewReply(R),
     sync.PullNotice(F, sync.Kind.FORK, F), sync.Notice(F, sync.Kind.DECREE, (R,)),
@@ -120,5 +120,5 @@ def test_both_sides_of_a_sync_plan_the_same_transfer(mine, theirs):
 
 
 def test_blinded_tags_differ_by_everything_that_goes_in():
-    tags = {hello.blinded(*args) for args in ((F, b"n", "a", "b"), (F, b"m", "a", "b"), (F, b"n", "b", "a"))}
-    assert len(tags | {hello.blinded(b"G" * 32, b"n", "a", "b")}) == 4
+    conversations = ((F, b"n", "a", "b"), (F, b"m", "a", "b"), (F, b"n", "b", "a"), (b"G" * 32, b"n", "a", "b"))
+    assert len({tag(*each) for tag in (hello.hello_tag, hello.welcome_tag) for each in conversations}) == 8
