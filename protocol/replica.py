@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -104,6 +105,16 @@ class Replica:
     def undo(self, change: LogChange) -> None:
         """Take a change back that could not be kept."""
         self._logs[change.owner] = change.before
+
+    @contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        """Forks taken and pardoned within have not been if an error leaves the block."""
+        forks, pardoned = dict(self._forks), set(self._pardoned)
+        try:
+            yield
+        except BaseException:
+            self._forks, self._pardoned = forks, pardoned
+            raise
 
     def take_fork(self, records: Sequence[Record]) -> ForkProof | None:
         """Quarantine an owner that has forked; None if a proof is held already, or this fork was pardoned."""

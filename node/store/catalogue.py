@@ -203,26 +203,13 @@ class Catalogue:
         federation = notice.federation
         if notice.kind is Kind.DECREE:
             return self._take_decree(federation, notice.records, now) is not None
-        with self._lock:
-            self._federations.get(federation)
-            proof = self._replicas[federation].take_fork(notice.records)
-        if proof is None:
-            return False
-        row = ForkRow(proof.records)
-        self._store.write(lambda txn: self._forks.put(txn, federation + proof.owner, row)).result()
-        self._tell(federation, proof.owner)
-        return True
+        proof = self._change_forks(federation, lambda replica: replica.take_fork(notice.records), pardoned=False)
+        return proof is not None
 
     def pardon(self, federation: bytes, owner: bytes) -> None:
         """Lift the quarantine of an owner at this node; NotFound if there is none. Returns after commit."""
-        with self._lock:
-            self._federations.get(federation)
-            proof = self._replicas[federation].pardon(owner)
-        if proof is None:
+        if self._change_forks(federation, lambda replica: replica.pardon(owner), pardoned=True) is None:
             raise NotFound("this owner is not in quarantine here")
-        row = ForkRow(proof.records, pardoned=True)
-        self._store.write(lambda txn: self._forks.put(txn, federation + owner, row)).result()
-        self._tell(federation, owner)
 
     # -- islands ---------------------------------------------------------------------------------------------------
 
@@ -281,6 +268,20 @@ class Catalogue:
         if len(records) != 1:
             raise NotFound("a decree is one record")
         return self._federations.take_decree(federation, records[0], now)
+
+    def _change_forks(
+        self, federation: bytes, change: Callable[[Replica], ForkProof | None], *, pardoned: bool
+    ) -> ForkProof | None:
+        """Take a proof in, or pardon it; what cannot be written has not happened."""
+        self._federations.get(federation)
+        with self._lock, self._replicas[federation].undone_on_error():
+            proof = change(self._replicas[federation])
+            if proof is None:
+                return None
+            row = ForkRow(proof.records, pardoned)
+            self._store.write(lambda txn: self._forks.put(txn, federation + proof.owner, row)).result()
+        self._tell(federation, proof.owner)
+        return proof
 
     def _caught(self, federation: bytes, head: Record) -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 import hashlib
 from concurrent.futures import Future
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.environment import Store
 from atoll.node.store.federations import Federations
 from atoll.protocol import limits
+from atoll.protocol.decrees import Decree, Takedown, sign_decree
 from atoll.protocol.heads import Head, sign_head
 from atoll.protocol.listings import Listing, SpecSummary, sign_listing
 from atoll.protocol.log import Line, root_of
+from atoll.protocol.sync import Kind, Notice
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,20 +133,60 @@ def test_withdrawn_and_paused_listings_are_not_shown_and_an_expired_head_hides_a
     assert "expired" in opened.catalogue.hidden(first[0].federation, opened.identity.public, later)
 
 
-def test_what_cannot_be_stored_has_not_happened(opened, monkeypatch):
+@pytest.fixture
+def full(opened, monkeypatch):
+    """A context in which nothing can be stored."""
+
+    @contextmanager
+    def full_disk():
+        failed: Future = Future()
+        failed.set_exception(StoreError("the disk is full"))
+        with monkeypatch.context() as patch:
+            patch.setattr(opened.store, "write", lambda operation: failed)
+            yield
+
+    return full_disk
+
+
+def test_what_cannot_be_stored_has_not_happened(opened, full):
     opened.publish([opened.listing(0, 1)], 1)
     before, position = opened.catalogue.alive(NOW), opened.catalogue.log(
         opened.federations.all()[0].id, opened.identity.public).position  # fmt: skip
-    failed: Future = Future()
-    failed.set_exception(StoreError("the disk is full"))
-    with monkeypatch.context() as patch:
-        patch.setattr(opened.store, "write", lambda operation: failed)
-        with pytest.raises(StoreError):
-            opened.publish([opened.listing(1, 2)], 2, others=[Line.of(sign_listing(opened.identity.key, before[0]))])
+    with full(), pytest.raises(StoreError):
+        opened.publish([opened.listing(1, 2)], 2, others=[Line.of(sign_listing(opened.identity.key, before[0]))])
     assert opened.catalogue.alive(NOW) == before
     assert opened.catalogue.log(opened.federations.all()[0].id, opened.identity.public).position == position
     assert opened.publish([opened.listing(1, 2)], 2, others=[Line.of(sign_listing(opened.identity.key, before[0]))])
     assert len(opened.catalogue.alive(NOW)) == 2
+
+
+def test_a_decree_that_cannot_be_stored_is_not_in_force(opened, full):
+    opened.publish([opened.listing(0, 1)], 1)
+    before, federation = opened.catalogue.alive(NOW), opened.federations.all()[0].id
+    taken = Takedown(opened.identity.public, before[0].learnware_id)
+    decree = sign_decree(opened.identity.key, Decree(federation, opened.identity.public, 1, NOW, takedowns=(taken,)))
+    with full(), pytest.raises(StoreError):
+        opened.federations.take_decree(federation, decree.record, NOW)
+    assert opened.catalogue.alive(NOW) == before
+    assert opened.federations.decrees(federation) == ()
+    assert opened.federations.take_decree(federation, decree.record, NOW)
+    assert opened.catalogue.alive(NOW) == []
+
+
+def test_a_fork_or_a_pardon_that_cannot_be_stored_has_not_happened(opened, full):
+    federation, owner = opened.federations.all()[0].id, opened.identity.public
+    heads = [Head(owner, federation, 1, 1, 0, root_of([]), NOW + n, NOW + limits.HEAD_LIFETIME) for n in range(2)]
+    proof = Notice(federation, Kind.FORK, tuple(sign_head(opened.identity.key, head).record for head in heads))
+    with full(), pytest.raises(StoreError):
+        opened.catalogue.take_notice(proof, NOW)
+    assert opened.catalogue.quarantined(federation) == {}
+    assert opened.catalogue.take_notice(proof, NOW)
+    with full(), pytest.raises(StoreError):
+        opened.catalogue.pardon(federation, owner)
+    assert owner in opened.catalogue.quarantined(federation)
+    opened.catalogue.pardon(federation, owner)
+    assert opened.catalogue.quarantined(federation) == {}
+    assert not opened.catalogue.take_notice(proof, NOW), "pardoned"
 
 
 def test_leaving_forgets_every_listing_also_on_disk(home, opened):
