@@ -14,12 +14,13 @@ from atoll.node.store.environment import Store, Transaction
 from atoll.node.store.federations import Federation, Federations
 from atoll.protocol import limits
 from atoll.protocol.decrees import Decree, Revocation, Takedown, sign_decree
-from atoll.protocol.errors import InviteInvalid, NotMember, ProtocolError
+from atoll.protocol.errors import InviteInvalid, NotFound, NotMember, ProtocolError
 from atoll.protocol.membership import Invite, grant
 from atoll.protocol.signing import Record
 from atoll.protocol.sync import Kind, Notice
 
 Role = Literal["member", "reader"]
+TOKEN_BYTES = 16
 QUOTA = 10_000  # listings of a member, unless the invite says otherwise
 
 
@@ -53,7 +54,7 @@ class Administration:
         self._require_admin(federation)
         if not 0 <= max_listings <= limits.LISTINGS:
             raise ProtocolError(f"a member lists 0 to {limits.LISTINGS} learnwares, not {max_listings}")
-        token = secrets.token_bytes(16)
+        token = secrets.token_bytes(TOKEN_BYTES)
         row = InviteRow(federation, now + lifetime, None, role, 0 if role == "reader" else max_listings)
         self._store.write(lambda txn: self._invites.put(txn, token, row)).result()
         return Invite(federation, entry.charter.name, token, addresses, row.expires_at)
@@ -61,7 +62,8 @@ class Administration:
     def redeem(
         self, federation: bytes, token: bytes, member: bytes, name: str, now: int
     ) -> tuple[Record, Record | None]:
-        """(charter, certificate) for a newcomer; InviteInvalid unless the token is unused and in force.
+        """(charter, certificate) for a newcomer; NotFound for an unknown token, InviteInvalid unless it is unused and
+        in force.
 
         In an open federation there is no certificate to give: the newcomer makes its own.
         """
@@ -71,9 +73,11 @@ class Administration:
         self._require_admin(federation)
 
         def use(txn: Transaction) -> InviteRow:
-            row = self._invites.get(txn, token)
-            if row is None or row.federation != federation or now >= row.expires_at:
-                raise InviteInvalid("the invite is unknown or has expired", hint="ask the admin for a new one")
+            row = self._invites.get(txn, token) if len(token) == TOKEN_BYTES else None
+            if row is None or row.federation != federation:
+                raise NotFound("no such invite")
+            if now >= row.expires_at:
+                raise InviteInvalid("the invite has expired", hint="ask the admin for a new one")
             if row.used_by not in (None, member):
                 raise InviteInvalid("the invite has been used", hint="ask the admin for a new one")
             self._invites.put(txn, token, msgspec.structs.replace(row, used_by=member))

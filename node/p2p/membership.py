@@ -23,7 +23,7 @@ from atoll.node.p2p.streams import CONNECT_DEADLINE, Streams
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.federations import Federation, Federations
 from atoll.protocol import join, limits, sync
-from atoll.protocol.errors import ProtocolError
+from atoll.protocol.errors import InviteInvalid, NotFound, NotMember, ProtocolError
 from atoll.protocol.gossip import News
 from atoll.protocol.ids import peer_id, public_key
 from atoll.protocol.join import JoinReply, JoinRequest, KnownPeer, RenewReply, RenewRequest
@@ -61,12 +61,18 @@ class Membership:
         self._me = me
 
     def answer(self, peer: str, message: JoinRequest | RenewRequest) -> Message:
-        """Serve a newcomer or a member (in a worker thread)."""
-        if isinstance(message, RenewRequest):
-            return RenewReply(self._administration.renew(message.federation, public_key(peer), now_ms()))
-        charter, certificate = self._administration.redeem(
-            message.federation, message.token, public_key(peer), message.name, now_ms()
-        )
+        """Serve a newcomer or a member (in a worker thread).
+
+        Whether this node is an admin, a member or a stranger of the federation is not told to who gets nothing.
+        """
+        try:
+            if isinstance(message, RenewRequest):
+                return RenewReply(self._administration.renew(message.federation, public_key(peer), now_ms()))
+            charter, certificate = self._administration.redeem(
+                message.federation, message.token, public_key(peer), message.name, now_ms()
+            )
+        except (NotMember, NotFound):
+            raise _nothing_for(message) from None
         self._peers.learn(peer, message.name, message.addresses)
         others = self._introductions.members(message.federation, peer)
         known = tuple(KnownPeer(each.peer, each.name, each.addresses) for each in others)
@@ -136,6 +142,12 @@ class Membership:
             except P2PError as error:
                 failure = error
         raise Unreachable(f"no admin of the federation answers: {failure.message}", hint="try again later")
+
+
+def _nothing_for(message: JoinRequest | RenewRequest) -> ProtocolError:
+    if isinstance(message, RenewRequest):
+        return NotMember("this node renews no membership of yours there", hint="ask an admin for a new invite")
+    return InviteInvalid("the invite is not known here", hint="ask the admin for a new one")
 
 
 async def tell(streams: Streams, peer: str, news: News) -> None:

@@ -23,7 +23,7 @@ from atoll.node.p2p.gatekeeper import OFFENCES
 from atoll.protocol import fetch, hello, join, limits, match, peers, predict, sync
 from atoll.protocol.fetch import FetchRequest
 from atoll.protocol.gossip import Announcement
-from atoll.protocol.hello import Hello, Proof, blinded
+from atoll.protocol.hello import Hello, Proof, hello_tag, welcome_tag
 from atoll.protocol.join import JoinRequest, RenewRequest
 from atoll.protocol.listings import Offers
 from atoll.protocol.match import Array, MatchRequest
@@ -35,8 +35,6 @@ from atoll.protocol.sync import BUCKETS, DIGEST, Compare, Entry, Kind, Notice, O
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V12
 from libp2p.pubsub.pb import rpc_pb2
-
-pytestmark = pytest.mark.slow  # not yet run among all other tests
 
 BOTH = Offers(disclose="members", predict="members", download="members")
 MODULES = (hello, join, peers, sync, match, fetch, predict)
@@ -152,7 +150,8 @@ class Scene:
         rkme = fit_rkme(island.transform(self._digits.of(0, 1)), 30, island.gamma).record()
         (listing,) = self.victim.node.catalogue.of_owner(raw, owner)
         nonce, certificate = secrets.token_bytes(16), self.news().certificate
-        tag = blinded(raw, nonce, self.own, self.target)
+        tags = (hello_tag(raw, nonce, self.own, self.target),)
+        proof = Proof({welcome_tag(raw, nonce, self.own, self.target).hex(): certificate})
         rows = Array.of(self._digits.values[:3].astype("float32"))
         entries = (Entry(Kind.LOG, owner, 1, 1, b"x" * 8), Entry(Kind.FORK, owner, 0, 1))
         singles: dict[str, tuple[Message, ...]] = {
@@ -169,9 +168,9 @@ class Scene:
             ),
             predict.PROTOCOL: (PredictRequest(raw, self._learnware, island.digest, rows),),
         }  # fmt: skip
-        greeting = Hello(hello.VERSIONS, now_ms(), nonce, (tag,), "attacker", self.network.addresses)
+        greeting = Hello(hello.VERSIONS, now_ms(), nonce, tags, "attacker", self.network.addresses)
         found = {protocol: [[encode(each)] for each in ones] for protocol, ones in singles.items()}
-        return {hello.PROTOCOL: [[encode(greeting), encode(Proof({tag.hex(): certificate}))]], **found}
+        return {hello.PROTOCOL: [[encode(greeting), encode(proof)]], **found}
 
     async def converse(self, protocol: str, data: bytes) -> bytes:
         """In the trio loop: send bytes as they are, close, return what comes back until the end."""

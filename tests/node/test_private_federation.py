@@ -31,8 +31,11 @@ def secrets_of(running, federation, digits):
     raw, owner = bytes.fromhex(federation), running.node.identity.public
     listings = running.node.catalogue.of_owner(raw, owner)
     assert listings
+    head = running.node.catalogue.log(raw, owner).head.record
     found = {
         "the id": raw,
+        "its head": head.body,
+        "the head's signature": head.signature,
         "an island": digits.island().digest,
         "its definition": digits.island().definition,
     }
@@ -153,9 +156,31 @@ async def test_a_node_in_two_federations_tells_neither_of_the_other(
 
     answered = await pry(other, both, federation, learnware, digits.island().digest, rkme)
 
-    secrets = secrets_of(first, federation, digits) | {"a member's key": first.node.identity.public}
+    secrets = secrets_of(first, federation, digits) | {
+        "a member's key": first.node.identity.public,
+        "a member's peer id": peer_of(first).encode(),
+        "a member's name": b"first",
+    }
     shared = {"an island", "its definition"}  # the second federation has a learnware in this island too
     assert answered == []
     assert own in received[peer_of(other)]
     assert leaked(received[peer_of(other)], {name: s for name, s in secrets.items() if name not in shared}) == []
     assert island.digest not in received[peer_of(other)]  # known to the node, used in no federation
+
+
+async def test_who_gets_nothing_cannot_tell_an_admin_from_a_member_from_a_stranger(federated, start):
+    (admin, member), federation = await federated("admin", "member")
+    stranger, asker = await start("stranger", "asker")
+    raw, network = bytes.fromhex(federation), asker.node.network
+    heard = set()
+    questions = [*(JoinRequest(raw, token, "x", ()) for token in (b"t" * 16, b"", b"t" * 600)), RenewRequest(raw)]
+    for target in (admin, member, stranger):
+        for question in questions:
+            with contextlib.suppress(AtollError):
+                await network.dial(target.node.network.addresses[0])
+            with pytest.raises(AtollError) as refused:
+                await network._thread.call(
+                    ask, network._streams, peer_of(target), join.PROTOCOL, question, Message, 1 << 20, 5.0
+                )
+            heard.add((type(question), refused.value.code, refused.value.message))
+    assert len(heard) == 2, heard
