@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import msgspec
 from atoll.protocol import limits
@@ -63,6 +64,7 @@ class Authority:
     """Who decides in a federation and what is in force: derived from charter and decrees, never stored."""
 
     admins: frozenset[bytes]
+    founders: frozenset[bytes]  # of those, who may appoint
     heard: frozenset[bytes]  # whoever is or was an admin: their decrees are kept, so that all nodes hold the same
     revoked: Mapping[bytes, int]
     takedowns: frozenset[tuple[bytes, bytes]]
@@ -88,15 +90,20 @@ def open_decree(record: Record, *, federation: bytes) -> SignedDecree:
     return SignedDecree(decree, record)
 
 
-def authority(founders: Iterable[bytes], decrees: Iterable[Decree]) -> Authority:
+def authority(
+    founders: Iterable[bytes], decrees: Iterable[Decree], heirs: Mapping[bytes, bytes] = MappingProxyType({})
+) -> Authority:
     """What charter admins (``founders``) and those they have appointed have decided together.
 
-    Founders cannot be revoked and only they appoint: an appointed admin can neither take over nor multiply.
+    Founders cannot be revoked and only they appoint: an appointed admin can neither take over nor multiply. Whoever has
+    handed over (``heirs``: old key -> new key) decides nothing any more, also not with what it has decreed before: its
+    successor says it anew.
     """
-    roots, all_ = frozenset(founders), list(decrees)
+    given, all_ = frozenset(founders), list(decrees)
+    roots = _present(given, heirs)
     appointed = {key for decree in all_ if decree.admin in roots for key in decree.appointed}
     dismissed = {each.member for decree in all_ if decree.admin in roots for each in decree.revoked}
-    admins = roots | (appointed - dismissed)
+    admins = roots | (_present(appointed - dismissed, heirs) - dismissed)
     revoked: dict[bytes, int] = {}
     takedowns = set()
     for decree in all_:
@@ -105,7 +112,21 @@ def authority(founders: Iterable[bytes], decrees: Iterable[Decree]) -> Authority
                 if each.member not in roots:
                     revoked[each.member] = max(each.until, revoked.get(each.member, -1))
             takedowns |= {(each.owner, each.learnware_id) for each in decree.takedowns}
-    return Authority(admins, roots | appointed, revoked, frozenset(takedowns))
+    heard = frozenset(key for each in given | appointed for key in line_of(each, heirs))
+    return Authority(admins, roots, heard, revoked, frozenset(takedowns))
+
+
+def line_of(key: bytes, heirs: Mapping[bytes, bytes]) -> list[bytes]:
+    """A key and those that have followed it, one after the other; who goes round in a circle ends where it began."""
+    line = [key]
+    while line[-1] in heirs and heirs[line[-1]] not in line:
+        line.append(heirs[line[-1]])
+    return line
+
+
+def _present(keys: Iterable[bytes], heirs: Mapping[bytes, bytes]) -> frozenset[bytes]:
+    """Who stands in for those keys today."""
+    return frozenset(line_of(key, heirs)[-1] for key in keys) - heirs.keys()
 
 
 def _check(decree: Decree) -> None:

@@ -14,7 +14,7 @@ KIND = "head"
 
 
 class Head(msgspec.Struct, frozen=True):
-    """State of one owner's log. ``recovery`` is the hash of a recovery key; ``successor`` a rotated key."""
+    """State of one owner's log."""
 
     owner: bytes
     federation: bytes
@@ -24,8 +24,6 @@ class Head(msgspec.Struct, frozen=True):
     root: bytes
     issued_at: int
     expires_at: int
-    recovery: bytes | None = None
-    successor: bytes | None = None
 
     @property
     def position(self) -> tuple[int, int]:

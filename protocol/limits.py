@@ -12,6 +12,7 @@ PACKAGE = 2 * 1024 * 1024 * 1024
 SPECIFICATIONS = 4
 WITHDRAWN = 2000  # lines of withdrawn listings that a log may carry
 DECREE = 64 * 1024
+SUCCESSION = 1024
 LISTINGS = 100_000  # of one owner in any federation
 OPEN_LISTINGS = 1000  # of one owner in an open federation
 SYNC_PAGE = 100  # listings in one answer: 100 * 2 KiB stays below CONTROL_FRAME

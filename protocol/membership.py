@@ -18,17 +18,23 @@ INVITE_PREFIX = "atoll-invite-1."
 
 
 class Charter(msgspec.Struct, frozen=True):
-    """The founding record of a federation; its hash is the federation id."""
+    """The founding record of a federation; its hash is the federation id. ``recovery`` are hashes of the recovery keys
+    of the founders, in their order, or nothing."""
 
     name: str
     admins: tuple[bytes, ...]
     created_at: int
-    threshold: int = 1
     open: bool = False
+    recovery: tuple[bytes, ...] = ()
+
+    def recovery_of(self, founder: bytes) -> bytes | None:
+        """The hash of a founder's recovery key, if it has named one."""
+        return dict(zip(self.admins, self.recovery, strict=False)).get(founder)
 
 
 class Certificate(msgspec.Struct, frozen=True):
-    """Membership of one key in one federation."""
+    """Membership of one key in one federation. ``recovery`` is the hash of the member's recovery key; ``succeeds`` is
+    the key that this one was handed the membership by (protocol.succession)."""
 
     federation: bytes
     member: bytes
@@ -38,6 +44,8 @@ class Certificate(msgspec.Struct, frozen=True):
     serial: int
     roles: tuple[str, ...] = ("member",)
     max_listings: int = 10_000
+    recovery: bytes | None = None
+    succeeds: bytes | None = None
 
 
 class Invite(msgspec.Struct, frozen=True):
@@ -80,6 +88,8 @@ def open_charter(record: Record) -> Charter:
     admins = charter.admins
     if not 1 <= len(admins) <= 16 or any(len(admin) != 32 for admin in admins) or not 1 <= len(charter.name) <= 80:
         raise ProtocolError("the charter is malformed")
+    if len(charter.recovery) not in (0, len(admins)) or any(len(each) != 32 for each in charter.recovery):
+        raise ProtocolError("the recovery keys of the charter are malformed")
     verify(record, "charter", admins[0])
     return charter
 
@@ -90,12 +100,12 @@ def certify(key: Ed25519PrivateKey, certificate: Certificate) -> Record:
 
 def grant(
     key: Ed25519PrivateKey, federation: bytes, member: bytes, name: str, now: int, *, roles: tuple[str, ...],
-    max_listings: int,
+    max_listings: int, recovery: bytes | None = None, succeeds: bytes | None = None,
 ) -> Record:  # fmt: skip
     """A certificate in force from ``now`` for as long as one may be; the time is its serial."""
     certificate = Certificate(
         federation, member, name[: limits.NAME], now, now + limits.CERTIFICATE_LIFETIME, serial=now, roles=roles,
-        max_listings=max_listings,
+        max_listings=max_listings, recovery=recovery, succeeds=succeeds,
     )  # fmt: skip
     return certify(key, certificate)
 
@@ -116,6 +126,8 @@ def open_certificate(
         raise NotMember("the certificate claims too long a life")
     if not (0 <= certificate.serial < 2**53 and 0 <= certificate.max_listings <= limits.LISTINGS):
         raise NotMember("serial or quota of the certificate is out of range")
+    if any(key is not None and len(key) != 32 for key in (certificate.recovery, certificate.succeeds)):
+        raise NotMember("keys that the certificate names are malformed")
     plain = certificate.roles == ("member",) and certificate.max_listings <= limits.OPEN_LISTINGS
     for signer in (*sorted(admins), *((member,) if charter.open and plain else ())):
         try:

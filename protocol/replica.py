@@ -154,6 +154,8 @@ class Replica:
         """Why an owner's listings are not to be seen, in words; empty if they are."""
         if owner in self._forks:
             return "in quarantine: it signed two histories"
+        if owner in self.roll.successions:
+            return "it has handed over to another key"
         if not self.roll.standing(owner, now):
             return "no member in good standing"
         if not self.log(owner).is_current(now):
@@ -185,17 +187,20 @@ class Replica:
                 found[Kind.LOG, owner] = (*log.position, log.head.record.digest[:8])
         for admin, signed in self.roll.decrees.items():
             found[Kind.DECREE, admin] = (0, signed.decree.seq, signed.record.digest[:8])
+        for old, handed in self.roll.successions.items():
+            by_recovery, digest = handed.rank
+            found[Kind.SUCCESSION, old] = (int(by_recovery), 1, digest[:8])
         for owner in {*self._forks, *(owner for owner, _, _ in self._pardoned)}:
             found[Kind.FORK, owner] = (0, 1, b"")  # one proof is as good as another
         return found
 
     def wants(self, kind: Kind, owner: bytes) -> bool:
-        """Whether to pull it where it stands higher; not the log of somebody in quarantine or revoked."""
+        """Whether to pull it where it stands higher; not the log of somebody in quarantine, revoked or succeeded."""
         if kind is not Kind.LOG:
             return True
         known = self.roll.certificate(owner)
-        revoked = known is not None and self.roll.authority.void(owner, known[0].serial)
-        return owner not in self._forks and not revoked
+        gone = owner in self.roll.successions or (known is not None and self.roll.void(known[0]))
+        return owner not in self._forks and not gone
 
     def _check_replay(self, new: SignedHead, known: OwnerLog) -> None:
         held = known.head

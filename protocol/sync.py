@@ -22,11 +22,13 @@ ENTRIES = 2000  # in one message; what does not fit comes with the next round
 
 
 class Kind(IntEnum):
-    """What is replicated, in the order in which it is pulled: a log may need the decree that admits its owner."""
+    """What is replicated, in the order in which it is pulled: a decree may need the succession that makes its author an
+    admin, and a log the decree that admits its owner."""
 
-    DECREE = 0
-    FORK = 1
-    LOG = 2
+    SUCCESSION = 0
+    DECREE = 1
+    FORK = 2
+    LOG = 3
 
 
 Key = tuple[Kind, bytes]  # and whose
@@ -85,7 +87,7 @@ class Page(Message, frozen=True):
 
 
 class PullNotice(Message, frozen=True):
-    """Ask for the decree of an admin, or the proof that an owner has forked."""
+    """Ask for the succession of a key, the decree of an admin, or the proof that an owner has forked."""
 
     federation: bytes
     kind: Kind
@@ -93,7 +95,8 @@ class PullNotice(Message, frozen=True):
 
 
 class Notice(Message, frozen=True):
-    """A decree (one record) or a fork proof (two heads); also gossiped, and told to a member that is revoked."""
+    """A succession (three records), a decree (one) or a fork proof (two heads); also gossiped, and told to a member
+    that is revoked."""
 
     federation: bytes
     kind: Kind

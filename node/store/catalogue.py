@@ -140,10 +140,13 @@ class Catalogue:
         return self._signed(federation + owner, [line for line in lines if line.counted])
 
     def notice(self, federation: bytes, kind: Kind, owner: bytes) -> Notice:
-        """A decree or a fork proof, as it is sent; NotFound if there is none."""
+        """A succession, a decree or a fork proof, as it is sent; NotFound if there is none."""
         with self._lock:
             replica = self._replicas.get(federation)
+            handed = replica.roll.successions.get(owner) if replica and kind is Kind.SUCCESSION else None
             decree = replica.roll.decrees.get(owner) if replica and kind is Kind.DECREE else None
+        if handed is not None:
+            return Notice(federation, kind, handed.records)
         if decree is not None:
             return Notice(federation, kind, (decree.record,))
         with self._store.view() as txn:
@@ -199,10 +202,14 @@ class Catalogue:
         return self.apply(news.federation, news.certificate, news.head, news.listings, now)
 
     def take_notice(self, notice: Notice, now: int) -> bool:
-        """Take in a decree or a fork proof; False if it is not news. Raises what the protocol raises."""
+        """Take in a succession, a decree or a fork proof; False if it is not news. Raises what the protocol raises."""
         federation = notice.federation
+        if notice.kind is Kind.SUCCESSION:
+            return self._federations.take_succession(federation, notice.records, now) is not None
         if notice.kind is Kind.DECREE:
             return self._take_decree(federation, notice.records, now) is not None
+        if notice.kind is not Kind.FORK:
+            raise NotFound("this is no kind of notice")
         proof = self._change_forks(federation, lambda replica: replica.take_fork(notice.records), pardoned=False)
         return proof is not None
 

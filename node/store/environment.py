@@ -39,6 +39,7 @@ TABLES = (
     "downloads",
     "privacy",
     "decrees",
+    "successions",
     "forks",
     "audit",
 )

@@ -18,6 +18,7 @@ from atoll.protocol.errors import NotFound, NotMember
 from atoll.protocol.membership import Certificate, Charter, found, grant, open_certificate, open_charter
 from atoll.protocol.roll import Roll
 from atoll.protocol.signing import Record
+from atoll.protocol.succession import SignedSuccession, open_succession
 
 Listener = Callable[[bytes], None]  # federation
 
@@ -27,6 +28,12 @@ class FederationRow(msgspec.Struct, frozen=True):
 
     charter: Record
     certificate: Record
+
+
+class SuccessionRow(msgspec.Struct, frozen=True):
+    """A succession, as it is sent."""
+
+    records: tuple[Record, Record, Record]
 
 
 class Federation(msgspec.Struct, frozen=True):
@@ -41,12 +48,14 @@ class Federation(msgspec.Struct, frozen=True):
 class Federations:
     """Thread-safe. ``lock`` guards the rolls; the catalogue, which reads them in every rule, holds it too."""
 
-    def __init__(self, store: Store, identity: Identity) -> None:
+    def __init__(self, store: Store, identity: Identity, recovery: bytes | None = None) -> None:
         self._store = store
         self._identity = identity
+        self._recovery = recovery
         self._rows = store.table("federations", FederationRow)
         self._members = store.table("members", Record)
         self._decrees = store.table("decrees", Record)
+        self._successions = store.table("successions", SuccessionRow)
         self.lock = threading.RLock()
         self._open: dict[bytes, Federation] = {}
         self._rolls: dict[bytes, Roll] = {}
@@ -79,27 +88,41 @@ class Federations:
 
     def create(self, name: str, now: int, *, open_: bool = False) -> Federation:
         """Found a federation with this node's key as its admin; returns after commit."""
-        charter = Charter(name, (self._identity.public,), now, open=open_)
+        named = (self._recovery,) if self._recovery else ()
+        charter = Charter(name, (self._identity.public,), now, open=open_, recovery=named)
         record = found(self._identity.key, charter)
         open_charter(record)
-        return self._keep(record, self._self_certified(record.digest, name, now, ("admin", "member"), limits.LISTINGS))
+        return self._keep(
+            record, self._self_certified(record.digest, name, now, ("admin", "member"), limits.LISTINGS, self._recovery)
+        )
 
     def accept(
-        self, charter: Record, certificate: Record | None, now: int, decrees: Sequence[Record] = ()
+        self,
+        charter: Record,
+        certificate: Record | None,
+        now: int,
+        decrees: Sequence[Record] = (),
+        successions: Sequence[Sequence[Record]] = (),
     ) -> Federation:
         """Keep the membership that an admin granted, after checking it; returns after commit.
 
         Without a ``certificate`` the federation must be open, and this node certifies itself. ``decrees`` are what the
-        admin knows of: they may say that its own certificates count.
+        admin knows of, and ``successions`` those of founders: they may say that its own certificates count.
         """
         opened = open_charter(charter)
         told = Roll(charter.digest, opened)
-        for record in _founders_first(decrees, charter.digest, opened):
+        for records in successions:
+            told.take_succession(records, now)
+        for record in _founders_first(decrees, told):
             told.take_decree(record, now)
         if certificate is None:
-            certificate = self._self_certified(charter.digest, "", now, ("member",), limits.OPEN_LISTINGS)
+            certificate = self._self_certified(
+                charter.digest, "", now, ("member",), limits.OPEN_LISTINGS, self._recovery
+            )
         told.admit(self._identity.public, certificate, now)
         federation = self._keep(charter, certificate)
+        for handed in told.successions.values():
+            self.take_succession(federation.id, handed.records, now)
         for signed in told.decrees.values():
             self.take_decree(federation.id, signed.record, now)
         return federation
@@ -117,14 +140,17 @@ class Federations:
         if not admin and not entry.charter.open:
             return None
         own = entry.certificate
+        recovery = (own.recovery if own.member == self._identity.public else None) or self._recovery
         roles, quota = (own.roles, own.max_listings) if admin else (("member",), limits.OPEN_LISTINGS)
-        return self.renewed(federation, self._self_certified(federation, own.name, now, roles, quota), now)
+        return self.renewed(federation, self._self_certified(federation, own.name, now, roles, quota, recovery), now)
 
     def renewal_due(self, federation: bytes, now: int) -> bool:
         """Whether this node should get a fresh certificate: two thirds of the old one's life are over, or it would
         not be accepted by somebody who sees it for the first time."""
         entry = self.get(federation)
         own = entry.certificate
+        if own.member != self._identity.public:  # this node has a new key
+            return True
         if now >= own.not_before + (own.expires_at - own.not_before) * 2 // 3:
             return True
         with self.lock:
@@ -135,7 +161,7 @@ class Federations:
                     admins=roll.authority.admins, member=self._identity.public, now=now,
                 )  # fmt: skip
             except NotMember:
-                return not roll.authority.void(own.member, own.serial)  # a revoked member need not ask
+                return not roll.void(own)  # a revoked member need not ask
         return False
 
     def leave(self, federation: bytes) -> None:
@@ -144,7 +170,7 @@ class Federations:
 
         def operation(txn: Transaction) -> None:
             self._rows.delete(txn, federation)
-            for table in (self._members, self._decrees):
+            for table in (self._members, self._decrees, self._successions):
                 table.clear(txn, federation)
 
         self._store.write(operation).result()
@@ -175,6 +201,33 @@ class Federations:
         self._tell(federation)
         return signed
 
+    def take_succession(self, federation: bytes, records: Sequence[Record], now: int) -> SignedSuccession | None:
+        """Take in that a member has a new key; None if it is not news. Returns after commit."""
+        with self.lock, self.roll(federation).undone_on_error():
+            signed = self.roll(federation).take_succession(records, now)
+            if signed is None:
+                return None
+            key, row = federation + signed.succession.owner, SuccessionRow(signed.records)
+            self._store.write(lambda txn: self._successions.put(txn, key, row)).result()
+        self._tell(federation)
+        return signed
+
+    @property
+    def recovery(self) -> bytes | None:
+        """The hash of this node's recovery key, which its certificates name."""
+        return self._recovery
+
+    def certified(self, federation: bytes) -> bool:
+        """Whether this node has a certificate for its key; not while a new key waits for an admin."""
+        return self.get(federation).certificate.member == self._identity.public
+
+    def succeeded(self, federation: bytes) -> SignedSuccession | None:
+        """The succession by which this node's key has come into its membership; None if it is its first."""
+        with self.lock:
+            roll = self.roll(federation)
+            old = roll.predecessor(self._identity.public)
+            return None if old is None else roll.successions[old]
+
     def certificate_of(self, federation: bytes, member: bytes) -> Record:
         """The kept certificate of a member, this node's own included."""
         with self.lock:
@@ -193,6 +246,11 @@ class Federations:
         """Whether a key is that of a revoked member."""
         with self.lock:
             return self.roll(federation).barred(member)
+
+    def successions(self, federation: bytes) -> tuple[tuple[Record, ...], ...]:
+        """Every succession, as it is sent."""
+        with self.lock:
+            return tuple(signed.records for signed in self.roll(federation).successions.values())
 
     def decrees(self, federation: bytes) -> tuple[Record, ...]:
         """The newest decree of each admin, as it is sent."""
@@ -213,17 +271,21 @@ class Federations:
             return self.roll(federation).members(now)
 
     def _self_certified(
-        self, federation: bytes, name: str, now: int, roles: tuple[str, ...], max_listings: int
-    ) -> Record:
+        self, federation: bytes, name: str, now: int, roles: tuple[str, ...], max_listings: int,
+        recovery: bytes | None,
+    ) -> Record:  # fmt: skip
         own = self._identity
-        return grant(own.key, federation, own.public, name, now, roles=roles, max_listings=max_listings)
+        return grant(
+            own.key, federation, own.public, name, now, roles=roles, max_listings=max_listings,
+            recovery=recovery,
+        )  # fmt: skip
 
     def _keep(self, charter: Record, certificate: Record) -> Federation:
         row = FederationRow(charter, certificate)
         self._store.write(lambda txn: self._rows.put(txn, charter.digest, row)).result()
-        entered = charter.digest not in self._open
+        before = self._open.get(charter.digest)
         federation = self._remember(row)
-        if entered:
+        if before is None or before.certificate.member != federation.certificate.member:
             self._tell(federation.id)
         return federation
 
@@ -245,24 +307,29 @@ class Federations:
         with self._store.view() as txn:
             rows = [row for _, row in self._rows.scan(txn)]
             members, decrees = list(self._members.scan(txn)), list(self._decrees.scan(txn))
+            handed = list(self._successions.scan(txn))
         for row in rows:
             self._remember(row)
-        self._load_decrees(decrees)
         for key, record in members:
             if key[:32] in self._rolls:
                 self._rolls[key[:32]].remember(msgspec.msgpack.decode(record.body, type=Certificate), record)
+        for key, each in handed:
+            if key[:32] in self._rolls:
+                self._rolls[key[:32]].restore_succession(open_succession(each.records, federation=key[:32]))
+        self._load_decrees(decrees)
         for federation in self._open.values():  # the own certificate wins over a stored copy of an older one
             self._rolls[federation.id].remember(federation.certificate, federation.row.certificate)
 
     def _load_decrees(self, decrees: list[tuple[bytes, Record]]) -> None:
         for federation, roll in self._rolls.items():
             own = [record for key, record in decrees if key[:32] == federation]
-            for record in _founders_first(own, federation, roll.charter):
+            for record in _founders_first(own, roll):
                 roll.take_decree(record, open_decree(record, federation=federation).decree.issued_at)
 
 
-def _founders_first(decrees: Sequence[Record], federation: bytes, charter: Charter) -> list[Record]:
+def _founders_first(decrees: Sequence[Record], roll: Roll) -> list[Record]:
     """Founders' decrees make those count whom they appoint; RecordRejected and its kin for what is none."""
+    founders = roll.authority.founders
     return sorted(
-        decrees, key=lambda record: open_decree(record, federation=federation).decree.admin not in charter.admins
+        decrees, key=lambda record: open_decree(record, federation=roll.federation).decree.admin not in founders
     )

@@ -18,7 +18,7 @@ from atoll.node.store.catalogue import ForkRow
 from atoll.node.store.dock import DockRow
 from atoll.node.store.downloads import DownloadRow
 from atoll.node.store.environment import MAX_VALUE
-from atoll.node.store.federations import FederationRow
+from atoll.node.store.federations import FederationRow, SuccessionRow
 from atoll.node.store.ledger import LedgerRow
 from atoll.node.store.peers import PeerRow, RuleRow, rule_key
 from atoll.node.store.tokens import TokenRow
@@ -29,6 +29,7 @@ from atoll.protocol.heads import open_head
 from atoll.protocol.listings import open_listing
 from atoll.protocol.membership import Certificate, open_charter
 from atoll.protocol.signing import Record, read
+from atoll.protocol.succession import open_succession
 
 
 class Rows(NamedTuple):
@@ -79,6 +80,10 @@ def _decree(key: bytes, row: Record) -> bytes:
     return decree.federation + decree.admin
 
 
+def _succession(key: bytes, row: SuccessionRow) -> bytes:
+    return key[:32] + open_succession(row.records, federation=key[:32]).succession.owner
+
+
 def _fork(key: bytes, row: ForkRow) -> bytes:
     return key[:32] + open_fork(row.records, federation=key[:32]).owner
 
@@ -96,6 +101,7 @@ ROWS = {
     "listings": Rows(Record, _listing),
     "forks": Rows(ForkRow, _fork),
     "decrees": Rows(Record, _decree),
+    "successions": Rows(SuccessionRow, _succession),
     "islands": Rows(bytes, lambda key, row: Island.from_definition(row).digest),
     "dock": Rows(DockRow, lambda key, row: row.learnware_id),
     "federations": Rows(FederationRow, _federation),

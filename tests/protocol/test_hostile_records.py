@@ -12,6 +12,8 @@ from atoll.protocol.membership import Certificate, Charter, certify, found
 from atoll.protocol.replica import Replica
 from atoll.protocol.roll import Roll
 from atoll.protocol.signing import Record
+from atoll.protocol.succession import sign_succession
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SPEC = SpecSummary(b"I" * 32, bytes(512), 0.2, 1024, b"C" * 32)
 
@@ -40,7 +42,12 @@ class Ways:
             (Takedown(owner.public, b"l" * 32),),
         )  # fmt: skip
         self.decree = sign_decree(founder.key, decree).record
-        self.good = {record.digest for record in (self.certificate, self.listing, self.head, self.other, self.decree)}
+        heir = Ed25519PrivateKey.from_private_bytes(b"h" * 32)
+        self.succession = sign_succession(
+            owner.key, heir, federation=self.federation, owner=owner.public, certificate=self.certificate, now=now
+        ).records
+        good = (self.certificate, self.listing, self.head, self.other, self.decree, *self.succession)
+        self.good = {record.digest for record in good}
 
     def replica(self):
         return Replica(Roll(self.federation, self.charter))
@@ -54,6 +61,8 @@ class Ways:
             yield replica, lambda r=replica, p=parts: r.take_log(p[0], p[1], [p[2]], self.now)
         replica = self.replica()
         yield replica, lambda r=replica: r.roll.take_decree(mutate(self.decree), self.now)
+        replica = self.replica()
+        yield replica, lambda r=replica: r.roll.take_succession([mutate(each) for each in self.succession], self.now)
         replica = self.replica()
         yield replica, lambda r=replica: r.take_fork([mutate(self.head), mutate(self.other)])
 
@@ -97,11 +106,13 @@ def attacked(ways, count, seed):
                 assert not replica.logs
                 assert not replica.forks
                 assert not replica.roll.decrees
+                assert not replica.roll.successions
                 continue
             through += 1
             held = {log.head.record.digest for log in replica.logs.values()}
             held |= {line.digest for log in replica.logs.values() for line in log.lines.values()}
             held |= {signed.record.digest for signed in replica.roll.decrees.values()}
+            held |= {signed.records[0].digest for signed in replica.roll.successions.values()}
             held |= {record.digest for proof in replica.forks.values() for record in proof.records}
             assert held <= ways.good
     return refused, through
@@ -115,7 +126,7 @@ def ways(owner, stranger, now):
 def test_good_records_go_in(ways):
     for replica, call in ways.ways(lambda record: record):
         call()
-        assert replica.logs or replica.forks or replica.roll.decrees
+        assert replica.logs or replica.forks or replica.roll.decrees or replica.roll.successions
 
 
 @pytest.mark.parametrize("count", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])

@@ -24,7 +24,7 @@ MESSAGES = [
     hello.Hello((1,), 1, b"n", (F,), "a", ("/ip4/1.2.3.4",)), hello.Welcome(1, "a", (), (F,)),
     hello.Proof({"t": R}), hello.Done({"t": R}),
     join.JoinRequest(F, b"t" * 16, "a", ()), join.JoinReply(R, R, (join.KnownPeer("p", "n", ()),)),
-    join.RenewRequest(F), join.RenewReply(R),
+    join.RenewRequest(F, F), join.RenewReply(R), join.SucceedRequest(F, (R, R, R), F), join.SucceedReply(None),
     sync.PullNotice(F, sync.Kind.FORK, F), sync.Notice(F, sync.Kind.DECREE, (R,)),
     match.MatchRequest(F, F, K), match.MatchReply((match.MatchAnswer(F, F, 0.1, 0.2, K, b"s", A),)),
     peers.PeersRequest(F), peers.PeersReply((peers.Acquaintance("p", "n", ("/ip4/1.2.3.4",)),)),
