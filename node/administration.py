@@ -60,7 +60,7 @@ class Administration:
         return Invite(federation, entry.charter.name, token, addresses, row.expires_at)
 
     def redeem(
-        self, federation: bytes, token: bytes, member: bytes, name: str, now: int
+        self, federation: bytes, token: bytes, member: bytes, name: str, now: int, recovery: bytes | None = None
     ) -> tuple[Record, Record | None]:
         """(charter, certificate) for a newcomer; NotFound for an unknown token, InviteInvalid unless it is unused and
         in force.
@@ -84,19 +84,32 @@ class Administration:
             return row
 
         row = self._store.write(use).result()
-        return entry.row.charter, self._certify(federation, member, name, (row.role,), row.max_listings, now)
+        certificate = self._certify(
+            federation, member, name, now, roles=(row.role,), max_listings=row.max_listings, recovery=recovery
+        )
+        return entry.row.charter, certificate
 
-    def renew(self, federation: bytes, member: bytes, now: int) -> Record:
-        """A fresh certificate on the terms of the old one; NotMember unless the member is in good standing."""
+    def renew(self, federation: bytes, member: bytes, now: int, recovery: bytes | None = None) -> Record:
+        """A fresh certificate on the terms of the old one, or of the one that the member's old key had; NotMember
+        unless the member is in good standing. ``recovery`` counts where the old one names no recovery key."""
         self._require_admin(federation)
         with self._federations.lock:
-            known = self._federations.roll(federation).certificate(member)
-        if known is None:
-            raise NotMember("no certificate of this member is known here")
-        old = known[0]
-        if self._void(federation, member, old.serial):
-            raise NotMember("the membership has been revoked")
-        return self._certify(federation, member, old.name, old.roles, old.max_listings, now)
+            roll = self._federations.roll(federation)
+            heir_of = roll.predecessor(member)
+            known = roll.certificate(member)
+            first = known is None and heir_of is not None
+            if first and heir_of is not None:
+                known = roll.certificate(heir_of)
+            if known is None:
+                raise NotMember("no certificate of this member is known here")
+            old = known[0]
+            if roll.authority.void(old.member, old.serial) if first else roll.void(old):
+                raise NotMember("the membership has been revoked")
+        named = recovery or old.recovery if first else old.recovery or recovery
+        return self._certify(
+            federation, member, old.name, now, roles=old.roles, max_listings=old.max_listings, recovery=named,
+            succeeds=heir_of,
+        )  # fmt: skip
 
     def revoke(self, federation: bytes, member: bytes, now: int) -> Notice:
         """End a membership now; the member may be invited again."""
@@ -159,16 +172,26 @@ class Administration:
             self._federations.take_decree(federation, signed.record, now)
         return Notice(federation, Kind.DECREE, (signed.record,))
 
+    def inherit(self, federation: bytes, now: int) -> Notice | None:
+        """Decree anew what the key has decreed whose successor this node's key is; None if there is nothing to do."""
+        handed, own = self._federations.succeeded(federation), self._identity.public
+        with self._federations.lock:
+            roll = self._federations.roll(federation)
+            old = roll.decrees.get(handed.succession.owner) if handed else None
+            if old is None or own in roll.decrees or own not in roll.authority.admins:
+                return None
+        return self._decree(federation, lambda new: msgspec.structs.replace(old.decree, admin=own), now)
+
     def _certify(
-        self, federation: bytes, member: bytes, name: str, roles: tuple[str, ...], max_listings: int, now: int
-    ) -> Record:
-        record = grant(self._identity.key, federation, member, name, now, roles=roles, max_listings=max_listings)
+        self, federation: bytes, member: bytes, name: str, now: int, *, roles: tuple[str, ...], max_listings: int,
+        recovery: bytes | None, succeeds: bytes | None = None,
+    ) -> Record:  # fmt: skip
+        record = grant(
+            self._identity.key, federation, member, name, now, roles=roles, max_listings=max_listings,
+            recovery=recovery, succeeds=succeeds,
+        )  # fmt: skip
         self._federations.check_member(federation, member, record, now)
         return record
-
-    def _void(self, federation: bytes, member: bytes, serial: int) -> bool:
-        with self._federations.lock:
-            return self._federations.roll(federation).authority.void(member, serial)
 
     def _require_admin(self, federation: bytes) -> Federation:
         entry = self._federations.get(federation)

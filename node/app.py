@@ -66,6 +66,8 @@ class Node:
 async def running(home: Path) -> AsyncIterator[Node]:
     """A node with its network up; all of it is closed on leaving, whatever happens."""
     config = configs.load(home, os.environ)
+    if (home / identities.NEXT).exists():
+        raise ConfigError("a change of keys was interrupted", hint=f"run `atoll identity rotate --home {home}` again")
     identity = identities.load(home)
     with lock.exclusive(home):
         if lock.was_killed(home):
@@ -92,7 +94,7 @@ async def running(home: Path) -> AsyncIterator[Node]:
 
 def _build(home: Path, config: configs.Config, identity: Identity, store: Store, models: ModelPool) -> Node:
     blobs = BlobStore(home / "blobs")
-    federations = Federations(store, identity)
+    federations = Federations(store, identity, config.node.recovery_hash)
     catalogue = Catalogue(store, federations)
     dock = Dock(store, blobs, identity.peer)
     ledger = Ledger(store, config.privacy.epsilon_limit)

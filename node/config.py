@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import platformdirs
@@ -18,9 +18,14 @@ PREFIX = "ATOLL__"
 
 
 class NodeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``name`` is shown to peers."""
+    """``name`` is shown to peers; ``recovery`` is the hash of the recovery key that `atoll init` has shown."""
 
     name: str = "atoll"
+    recovery: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = ""
+
+    @property
+    def recovery_hash(self) -> bytes | None:
+        return bytes.fromhex(self.recovery) or None
 
 
 class HttpSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

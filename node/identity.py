@@ -11,7 +11,7 @@ from atoll.protocol.ids import PeerId, peer_id
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-FILE = "identity.key"
+FILE, NEXT, PREVIOUS = "identity.key", "identity.key.next", "identity.key.previous"
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Identity:
         return self.key.private_bytes_raw()
 
 
-def create(home: Path) -> Identity:
+def create(home: Path, name: str = FILE) -> Identity:
     """Make a key and save it (PKCS#8, mode 600); refuses to overwrite one. Returns after fsync."""
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     try:
-        descriptor = os.open(home / FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(home / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise ConfigError(f"{home / FILE} exists: this home is initialised already") from None
+        raise ConfigError(f"{home / name} exists: this home is initialised already") from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(pem)
         file.flush()
@@ -48,9 +48,9 @@ def create(home: Path) -> Identity:
     return Identity.of(key)
 
 
-def load(home: Path) -> Identity:
+def load(home: Path, name: str = FILE) -> Identity:
     """The identity of a home; HomeMissing if there is none."""
-    path = home / FILE
+    path = home / name
     if not path.exists():
         raise HomeMissing(f"{home} is not an Atoll home", hint=f"run `atoll init --home {home}`")
     try:

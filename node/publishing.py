@@ -91,6 +91,20 @@ class Publisher:
                 return None
             return self._begin_epoch(federation, max(now, above + 1), [], now)
 
+    def take_over(self, federation: bytes, old: bytes, now: int) -> Announcement | None:
+        """List under this node's key what ``old`` has listed, whose membership it has come into; None if that is
+        nothing, or this node has listed something already. Returns after commit."""
+        with self._lock:
+            known = self._catalogue.of_owner(federation, old)
+            if self._log(federation).head is not None or not known:
+                return None
+            own = [
+                msgspec.structs.replace(each, owner=self._identity.public, seq=place, issued_at=now)
+                for place, each in enumerate(known, start=1)
+                if self._dock.holds(each.learnware_id)
+            ]
+            return self._append(federation, [sign_listing(self._identity.key, each) for each in own], now)
+
     def listed_in(self, learnware_id: bytes) -> list[Listing]:
         """The live listings of an own learnware."""
         own = self._identity.public

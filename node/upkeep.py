@@ -1,10 +1,12 @@
-"""What a running node does on its own: keeps its heads and its certificates alive, and begins new epochs after a
-restore. Once at the start, then every minute; a failure is logged and tried again."""
+"""What a running node does on its own: keeps its heads and its certificates alive, begins new epochs after a restore,
+and takes over what its old key had. Once at the start, every minute, and when a federation has changed; a failure is
+logged and tried again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from atoll.engine.errors import AtollError
@@ -20,14 +22,36 @@ SECONDS = 60.0
 
 async def upkeep(node: Node) -> None:
     """Run until cancelled."""
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+    def wake(_: bytes) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(changed.set)
+
+    node.federations.on_change(wake)
     while True:
+        changed.clear()
         for federation in sorted(node.federations.ids()):
-            try:
-                await renew_certificate(node, federation)
-                await renew_head(node, federation)
-            except AtollError as error:
-                log.warning("upkeep of a federation failed: %s", error.message)
-        await asyncio.sleep(SECONDS)
+            for care in (renew_certificate, take_over, renew_head):
+                try:
+                    await care(node, federation)
+                except AtollError as error:
+                    log.warning("upkeep of a federation failed: %s", error.message)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS):
+                await changed.wait()
+
+
+async def take_over(node: Node, federation: bytes) -> None:
+    """After a change of keys, once the new one is a member: list and decree again what the old one had."""
+    handed = await asyncio.to_thread(node.federations.succeeded, federation)
+    if handed is None or not node.federations.standing(federation, node.identity.public, now_ms()):
+        return
+    decree = await asyncio.to_thread(node.administration.inherit, federation, now_ms())
+    news = await asyncio.to_thread(node.publisher.take_over, federation, handed.succession.owner, now_ms())
+    for each in (decree, news):
+        if each is not None:
+            await node.network.announce(each)
 
 
 async def renew_certificate(node: Node, federation: bytes, *, force: bool = False) -> None:

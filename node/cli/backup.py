@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 from atoll.node import config, lock
@@ -50,7 +51,7 @@ def backup(file: Path, without_key: bool, home: Path, url: str | None, token: st
     if has_key:
         click.echo("It holds the node's private key: whoever reads it can be this node. --without-key leaves it out.")
     else:
-        click.echo(f"It holds no key: keep {home / KEY} elsewhere, a restore needs it.")
+        click.echo(f"It holds no key: keep {home / KEY} elsewhere, a restore needs it, or the recovery line.")
 
 
 @click.command()
@@ -59,13 +60,26 @@ def backup(file: Path, without_key: bool, home: Path, url: str | None, token: st
 @click.option(
     "--identity", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Key, where the backup has none."
 )
+@click.option(
+    "--recovery",
+    type=click.File(),
+    help="File with the recovery line (- is standard input): the key is lost or stolen.",
+)
 @json_option
-def restore(file: Path, home: Path, identity: Path | None, as_json: bool) -> None:
-    """Make the home --home of the backup FILE; it must not exist, or be empty."""
-    from atoll.node.store.restoring import restore as restored
+def restore(file: Path, home: Path, identity: Path | None, recovery: TextIO | None, as_json: bool) -> None:
+    """Make the home --home of the backup FILE; it must not exist, or be empty.
 
+    With --recovery the home gets a new key, as by `atoll identity rotate`.
+    """
+    from atoll.node.rotation import rotate
+    from atoll.node.store.restoring import restore as restored
+    from atoll.protocol.succession import read_recovery
+
+    now, rekey = now_ms(), None
+    if recovery is not None:
+        rekey = partial(rotate, now=now, recovery=read_recovery(recovery.read(4096)))
     with _bytes_bar("restore (MiB)") as progress:
-        report = restored(file, home, now_ms(), identity=identity, progress=progress)
+        report = restored(file, home, now, identity=identity, progress=progress, rekey=rekey)
     if as_json:
         print_json({"home": str(home), "peer_id": report.peer_id, "tables": report.tables, "blobs": report.blobs})
         return

@@ -24,6 +24,7 @@ TEMPLATE = """\
 # Every key may also be given as ATOLL__SECTION__KEY. `atoll config show` prints all of them.
 [node]
 name = {name}
+recovery = "{recovery}"
 
 [http]
 host = "127.0.0.1"
@@ -41,23 +42,31 @@ listen = {listen}
 @click.option("--listen", default="/ip4/0.0.0.0/tcp/8471", show_default=True, help="Multiaddr for peers.")
 @json_option
 def init(home: Path, name: str, http_port: int, listen: str, as_json: bool) -> None:
-    """Make a home: key, configuration, store, and the first admin token (shown once)."""
+    """Make a home: key, configuration, store, and the first admin token and a recovery key (shown once)."""
     from atoll.node import identity
     from atoll.node.store.environment import Store
     from atoll.node.store.tokens import Tokens
+    from atoll.protocol.succession import recovery_hash, recovery_line
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     made = identity.create(home)
-    text = TEMPLATE.format(name=_toml(name), http_port=http_port, listen=_toml(listen))
+    recovery = Ed25519PrivateKey.generate()
+    named = recovery_hash(recovery.public_key().public_bytes_raw()).hex()
+    text = TEMPLATE.format(name=_toml(name), recovery=named, http_port=http_port, listen=_toml(listen))
     (home / configs.FILE).write_text(text, "utf-8")
     store = Store(home / "store")
     secret, _ = Tokens(store).create("first admin", ("admin",), now_ms(), None)
     store.close()
     if as_json:
-        print_json({"home": str(home), "peer_id": made.peer, "token": secret})
+        print_json({"home": str(home), "peer_id": made.peer, "token": secret,
+                    "recovery": recovery_line(recovery)})  # fmt: skip
         return
-    click.echo(f"Home      {home}\nPeer id   {made.peer}\nToken     {secret}\n")
-    click.echo("The token is shown this once; keep it in $ATOLL_TOKEN. Start the node with `atoll serve`.")
+    click.echo(f"Home      {home}\nPeer id   {made.peer}\nToken     {secret}\nRecovery  {recovery_line(recovery)}\n")
+    click.echo(
+        "Both are shown this once. Keep the token in $ATOLL_TOKEN, and the recovery line off this machine: with it"
+    )
+    click.echo("the node can get a new key if this one is lost or stolen. Start the node with `atoll serve`.")
 
 
 @click.command()

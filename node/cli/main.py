@@ -8,7 +8,7 @@ import sys
 import atoll
 import click
 from atoll.engine.errors import AtollError
-from atoll.node.cli import audit, backup, demo, federation, home, learnware, network, peer, search, spec
+from atoll.node.cli import audit, backup, demo, federation, home, identity, learnware, network, peer, search, spec
 from atoll.node.cli.output import fail
 
 
@@ -21,7 +21,7 @@ def cli() -> None:
 for command in (
     home.init, home.serve, home.config, demo.demo, spec.spec, learnware.learnware, search.search, search.predict,
     peer.peer, federation.federation, network.island, network.token, audit.audit,
-    backup.backup, backup.restore, backup.verify,
+    identity.identity, backup.backup, backup.restore, backup.verify,
 ):  # fmt: skip
     cli.add_command(command)
 

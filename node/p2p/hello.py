@@ -90,9 +90,8 @@ class Greeter:
         return shared, any(own in self._federations.authority(fed).revoked for fed in silent)
 
     def _tags(self, nonce: bytes, dialler: str, listener: str) -> dict[bytes, bytes]:
-        return {
-            hello_tag(fed, nonce, dialler, listener): fed for fed in sorted(self._federations.ids())[:MAX_FEDERATIONS]
-        }
+        own = [each for each in sorted(self._federations.ids()) if self._federations.certified(each)]
+        return {hello_tag(fed, nonce, dialler, listener): fed for fed in own[:MAX_FEDERATIONS]}
 
     def _certificates(self, tags: dict[bytes, bytes]) -> dict[str, Record]:
         own = public_key(self._own)

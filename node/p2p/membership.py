@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 import trio
-from atoll.engine.errors import AtollError
+from atoll.engine.errors import AtollError, EncodingError
 from atoll.node.administration import Administration
 from atoll.node.clock import now_ms
 from atoll.node.p2p.errors import P2PError, Unreachable
@@ -23,12 +23,21 @@ from atoll.node.p2p.streams import CONNECT_DEADLINE, Streams
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.federations import Federation, Federations
 from atoll.protocol import join, limits, sync
-from atoll.protocol.errors import InviteInvalid, NotFound, NotMember, ProtocolError
+from atoll.protocol.errors import InviteInvalid, NotFound, NotMember, ProtocolError, RecordRejected, SignatureInvalid
 from atoll.protocol.gossip import News
 from atoll.protocol.ids import peer_id, public_key
-from atoll.protocol.join import JoinReply, JoinRequest, KnownPeer, RenewReply, RenewRequest
+from atoll.protocol.join import (
+    JoinReply,
+    JoinRequest,
+    KnownPeer,
+    RenewReply,
+    RenewRequest,
+    SucceedReply,
+    SucceedRequest,
+)
 from atoll.protocol.membership import Invite
 from atoll.protocol.messages import Message
+from atoll.protocol.succession import open_succession
 
 FAREWELL_SECONDS = 2.0
 MAX_DECREES = 32  # of admins, taken from one answer
@@ -60,23 +69,49 @@ class Membership:
         self._introductions = introductions
         self._me = me
 
-    def answer(self, peer: str, message: JoinRequest | RenewRequest) -> Message:
-        """Serve a newcomer or a member (in a worker thread).
+    def answer(self, peer: str, message: join.Request) -> Message:
+        """Serve a newcomer, a member or its successor (in a worker thread).
 
         Whether this node is an admin, a member or a stranger of the federation is not told to who gets nothing.
         """
         try:
-            if isinstance(message, RenewRequest):
-                return RenewReply(self._administration.renew(message.federation, public_key(peer), now_ms()))
-            charter, certificate = self._administration.redeem(
-                message.federation, message.token, public_key(peer), message.name, now_ms()
-            )
-        except (NotMember, NotFound):
-            raise _nothing_for(message) from None
+            match message:
+                case JoinRequest():
+                    return self._admit(peer, message)
+                case RenewRequest():
+                    who = public_key(peer)
+                    return RenewReply(self._administration.renew(message.federation, who, now_ms(), message.recovery))
+                case SucceedRequest():
+                    return self._recognise(public_key(peer), message)
+        except (NotMember, NotFound, RecordRejected, SignatureInvalid, EncodingError):
+            if isinstance(message, JoinRequest):
+                raise InviteInvalid("the invite is not known here", hint="ask the admin for a new one") from None
+            raise NotMember(
+                "this node renews no membership of yours there", hint="ask an admin for a new invite"
+            ) from None
+
+    def _admit(self, peer: str, message: JoinRequest) -> JoinReply:
+        charter, certificate = self._administration.redeem(
+            message.federation, message.token, public_key(peer), message.name, now_ms(), message.recovery
+        )
         self._peers.learn(peer, message.name, message.addresses)
         others = self._introductions.members(message.federation, peer)
         known = tuple(KnownPeer(each.peer, each.name, each.addresses) for each in others)
-        return JoinReply(charter, certificate, (self._me(), *known), self._federations.decrees(message.federation))
+        decrees = self._federations.decrees(message.federation)
+        successions = self._federations.successions(message.federation)
+        return JoinReply(charter, certificate, (self._me(), *known), decrees, successions)
+
+    def _recognise(self, successor: bytes, message: SucceedRequest) -> SucceedReply:
+        federation = message.federation
+        signed = open_succession(message.succession, federation=federation)
+        if signed.succession.successor != successor:
+            raise NotMember("somebody else's succession")
+        self._federations.take_succession(federation, message.succession, now_ms())
+        try:
+            certificate = self._administration.renew(federation, successor, now_ms(), message.recovery)
+        except NotMember:  # this node is no admin, or the membership had been revoked
+            certificate = None
+        return SucceedReply(certificate)
 
     async def join(self, streams: Streams, invite: Invite) -> Federation:
         """Redeem an invite; the federation is kept when this returns, and nobody has been greeted in it yet."""
@@ -84,7 +119,12 @@ class Membership:
         if reply.charter.digest != invite.federation:
             raise ProtocolError("the admin answered for another federation")
         federation = await trio.to_thread.run_sync(
-            self._federations.accept, reply.charter, reply.certificate, now_ms(), reply.decrees[:MAX_DECREES]
+            self._federations.accept,
+            reply.charter,
+            reply.certificate,
+            now_ms(),
+            reply.decrees[:MAX_DECREES],
+            reply.successions[:MAX_DECREES],
         )
         for known in reply.peers[:256]:
             self._peers.hear(known.peer, known.name, known.addresses)
@@ -92,17 +132,41 @@ class Membership:
 
     async def renew(self, streams: Streams, federation: bytes) -> Federation:
         """Ask connected admins for a fresh certificate, until one gives it."""
+        if not self._federations.certified(federation):
+            for peer in streams.connected():
+                await self.succeed(streams, peer, self._peers.shared(peer))
+            if not self._federations.certified(federation):
+                raise Unreachable("no admin of the federation is connected who recognises this node's new key")
+            return self._federations.get(federation)
         failure: AtollError = Unreachable("no admin of the federation is connected")
+        recovery = self._federations.recovery
         for peer in map(peer_id, sorted(self._federations.admins(federation))):
             if peer not in streams.connected():
                 continue
             try:
-                reply = await _control(streams, peer, join.PROTOCOL, RenewRequest(federation), RenewReply)
+                reply = await _control(streams, peer, join.PROTOCOL, RenewRequest(federation, recovery), RenewReply)
                 renewed = partial(self._federations.renewed, federation, reply.certificate, now_ms())
                 return await trio.to_thread.run_sync(renewed)
             except AtollError as error:
                 failure = error
         raise failure
+
+    async def succeed(self, streams: Streams, peer: str, shared: frozenset[bytes]) -> bool:
+        """Show a peer that is known as a member whose membership this node has come into, in every federation that the
+        two do not share yet; an admin answers with a certificate. Whether it was taken note of."""
+        noted = False
+        for federation in sorted(self._federations.ids() - shared):
+            handed = self._federations.succeeded(federation)
+            if handed is None or not self._federations.standing(federation, public_key(peer), now_ms()):
+                continue
+            message = SucceedRequest(federation, handed.records, self._federations.recovery)
+            with contextlib.suppress(AtollError):
+                reply = await _control(streams, peer, join.PROTOCOL, message, SucceedReply)
+                noted = True
+                if reply.certificate is not None and not self._federations.certified(federation):
+                    renewed = partial(self._federations.renewed, federation, reply.certificate, now_ms())
+                    await trio.to_thread.run_sync(renewed)
+        return noted
 
     async def changed(self, streams: Streams, topics: Topics, federation: bytes) -> None:
         """A federation was left, or its decrees have changed: some are members no more, others may be now."""
@@ -134,7 +198,7 @@ class Membership:
         """The answer of the first address that gives one; twice round, since a connection may just be ending."""
         failure: AtollError = Unreachable("the invite names no address")
         me = self._me()
-        message = JoinRequest(invite.federation, invite.token, me.name, me.addresses)
+        message = JoinRequest(invite.federation, invite.token, me.name, me.addresses, self._federations.recovery)
         for address in invite.addresses[:8] * 2:
             try:
                 peer = await streams.connect(address, deadline=CONNECT_DEADLINE)
@@ -142,12 +206,6 @@ class Membership:
             except P2PError as error:
                 failure = error
         raise Unreachable(f"no admin of the federation answers: {failure.message}", hint="try again later")
-
-
-def _nothing_for(message: JoinRequest | RenewRequest) -> ProtocolError:
-    if isinstance(message, RenewRequest):
-        return NotMember("this node renews no membership of yours there", hint="ask an admin for a new invite")
-    return InviteInvalid("the invite is not known here", hint="ask the admin for a new one")
 
 
 async def tell(streams: Streams, peer: str, news: News) -> None:

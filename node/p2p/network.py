@@ -330,6 +330,8 @@ class Network:
     async def _greet(self, peer: str) -> None:
         try:
             shared = await self._greeter.greet(self._streams, peer, CONTROL_DEADLINE)
+            if await self._membership.succeed(self._streams, peer, shared):
+                shared = await self._greeter.greet(self._streams, peer, CONTROL_DEADLINE)
         except PeerRefused as error:
             self._peers.failed(peer, error.message, now_ms(), refused=True)
             raise

@@ -22,8 +22,8 @@ DOMAIN = b"atoll/audit/1\0"
 MAX_TEXT, MAX_FIELDS = 200, 16
 PAGE = 1000  # rows of one read transaction: a long one would keep old pages of the store alive
 AFTER_A_BREAK = "keep a copy of the store as it is now, then find out who can write to it"
-SECRET = re.compile(r"atoll_[\w-]{20,}|atoll-invite-\S+")
-"""Tokens and invites: people paste them where an id or a name belongs."""
+SECRET = re.compile(r"atoll_[\w-]{20,}|atoll-(?:invite|recovery)-\S+")
+"""Tokens, invites and recovery keys: people paste them where an id or a name belongs."""
 
 
 class AuditRow(msgspec.Struct, frozen=True):

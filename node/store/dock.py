@@ -97,6 +97,10 @@ class Dock:
                 raise NotFound(f"no learnware {learnware_id.hex()} in this dock", hint="see `atoll learnware list`")
             return self._open[learnware_id]
 
+    def holds(self, learnware_id: bytes) -> bool:
+        with self._lock:
+            return learnware_id in self._open
+
     def all(self) -> list[Learnware]:
         with self._lock:
             return [self._open[id_] for id_ in sorted(self._open)]

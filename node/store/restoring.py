@@ -27,19 +27,28 @@ RESTORED = "restored_at"
 MAX_KEY = 64 * 1024
 
 
-def restore(path: Path, home: Path, now: int, *, identity: Path | None, progress: Progress) -> Report:
+def restore(
+    path: Path, home: Path, now: int, *, identity: Path | None, progress: Progress,
+    rekey: Callable[[Path], object] | None = None,
+) -> Report:  # fmt: skip
     """Make a home of a backup, durably; whatever is wrong with the backup, ``home`` stays as it was.
 
-    IntegrityError if the backup is damaged; ConfigError unless ``home`` is free and the key is that of the backup.
+    ``rekey(folder)`` gives the home that is being made a new key instead of the one it had. IntegrityError if the
+    backup is damaged; ConfigError unless ``home`` is free and the key is that of the backup, or a new one.
     """
     with _staged(home.resolve()) as staging:
         manifest = _unpack(path, lambda member: staging / member.name, progress)
-        if identity is not None:
+        if rekey is not None:
+            rekey(staging)
+        elif identity is not None:
             with identity.open("rb") as given, replacing(staging / KEY) as file:
                 file.write(given.read(MAX_KEY))
         elif KEY not in manifest.names:
-            raise ConfigError("the backup holds no key", hint="give the key of the node with --identity FILE")
-        if identities.load(staging).peer != manifest.peer_id:
+            raise ConfigError(
+                "the backup holds no key",
+                hint="give the key of the node with --identity FILE, or the recovery line with --recovery FILE",
+            )
+        if rekey is None and identities.load(staging).peer != manifest.peer_id:
             raise ConfigError(f"the key is not that of {manifest.peer_id}, whose backup this is")
         report = verify_home(staging, deep=False)
         report.require_whole()

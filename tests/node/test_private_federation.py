@@ -11,13 +11,17 @@ from atoll.node.clock import now_ms
 from atoll.node.p2p.exchange import ask
 from atoll.protocol import fetch, join, match, peers, predict, sync
 from atoll.protocol.fetch import FetchRequest
-from atoll.protocol.join import JoinRequest, RenewRequest
+from atoll.protocol.join import JoinRequest, RenewRequest, SucceedRequest
 from atoll.protocol.listings import Offers
 from atoll.protocol.match import MatchRequest
+from atoll.protocol.membership import grant
 from atoll.protocol.messages import Message, topic
 from atoll.protocol.peers import PeersRequest
 from atoll.protocol.predict import PredictRequest
+from atoll.protocol.signing import Record
+from atoll.protocol.succession import sign_succession
 from atoll.protocol.sync import Compare, Entry, Kind, Offer, Pull, PullNotice
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 BOTH = Offers(disclose="members", predict="members", download="members")
 
@@ -174,6 +178,7 @@ async def test_who_gets_nothing_cannot_tell_an_admin_from_a_member_from_a_strang
     raw, network = bytes.fromhex(federation), asker.node.network
     heard = set()
     questions = [*(JoinRequest(raw, token, "x", ()) for token in (b"t" * 16, b"", b"t" * 600)), RenewRequest(raw)]
+    questions += [SucceedRequest(raw, records) for records in ((), (NONSENSE,) * 3, succession(asker, raw))]
     for target in (admin, member, stranger):
         for question in questions:
             with contextlib.suppress(AtollError):
@@ -183,4 +188,17 @@ async def test_who_gets_nothing_cannot_tell_an_admin_from_a_member_from_a_strang
                     ask, network._streams, peer_of(target), join.PROTOCOL, question, Message, 1 << 20, 5.0
                 )
             heard.add((type(question), refused.value.code, refused.value.message))
-    assert len(heard) == 2, heard
+    assert len(heard) == 3, heard
+
+
+NONSENSE = Record(b"nonsense", bytes(64))
+
+
+def succession(asker, federation):
+    """Of a key that was never a member, to that of the asker; both have signed."""
+    key, own = Ed25519PrivateKey.generate(), asker.node.identity
+    public = key.public_key().public_bytes_raw()
+    certificate = grant(key, federation, public, "", now_ms(), roles=("member",), max_listings=1)
+    return sign_succession(
+        key, own.key, federation=federation, owner=public, certificate=certificate, now=now_ms()
+    ).records
