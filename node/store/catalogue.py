@@ -6,9 +6,7 @@ it is told. Listings that may not be seen (stale, revoked, taken down, in quaran
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from atoll.engine.islands import Island
@@ -16,12 +14,12 @@ from atoll.engine.semantic import SemanticQuery
 from atoll.node.store.environment import Store, Transaction
 from atoll.node.store.federations import Federations
 from atoll.node.store.index import ListingIndex
+from atoll.node.store.loading import logs_of, no_collection
 from atoll.protocol import limits
 from atoll.protocol.decrees import SignedDecree
 from atoll.protocol.errors import ForkDetected, NotFound
 from atoll.protocol.forks import ForkProof, open_fork
 from atoll.protocol.gossip import News
-from atoll.protocol.heads import Head, SignedHead
 from atoll.protocol.listings import Listing
 from atoll.protocol.log import Line, OwnerLog
 from atoll.protocol.replica import LogChange, OpenedLog, Replica
@@ -54,7 +52,7 @@ class Catalogue:
         self._known_islands: dict[bytes, Island] = {}
         self._listeners: list[Listener] = []
         self._on_fork: list[Callable[[Notice], None]] = []
-        with _no_collection():
+        with no_collection():
             self._load()
         store.release()
         federations.on_change(self._follow)
@@ -353,57 +351,21 @@ class Catalogue:
         self._store.write(operation).result()
 
     def _load(self) -> None:
-        """From the own store: verified before it was written, so decoded without checking signatures again."""
         with self._store.view() as txn:
             self._known_islands = {
                 digest: Island.from_definition(definition) for digest, definition in self._islands.scan(txn)
             }
-            heads = list(self._heads.scan(txn))
-            forks = list(self._forks.scan(txn))
             for federation in self._federations.ids():
-                lines = self._load_lines(txn, federation)
-                logs = {
-                    key[32:]: OwnerLog(
-                        SignedHead(msgspec.msgpack.decode(record.body, type=Head), record), lines.get(key[32:], {})
-                    )
-                    for key, record in heads
-                    if key[:32] == federation
-                }
                 rows = [
-                    (row, open_fork(row.records, federation=federation)) for key, row in forks if key[:32] == federation
+                    (row, open_fork(row.records, federation=federation)) for _, row in self._forks.scan(txn, federation)
                 ]
                 replica = Replica(self._federations.roll(federation))
                 replica.restore(
-                    logs,
+                    logs_of(txn, self._heads, self._listings, federation, self._index.put),
                     [proof for row, proof in rows if not row.pardoned],
                     [(proof.owner, proof.epoch, proof.seq) for row, proof in rows if row.pardoned],
                 )
                 self._replicas[federation] = replica
-
-    def _load_lines(self, txn: Transaction, federation: bytes) -> dict[bytes, dict[bytes, Line]]:
-        lines: dict[bytes, dict[bytes, Line]] = {}
-        records, listings = msgspec.msgpack.Decoder(Record), msgspec.msgpack.Decoder(Listing)
-        for _, row in self._listings.undecoded(txn, federation):
-            record = records.decode(row)
-            listing = listings.decode(record.body)
-            counted = listing.status != "withdrawn"
-            id_ = listing.learnware_id
-            lines.setdefault(listing.owner, {})[id_] = Line(id_, listing.seq, record.digest, counted)
-            if counted:
-                self._index.put(listing)
-        return lines
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Of millions of objects that all stay: looking for garbage among them takes as long as making them."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _never(learnware_id: bytes) -> bool:
