@@ -34,19 +34,24 @@ from atoll.node.api.islands import IslandView, view
 from atoll.node.api.learnwares import LearnwareView, ListingPage, ListingView, Publication
 from atoll.node.api.peer_rules import ChangeView, RuleBody, RuleView
 from atoll.node.api.peers import PeerView
+from atoll.node.api.policies import AskBody, GrantBody, RequestView, WhoCanBody
 from atoll.node.api.predictions import PredictionBody
 from atoll.node.api.privacy import GrantView, SpendingBody, SpendingView
 from atoll.node.api.problems import Problem
 from atoll.node.api.searches import RkmeBody, SearchBody, SpecificationBody
 from atoll.node.api.tokens import TokenBody, TokenView
 from atoll.node.errors import NodeUnreachable, RequestInvalid
+from atoll.node.policy.gate import Permission
+from atoll.node.policy.usage import Use
 from atoll.node.reuse.result import PredictionResult
 from atoll.node.search.query import SearchResult
 from atoll.node.store import backup_file
 from atoll.node.store.backup_file import Manifest, Progress
 from atoll.node.store.durable import replacing
 from atoll.node.store.tokens import Scope, TokenRow
+from atoll.protocol.ask import ActState
 from atoll.protocol.listings import Offers
+from atoll.protocol.policy import Act, Policy
 from numpy.typing import NDArray
 
 T = TypeVar("T")
@@ -102,10 +107,42 @@ class Client:
         return await self._json("POST", "learnwares", LearnwareView, data=package)
 
     async def publish(
-        self, learnware_id: str, federation: str, offers: Offers, *, few_rows: bool = False
+        self, learnware_id: str, federation: str, policy: Offers | Policy, *, few_rows: bool = False
     ) -> LearnwareView:
-        body = Publication(federation, offers, few_rows)
+        """List a learnware; offers are a policy without named peers and quotas."""
+        made = policy if isinstance(policy, Policy) else Policy.of(policy)
+        body = Publication(federation, policy=made, few_rows=few_rows)
         return await self._json("PUT", f"learnwares/{learnware_id}/listing", LearnwareView, body=body)
+
+    async def policies(self, learnware_id: str) -> dict[str, Policy]:
+        """Of an own learnware, by federation."""
+        return await self._json("GET", f"learnwares/{learnware_id}/policies", dict[str, Policy])
+
+    async def who_can(self, learnware_id: str, federation: str, policy: Policy | None = None) -> list[Permission]:
+        """What each member may do with it, by the policy in force or one that is only tried."""
+        path = f"learnwares/{learnware_id}/policies/{federation}/who-can"
+        return await self._json("POST", path, list[Permission], body=WhoCanBody(policy))
+
+    async def usage(self, learnware_id: str) -> list[Use]:
+        """What was done with an own learnware."""
+        return await self._json("GET", f"learnwares/{learnware_id}/usage", list[Use])
+
+    async def ask(self, learnware_id: str, acts: tuple[Act, ...] = (), words: str = "") -> list[ActState]:
+        """Ask the owner for ``acts``, or only how things stand."""
+        return await self._json("POST", f"catalogue/{learnware_id}/requests", list[ActState], body=AskBody(acts, words))
+
+    async def requests(self) -> list[RequestView]:
+        """What others have asked this node for."""
+        return await self._json("GET", "requests", list[RequestView])
+
+    async def grant(self, request_id: str, days: int = 30) -> RequestView:
+        return await self._json("POST", f"requests/{request_id}/grant", RequestView, body=GrantBody(days))
+
+    async def deny(self, request_id: str) -> RequestView:
+        return await self._json("POST", f"requests/{request_id}/deny", RequestView)
+
+    async def revoke_grant(self, request_id: str) -> RequestView:
+        return await self._json("POST", f"requests/{request_id}/revoke", RequestView)
 
     async def remove_learnware(self, learnware_id: str) -> None:
         await self._call("DELETE", f"learnwares/{learnware_id}")

@@ -111,6 +111,8 @@ OUTCOMES: dict[str, Outcome] = {
     "federation.not_member": Outcome(403, 12),
     "federation.invite": Outcome(403, 12),
     "policy.denied": Outcome(403, 12),
+    "policy.quota": Outcome(429, 12),
+    "policy.off_spec": Outcome(422, 12),
     "not_found": Outcome(404, 13),
     "p2p.failed": Outcome(502, 10),
     "p2p.address_in_use": Outcome(500, 20),

@@ -6,6 +6,7 @@ from atoll.engine.encoding import Array
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.rkme import RkmeRecord
 from atoll.protocol.messages import Message
+from atoll.protocol.policy import Act
 
 PROTOCOL = "/atoll/match/1"
 MAX_LIMIT = 200
@@ -23,7 +24,8 @@ class MatchRequest(Message, frozen=True):
 
 
 class MatchAnswer(Message, frozen=True):
-    """Exact distance and norm of one learnware; its RKME and the salt of its commitment where disclosed."""
+    """Exact distance and norm of one learnware; its RKME and the salt of its commitment where disclosed; ``may`` is
+    what the asker may do with it."""
 
     learnware_id: bytes
     revision: bytes
@@ -32,6 +34,7 @@ class MatchAnswer(Message, frozen=True):
     rkme: RkmeRecord | None = None
     salt: bytes | None = None
     long_sketch: Array | None = None
+    may: tuple[Act, ...] = ()
 
 
 class MatchReply(Message, frozen=True):

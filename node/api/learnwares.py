@@ -17,6 +17,7 @@ from atoll.node.store.dock import Learnware
 from atoll.protocol.errors import NotFound
 from atoll.protocol.ids import parse_digest, peer_id
 from atoll.protocol.listings import Listing, Offers
+from atoll.protocol.policy import Policy
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -62,12 +63,14 @@ class LearnwareView(msgspec.Struct, frozen=True):
 class Publication(msgspec.Struct, frozen=True):
     """Where to list a learnware, and what to offer there.
 
-    ``few_rows`` is the owner's word that a specification of fewer than 300 rows may go into an open federation.
+    ``policy`` is the whole policy, ``offers`` one without named peers and quotas, for when there is none. ``few_rows``
+    is the owner's word that a specification of fewer than 300 rows may go into an open federation.
     """
 
     federation: str
     offers: Offers = Offers()
     few_rows: bool = False
+    policy: Policy | None = None
 
 
 async def catalogue(node: Node, request: web.Request) -> web.Response:
@@ -109,7 +112,8 @@ async def publish(node: Node, request: web.Request) -> web.Response:
     learnware_id, federation = parse_digest(request.match_info["id"]), parse_digest(body.federation)
     node.federations.get(federation)
     await node.network.settled()
-    listing = partial(node.publisher.publish, learnware_id, federation, body.offers, now_ms(), few_rows=body.few_rows)
+    policy = body.policy or Policy.of(body.offers)
+    listing = partial(node.publisher.publish, learnware_id, federation, policy, now_ms(), few_rows=body.few_rows)
     news = await asyncio.to_thread(listing)
     await node.network.announce(news)
     return reply(_learnware(node, node.dock.get(learnware_id)))

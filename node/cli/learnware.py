@@ -1,4 +1,4 @@
-"""``learnware pack|add|list|show|rm|policy``."""
+"""``learnware pack|add|list|show|rm``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from atoll.node.clock import now_ms
 from atoll.protocol.listings import Offers
 
 File = click.Path(path_type=Path, exists=True, dir_okay=False)
-AUDIENCES = click.Choice(["nobody", "ask", "members", "anyone"])
 
 
 @click.group()
@@ -131,31 +130,3 @@ async def rm(client: Client, learnware_id: str) -> None:
     """Withdraw a learnware from its federations and remove it from the dock."""
     await client.remove_learnware(learnware_id)
     click.echo("Withdrawn and removed.")
-
-
-@learnware.command()
-@click.argument("learnware_id")
-@click.option("--federation", required=True)
-@click.option("--match", type=AUDIENCES, default="members", show_default=True)
-@click.option("--disclose", type=AUDIENCES, default="nobody", show_default=True, help="Give out the full RKME.")
-@click.option("--predict", type=AUDIENCES, default="nobody", show_default=True, help="Predict here, for others.")
-@click.option("--download", type=AUDIENCES, default="nobody", show_default=True, help="Cannot be recalled.")
-@click.option("--few-rows", is_flag=True, help="List it in an open federation although it stands on few rows.")
-@json_option
-@connected
-async def policy(
-    client: Client, learnware_id: str, federation: str, match: Any, disclose: Any, predict: Any, download: Any,
-    few_rows: bool, as_json: bool,
-) -> None:  # fmt: skip
-    """List a learnware in a federation, saying who may do what with it."""
-    listed = await client.publish(
-        learnware_id, federation, Offers(match, disclose, predict, download), few_rows=few_rows
-    )
-    if as_json:
-        print_json(listed)
-    else:
-        offers = listed.listed[federation]
-        click.echo(
-            f"{listed.name}: match {offers.match}, disclose {offers.disclose}, predict {offers.predict}, "
-            f"download {offers.download}"
-        )

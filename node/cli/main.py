@@ -8,7 +8,20 @@ import sys
 import atoll
 import click
 from atoll.engine.errors import AtollError
-from atoll.node.cli import audit, backup, demo, federation, home, identity, learnware, network, peer, search, spec
+from atoll.node.cli import (
+    audit,
+    backup,
+    demo,
+    federation,
+    home,
+    identity,
+    learnware,
+    network,
+    peer,
+    policy,
+    search,
+    spec,
+)
 from atoll.node.cli.output import fail
 
 
@@ -19,7 +32,8 @@ def cli() -> None:
 
 
 for command in (
-    home.init, home.serve, home.config, demo.demo, spec.spec, learnware.learnware, search.search, search.predict,
+    home.init, home.serve, home.config, demo.demo, spec.spec, learnware.learnware, policy.request,
+    search.search, search.predict,
     peer.peer, federation.federation, network.island, network.token, audit.audit,
     identity.identity, backup.backup, backup.restore, backup.verify,
 ):  # fmt: skip

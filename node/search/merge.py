@@ -51,6 +51,7 @@ def settle(candidate: Candidate, answer: MatchAnswer) -> Candidate:
         norm2=answer.norm2,
         estimated=False,
         rkme=_disclosed(answer, summary.commitment),
+        may=answer.may,
     )
 
 
@@ -95,6 +96,7 @@ def _hit(candidate: Candidate, asked: dict[bytes, float], names: dict[str, str])
         mmd2=candidate.mmd2 if summary else None,
         estimated=candidate.estimated,
         offers=listing.offers,
+        may=candidate.may,
         suspect=candidate.suspect,
     )
 

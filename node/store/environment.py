@@ -42,6 +42,9 @@ TABLES = (
     "successions",
     "forks",
     "audit",
+    "policies",
+    "requests",
+    "usage",
 )
 
 Transaction = lmdb.Transaction

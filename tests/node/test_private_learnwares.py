@@ -12,6 +12,7 @@ from atoll.node.client import RemoteError
 from atoll.node.store.ledger import Ledger, Spending
 from atoll.protocol.listings import Offers
 from atoll.protocol.match import MatchRequest
+from atoll.protocol.policy import Asker
 from click.testing import CliRunner
 
 EVERYTHING = Offers(disclose="members", predict="members", download="members")
@@ -97,7 +98,7 @@ async def test_neither_the_package_nor_the_owner_has_points_to_give(federated, d
     with open_package(io.BytesIO(asked)) as package:
         ((rkme, _),) = package.specifications().values()
     request = MatchRequest(bytes.fromhex(federation), digits.island().digest, rkme.record())
-    assert north.node.owner.match(request).answers == ()
+    assert north.node.owner.match(Asker(north.node.identity.peer, "u"), request).answers == ()
 
 
 def test_two_at_once_cannot_pass_the_limit_together(tmp_path):
