@@ -14,6 +14,9 @@ from atoll.engine.runtime import ModelPool
 from atoll.node import config as configs
 from atoll.node import identity as identities
 from atoll.node import lock
+from atoll.node.acceptance import AcceptanceQueue
+from atoll.node.acceptance.submissions import Submissions
+from atoll.node.acceptance.uploads import Uploads
 from atoll.node.administration import Administration
 from atoll.node.clock import now_ms
 from atoll.node.errors import ConfigError
@@ -56,6 +59,7 @@ class Node:
     federations: Federations
     catalogue: Catalogue
     dock: Dock
+    acceptance: AcceptanceQueue
     ledger: Ledger
     publisher: Publisher
     gate: Gate
@@ -87,13 +91,14 @@ async def running(home: Path) -> AsyncIterator[Node]:
                 node = _build(home, config, identity, store, models)
                 await asyncio.to_thread(begin_epochs_after_restore, node)
                 await node.network.start()
-                keeping = asyncio.create_task(upkeep(node), name="upkeep")
+                tasks = [asyncio.create_task(work) for work in (upkeep(node), node.acceptance.run())]
                 try:
                     yield node
                 finally:
-                    keeping.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await keeping
+                    for task in tasks:
+                        task.cancel()
+                        with suppress(asyncio.CancelledError):
+                            await task
                     await node.network.aclose()
             finally:
                 models.close()
@@ -118,11 +123,14 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     administration = Administration(identity, federations, store)
     services = Services(identity, config.node.name, federations, catalogue, owner, peers, administration, publisher)
     network = Network(services, config.p2p)
+    acceptance = AcceptanceQueue(
+        Submissions(store), Uploads(blobs, config.http.max_upload_bytes), blobs, dock, catalogue, models, identity.peer,
+        now_ms,
+    )  # fmt: skip
     pseudonyms = Pseudonyms(identity)
     searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms)
     reuser = Reuser(searcher, network, owner, identity.peer, store, blobs, models, pseudonyms)
     return Node(
-        home, config, identity, store, blobs, federations, catalogue, dock, ledger, publisher, gate, pseudonyms,
-        administration, owner,
-        peers, Tokens(store), AuditLog(store), network, searcher, reuser,
+        home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
+        pseudonyms, administration, owner, peers, Tokens(store), AuditLog(store), network, searcher, reuser,
     )  # fmt: skip

@@ -12,6 +12,7 @@ AtollError
 ├── RequestInvalid           request.invalid
 ├── PeerDenied               peer.denied          the lists of this node, or of the peer, keep the other out
 ├── LockOut                  peer.lockout         the rule would leave a federation without an admitted admin
+├── PackageRefused           package.refused      a check failed; the message says which
 ├── NodeUnreachable          node.unreachable     the command line cannot reach the node
 ├── NothingFound             search.nothing       no learnware covers the user's data
 └── Partial                  search.partial       some peers failed and the caller asked for all
@@ -68,6 +69,10 @@ class LockOut(AtollError):
     code = "peer.lockout"
 
 
+class PackageRefused(AtollError):
+    code = "package.refused"
+
+
 class NodeUnreachable(AtollError):
     code = "node.unreachable"
 
@@ -98,6 +103,7 @@ OUTCOMES: dict[str, Outcome] = {
     "spec.dimension": Outcome(422, 15),
     "spec.privacy": Outcome(422, 15),
     "package.invalid": Outcome(422, 18),
+    "package.refused": Outcome(422, 16),
     "integrity.mismatch": Outcome(422, 18),
     "model.failed": Outcome(502, 16),
     "model.refused": Outcome(422, 16),

@@ -18,7 +18,7 @@ from atoll.protocol import limits
 from atoll.protocol.errors import NotFound
 from atoll.protocol.gossip import Announcement
 from atoll.protocol.heads import Head, SignedHead, sign_head
-from atoll.protocol.listings import Listing, Offers, SignedListing, SpecSummary, sign_listing
+from atoll.protocol.listings import Listing, Offers, Quality, SignedListing, SpecSummary, sign_listing
 from atoll.protocol.log import Line, OwnerLog, root_of
 from atoll.protocol.policy import Policy
 from atoll.protocol.signing import Record
@@ -190,6 +190,7 @@ class Publisher:
             inputs=manifest.signature.inputs,
             outputs=manifest.signature.outputs,
             class_names=manifest.class_names,
+            quality=_quality(learnware),
         )
 
     def _summary(self, learnware: Learnware, island: bytes) -> SpecSummary:
@@ -200,3 +201,8 @@ class Publisher:
             return SpecSummary(island, noised.values.tobytes(), noised.norm2, count, committed, noised.scale, full.dp)
         short = sketch(full, self._catalogue.island(island))
         return SpecSummary(island, short.values.tobytes(), short.norm2, count, committed)
+
+
+def _quality(learnware: Learnware) -> Quality | None:
+    measured = learnware.row.quality
+    return Quality(measured.metric, measured.value, measured.rows) if measured else None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
-from atoll.engine.packages import open_package
-from atoll.node.api.routing import Route, read_json, reply
+from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.clock import now_ms
-from atoll.node.errors import RequestInvalid
+from atoll.node.errors import PackageRefused, RequestInvalid
 from atoll.node.store.dock import Learnware
 from atoll.protocol.errors import NotFound
 from atoll.protocol.ids import parse_digest, peer_id
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from atoll.node.app import Node
 
 PAGE = 100
+DECIDED_SECONDS = 60.0
 
 
 class ListingView(msgspec.Struct, frozen=True):
@@ -88,14 +89,19 @@ async def index(node: Node, request: web.Request) -> web.Response:
 
 
 async def add(node: Node, request: web.Request) -> web.Response:
-    """Upload a package (the body, as bytes); it is checked whole before anything is kept."""
+    """Upload a package (the body, as bytes) and wait for its checks; PackageRefused says what failed."""
     file = await asyncio.to_thread(node.blobs.temporary)
     try:
         await _receive(request, file, node.config.http.max_upload_bytes)
-        learnware = await asyncio.to_thread(_take_in, node, Path(file.name))
+        digest = await asyncio.to_thread(_adopted, node, Path(file.name))
     finally:
         await asyncio.to_thread(_discard, file)
-    return reply(_learnware(node, learnware), status=201)
+    row = await node.acceptance.submit(digest, user_of(request))
+    while row.open:
+        row = await node.acceptance.decided(row.id, DECIDED_SECONDS)
+    if row.report is not None and row.state == "refused":
+        raise PackageRefused(row.report.words, hint="`atoll learnware check` tells the same before an upload")
+    return reply(_learnware(node, node.dock.get(row.learnware_id)), status=201)
 
 
 async def show(node: Node, request: web.Request) -> web.Response:
@@ -146,11 +152,10 @@ def _discard(file: IO[bytes]) -> None:
     Path(file.name).unlink(missing_ok=True)
 
 
-def _take_in(node: Node, path: Path) -> Learnware:
-    with open_package(path) as package:
-        for island in package.specifications():
-            node.catalogue.island(island)
-    return node.dock.add(path)
+def _adopted(node: Node, path: Path) -> bytes:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+    return node.blobs.adopt(path, digest)
 
 
 def _listing(node: Node, listing: Listing) -> ListingView:

@@ -26,6 +26,7 @@ from atoll.node.api import (
     privacy,
     problems,
     searches,
+    submissions,
     tokens,
 )  # fmt: skip
 from atoll.node.api.routing import NODE, TOKEN, Route, reply
@@ -42,6 +43,7 @@ async def describe(node: Node, request: web.Request) -> web.Response:
 ROUTES: tuple[Route, ...] = (
     *information.ROUTES,
     *learnwares.ROUTES,
+    *submissions.ROUTES,
     *islands.ROUTES,
     *searches.ROUTES,
     *predictions.ROUTES,

@@ -1,4 +1,4 @@
-"""``learnware pack|add|list|show|rm``."""
+"""``learnware pack|list|show|rm``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from atoll.node.cli.connection import connected
 from atoll.node.cli.output import console, json_option, print_json, print_table, short
 from atoll.node.client import Client
 from atoll.node.clock import now_ms
-from atoll.protocol.listings import Offers
 
 File = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -70,22 +69,6 @@ async def pack(
         print_json({"package": str(output), "bytes": len(package), "island": island.id})
     else:
         click.echo(f"{output}: {len(package)} bytes, island {short(island.id)}. Next: `atoll learnware add {output}`")
-
-
-@learnware.command()
-@click.argument("package", type=File)
-@click.option("--federation", help="List it there at once, to be matched by members and nothing else.")
-@json_option
-@connected
-async def add(client: Client, package: Path, federation: str | None, as_json: bool) -> None:
-    """Add a PACKAGE to the node's dock."""
-    added = await client.add_learnware(package.read_bytes())
-    if federation:
-        added = await client.publish(added.learnware_id, federation, Offers())
-    if as_json:
-        print_json(added)
-    else:
-        click.echo(f"{added.name} is in the dock as {added.learnware_id}")
 
 
 @learnware.command("list")

@@ -9,6 +9,7 @@ import atoll
 import click
 from atoll.engine.errors import AtollError
 from atoll.node.cli import (
+    acceptance,
     audit,
     backup,
     demo,
@@ -38,6 +39,8 @@ for command in (
     identity.identity, backup.backup, backup.restore, backup.verify,
 ):  # fmt: skip
     cli.add_command(command)
+for command in (acceptance.add, acceptance.check, acceptance.submissions, policy.policy, policy.usage, policy.ask):
+    learnware.learnware.add_command(command)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ from typing import Any, get_args
 import click
 import msgspec
 from atoll.node.cli.connection import connected
-from atoll.node.cli.learnware import learnware
 from atoll.node.cli.output import json_option, print_json, print_table, short, when
 from atoll.node.client import Client
 from atoll.protocol.listings import Audience
@@ -18,7 +17,7 @@ AUDIENCES = click.Choice(get_args(Audience))
 ACT = click.Choice(ACTS)
 
 
-@learnware.command()
+@click.command()
 @click.argument("learnware_id")
 @click.option("--federation", required=True)
 @click.option("--match", type=AUDIENCES, default="members", show_default=True)
@@ -62,7 +61,7 @@ async def policy(
         click.echo(f"{listed.name}: " + ", ".join(f"{act} {made.rule(act).audience}" for act in ACTS))
 
 
-@learnware.command()
+@click.command()
 @click.argument("learnware_id")
 @json_option
 @connected
@@ -76,7 +75,7 @@ async def usage(client: Client, learnware_id: str, as_json: bool) -> None:
     print_table("Use", ["day (UTC)", "peer", "act", "# amount"], rows)
 
 
-@learnware.command()
+@click.command()
 @click.argument("learnware_id")
 @click.option("--for", "acts", type=ACT, multiple=True, help="What to ask for; without it, how things stand is shown.")
 @click.option("--words", default="", help="What the owner's people should know.")

@@ -45,6 +45,7 @@ TABLES = (
     "policies",
     "requests",
     "usage",
+    "submissions",
 )
 
 Transaction = lmdb.Transaction

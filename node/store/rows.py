@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from atoll.engine.encoding import pack, unpack
 from atoll.engine.errors import IntegrityError
 from atoll.engine.islands import Island
+from atoll.node.acceptance.submissions import SubmissionRow
 from atoll.node.administration import InviteRow
 from atoll.node.policy.requests import RequestRow
 from atoll.node.store.audit import AuditRow
@@ -54,7 +55,7 @@ def check(table: str, key: bytes, row: object) -> None:
 
 def blobs_of(row: object) -> tuple[bytes, ...]:
     """The blobs that a row names."""
-    return row.blobs if isinstance(row, (DockRow, DownloadRow)) else ()
+    return row.blobs if isinstance(row, (DockRow, DownloadRow, SubmissionRow)) else ()
 
 
 def _head(key: bytes, row: Record) -> bytes:
@@ -117,6 +118,7 @@ ROWS = {
     "policies": Rows(Policy, _anywhere),
     "requests": Rows(RequestRow, lambda key, row: row.key),
     "usage": Rows(int, _anywhere),
+    "submissions": Rows(SubmissionRow, lambda key, row: row.key),
     "audit": Rows(AuditRow, lambda key, row: row.seq.to_bytes(8, "big")),
 }
 """Every table but "meta", whose rows are numbers as text; a test compares it with the environment's."""

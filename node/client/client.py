@@ -9,22 +9,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, Any, Literal
 
 import aiohttp
-import msgspec
 import numpy as np
 from atoll.engine import specs
-from atoll.engine.errors import AtollError, FeatureMismatch, IntegrityError
+from atoll.engine.errors import FeatureMismatch, IntegrityError
 from atoll.engine.islands import Island
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs import Rkme
 from atoll.engine.specs.dp import Budget
 from atoll.engine.tables import Table
+from atoll.node.acceptance.submissions import LabelledRows
 from atoll.node.admission import Kind
 from atoll.node.api.audit import AuditPage, VerificationView
 from atoll.node.api.federations import FederationBody, FederationView, InviteBody, InviteView, MemberView
@@ -37,10 +34,11 @@ from atoll.node.api.peers import PeerView
 from atoll.node.api.policies import AskBody, GrantBody, RequestView, WhoCanBody
 from atoll.node.api.predictions import PredictionBody
 from atoll.node.api.privacy import GrantView, SpendingBody, SpendingView
-from atoll.node.api.problems import Problem
 from atoll.node.api.searches import RkmeBody, SearchBody, SpecificationBody
+from atoll.node.api.submissions import SubmissionBody, SubmissionView, UploadView
 from atoll.node.api.tokens import TokenBody, TokenView
-from atoll.node.errors import NodeUnreachable, RequestInvalid
+from atoll.node.client.transport import RemoteError, Transport, problem
+from atoll.node.errors import NodeUnreachable, PackageRefused, RequestInvalid
 from atoll.node.policy.gate import Permission
 from atoll.node.policy.usage import Use
 from atoll.node.reuse.result import PredictionResult
@@ -54,35 +52,12 @@ from atoll.protocol.listings import Offers
 from atoll.protocol.policy import Act, Policy
 from numpy.typing import NDArray
 
-T = TypeVar("T")
-TIMEOUT = aiohttp.ClientTimeout(total=120, connect=5)
+PIECE = 8 << 20  # bytes of an upload in one request
 STREAMING = aiohttp.ClientTimeout(connect=5, sock_read=600)  # a node copies its store before the first byte
 
 
-class RemoteError(AtollError):
-    """A problem that the node reported, with its code."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.title, hint=problem.hint)
-        self.code = problem.code
-        self.status = problem.status
-
-
-class Client:
+class Client(Transport):
     """``async with Client(url, token) as client``; every method raises RemoteError or NodeUnreachable."""
-
-    def __init__(self, url: str, token: str | None = None) -> None:
-        self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-
-    async def __aenter__(self) -> Client:
-        self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._session.close()
 
     async def node(self) -> NodeView:
         return await self._json("GET", "node", NodeView)
@@ -103,8 +78,38 @@ class Client:
     async def learnware(self, learnware_id: str) -> dict[str, Any]:
         return await self._json("GET", f"learnwares/{learnware_id}", dict[str, Any])
 
-    async def add_learnware(self, package: bytes) -> LearnwareView:
-        return await self._json("POST", "learnwares", LearnwareView, data=package)
+    async def add_learnware(self, package: bytes | Path, labelled: LabelledRows | None = None) -> LearnwareView:
+        """Upload a package, wait for its checks and have it in the dock; PackageRefused in words otherwise."""
+        decided = await self.submit(package, labelled)
+        while decided.state in ("waiting", "running"):
+            decided = await self.submission(decided.id, wait=30.0)
+        if decided.state == "refused":
+            raise PackageRefused(decided.report.words if decided.report else "refused")
+        return await self._json("GET", f"learnwares/{decided.learnware_id}", LearnwareView)
+
+    async def submit(
+        self, package: bytes | Path, labelled: LabelledRows | None = None, progress: Progress = lambda done, all_: None
+    ) -> SubmissionView:
+        """Upload a package, going on where an upload of the same bytes has broken off, and queue it for its checks."""
+        data = package if isinstance(package, bytes) else await asyncio.to_thread(package.read_bytes)
+        if not data:
+            raise RequestInvalid("the package is empty", hint="packages are made by `atoll learnware pack`")
+        digest = hashlib.sha256(data).hexdigest()
+        path = f"uploads/{digest}"
+        received = (await self._json("GET", path, UploadView)).received
+        while received < len(data):
+            piece, offset = data[received : received + PIECE], {"offset": str(received)}
+            received = (await self._json("PUT", path, UploadView, data=piece, params=offset)).received
+            progress(received, len(data))
+        return await self._json("POST", "submissions", SubmissionView, body=SubmissionBody(digest, labelled))
+
+    async def submission(self, id_: str, wait: float = 0.0) -> SubmissionView:
+        """Its state and log; with ``wait`` (seconds) once it is decided, or as it is then."""
+        return await self._json("GET", f"submissions/{id_}", SubmissionView, params={"wait": str(wait)})
+
+    async def submissions(self) -> list[SubmissionView]:
+        """The newest first."""
+        return await self._json("GET", "submissions", list[SubmissionView])
 
     async def publish(
         self, learnware_id: str, federation: str, policy: Offers | Policy, *, few_rows: bool = False
@@ -298,7 +303,7 @@ class Client:
             params = {"key": str(with_key).lower()}
             async with self._session.get(url, params=params, timeout=STREAMING) as response:
                 if response.status >= 400:
-                    raise RemoteError(_problem(await response.read(), response.status))
+                    raise RemoteError(problem(await response.read(), response.status))
                 try:
                     async for chunk in response.content.iter_chunked(backup_file.CHUNK):
                         done += await asyncio.to_thread(file.write, chunk)
@@ -307,39 +312,6 @@ class Client:
                 except aiohttp.ClientPayloadError:
                     raise NodeUnreachable("the node broke the backup off", hint="the node's log says why") from None
             return await asyncio.to_thread(_received, file)
-
-    async def _json(
-        self, method: str, path: str, type_: type[T], *, body: object = None, data: bytes | None = None,
-        params: dict[str, str] | None = None,
-    ) -> T:  # fmt: skip
-        payload = msgspec.json.encode(body) if body is not None else data
-        answer = await self._call(method, path, payload, params)
-        try:
-            return msgspec.json.decode(answer, type=type_)
-        except msgspec.DecodeError as error:
-            raise NodeUnreachable(f"{self._url} did not answer as an Atoll node: {error}") from None
-
-    async def _call(
-        self, method: str, path: str, data: bytes | None = None, params: dict[str, str] | None = None
-    ) -> bytes:
-        url = f"{self._url}/api/v1/{path}"
-        with self._reaching():
-            async with self._session.request(method, url, data=data, params=params) as response:
-                answer = await response.read()
-        if response.status >= 400:
-            raise RemoteError(_problem(answer, response.status))
-        return answer
-
-    @contextmanager
-    def _reaching(self) -> Iterator[None]:
-        try:
-            yield
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise NodeUnreachable(
-                f"no node answers at {self._url}: {error or type(error).__name__}", hint="is `atoll serve` running?"
-            ) from None
-        except ValueError as error:
-            raise RequestInvalid(f"{self._url} is not a URL: {error}") from None
 
 
 def _received(file: IO[bytes]) -> Manifest:
@@ -352,13 +324,6 @@ def _received(file: IO[bytes]) -> Manifest:
     if manifest.length != length:
         raise IntegrityError(f"the node sent {length} bytes of a backup of {manifest.length}")
     return manifest
-
-
-def _problem(answer: bytes, status: int) -> Problem:
-    try:
-        return msgspec.json.decode(answer, type=Problem)
-    except msgspec.DecodeError:
-        return Problem("internal", f"the node answered with status {status}", status)
 
 
 def _flag(value: bool) -> str:
