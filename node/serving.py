@@ -1,4 +1,4 @@
-"""The owner's side of search and reuse: exact matching on its own full specifications, prediction, packages.
+"""The owner's side of search and reuse: matching on its own full specifications, prediction, packages.
 
 Every act is checked against the policy in the listing of the federation it is asked in. Plain blocking code: the
 p2p layer and the HTTP layer call it from worker threads.
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from atoll.engine.encoding import Array
-from atoll.engine.errors import DimensionMismatch, SpecificationError
+from atoll.engine.errors import DimensionMismatch, QueryTooNarrow, SpecificationError
 from atoll.engine.islands import Island
 from atoll.engine.matching import RkmeIndex
+from atoll.engine.matching.oracle import check_query, nearest_told
 from atoll.engine.packages import Manifest
 from atoll.engine.runtime import ModelPool
 from atoll.engine.specs.rkme import Rkme
@@ -38,9 +39,11 @@ class Owner:
         self._models = models
 
     def match(self, request: MatchRequest) -> MatchReply:
-        """Rank the learnwares that may be matched, exactly; disclose RKMEs where the policy says so.
+        """Rank the learnwares that may be matched: exactly those whose RKME is disclosed to members, which comes with
+        the answer; the others as far as can be told of them (engine.matching.oracle).
 
         Of a learnware under differential privacy there is nothing to say that its listing does not: it is left out.
+        Raises QueryTooNarrow if the query is, and nothing is disclosed.
         """
         query = Rkme.from_record(request.rkme)
         island = self._catalogue.island(request.island)
@@ -53,10 +56,10 @@ class Owner:
         }
         found = {id_: self._dock.get(bytes.fromhex(id_)).rkme(island.digest) for id_ in listings}
         rkmes = {id_: rkme for id_, rkme in found.items() if rkme is not None}
-        index = RkmeIndex(rkmes)
-        ids, distances = index.nearest(query, min(request.limit, MAX_LIMIT))
-        pairs = zip(ids, distances, strict=True)
-        return MatchReply(tuple(self._answer(listings[id_], island, rkmes[id_], float(mmd2)) for id_, mmd2 in pairs))
+        shown = {id_: rkme for id_, rkme in rkmes.items() if listings[id_].offers.disclose in OPEN_TO_MEMBERS}
+        hidden = {id_: rkme for id_, rkme in rkmes.items() if id_ not in shown}
+        pairs = _ranked(query, shown, hidden, min(request.limit, MAX_LIMIT))
+        return MatchReply(tuple(self._answer(listings[id_], island, shown.get(id_), mmd2) for id_, mmd2 in pairs))
 
     def predict(self, request: PredictRequest) -> Prediction:
         """Run an own model on the rows that were sent."""
@@ -101,13 +104,28 @@ class Owner:
             raise NotFound("no such learnware here")
         return listing
 
-    def _answer(self, listing: Listing, island: Island, rkme: Rkme, mmd2: float) -> MatchAnswer:
-        answer = MatchAnswer(listing.learnware_id, listing.revision, mmd2, rkme.norm2)
-        if listing.offers.disclose not in OPEN_TO_MEMBERS:
-            return answer
+    def _answer(self, listing: Listing, island: Island, shown: Rkme | None, mmd2: float) -> MatchAnswer:
+        if shown is None:
+            listed = next(spec.norm2 for spec in listing.specifications if spec.island == island.digest)
+            return MatchAnswer(listing.learnware_id, listing.revision, mmd2, listed)
         row = self._dock.get(listing.learnware_id).row
         salt = next(spec.salt for spec in row.specifications if spec.island == island.digest)
-        return MatchAnswer(listing.learnware_id, listing.revision, mmd2, rkme.norm2, rkme.record(), salt)
+        return MatchAnswer(listing.learnware_id, listing.revision, mmd2, shown.norm2, shown.record(), salt)
+
+
+def _ranked(query: Rkme, shown: dict[str, Rkme], hidden: dict[str, Rkme], limit: int) -> list[tuple[str, float]]:
+    """The ``limit`` nearest ids and what may be said of their distance, ascending, ties by id."""
+    ids, distances = RkmeIndex(shown).nearest(query, limit)
+    pairs = list(zip(ids, distances.tolist(), strict=True))
+    try:
+        if hidden:
+            check_query(query)
+            ids, distances = nearest_told(query, hidden, limit)
+            pairs += zip(ids, distances.tolist(), strict=True)
+    except QueryTooNarrow:
+        if not shown:
+            raise
+    return sorted(pairs, key=lambda pair: (pair[1], pair[0]))[:limit]
 
 
 def arrange(rows: NDArray[np.floating], island: Island, manifest: Manifest) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""``/atoll/match/1``: a query goes to an owner, who ranks its own full RKMEs exactly."""
+"""``/atoll/match/1``: a query goes to an owner, who ranks its own full RKMEs, or their stand-ins if undisclosed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from atoll.protocol.messages import Message
 
 PROTOCOL = "/atoll/match/1"
 MAX_LIMIT = 200
+TOLD_BAND = 0.03  # what mmd2 may err by where no RKME comes with it: it is to a stand-in, three digits (network, 7)
 
 
 class MatchRequest(Message, frozen=True):
@@ -23,7 +24,8 @@ class MatchRequest(Message, frozen=True):
 
 
 class MatchAnswer(Message, frozen=True):
-    """Exact distance and norm of one learnware; its RKME and the salt of its commitment where disclosed."""
+    """Exact distance of one learnware, its RKME and the salt of its commitment where that is disclosed; where it is
+    not, a distance within TOLD_BAND, to three digits. ``norm2`` is never more than the listing says then."""
 
     learnware_id: bytes
     revision: bytes

@@ -32,7 +32,7 @@ def check_query(query: Rkme) -> None:
         raise QueryTooNarrow(
             f"a query of {within} points, which count as {size:.1f}, is not answered about specifications "
             f"that are not disclosed: at least {POINTS} points that count as {EFFECTIVE:g} are needed",
-            hint="fit the query to more rows (200 give 30 points), or to rows that differ more",
+            hint="fit the query to more rows (350 give 30 points), or to rows that differ more",
         )
 
 

@@ -44,9 +44,10 @@ def stand_in(rkme: Rkme) -> Rkme:
     radii = _spacing(true, rkme.gamma) * (low + (high - low) * ndtr(stream.draw(len(true))))
     points = true + directions * radii[:, None]
     for _ in range(STEPS):
-        points = _outside(points + _ascent(points, true, weights, rkme.gamma), true, radii, passes=1)
-    points = _outside(points, true, radii, passes=PASSES).astype(np.float32)
-    return _weighted(points[_share(points, true, radii).min(axis=1) > 1.0 - 1e-3], rkme)
+        points = _outside(points + _descent(points, true, weights, rkme.gamma), true, radii, directions, passes=1)
+    points = _outside(points, true, radii, directions, passes=PASSES).astype(np.float32)
+    away = _share(points, true, radii).min(axis=1) > 1.0 - 1e-3
+    return _weighted(points[away] if away.any() else _around(true, radii, directions), rkme)
 
 
 def _spacing(points: Doubles, gamma: float) -> Doubles:
@@ -57,7 +58,7 @@ def _spacing(points: Doubles, gamma: float) -> Doubles:
     return np.asarray(np.maximum(nearest, max(float(np.median(nearest)), LEAST * gamma**-0.5)))
 
 
-def _ascent(points: Doubles, true: Doubles, weights: Doubles, gamma: float) -> Doubles:
+def _descent(points: Doubles, true: Doubles, weights: Doubles, gamma: float) -> Doubles:
     """A step (m, d) along the negative gradient of MMD^2 (algorithms: RKME), as long as a step of mean shift."""
     own, other = gaussian(points, points, gamma) * weights, gaussian(points, true, gamma) * weights
     pushed = own.sum(axis=1)[:, None] * points - own @ points
@@ -70,8 +71,9 @@ def _share(points: NDArray[np.floating], true: Doubles, radii: Doubles) -> Doubl
     return np.asarray(np.sqrt(squared_distances(points, true)) / radii)
 
 
-def _outside(points: Doubles, true: Doubles, radii: Doubles, passes: int) -> Doubles:
-    """The points, those too near to a true one moved straight away from it; which may take several passes."""
+def _outside(points: Doubles, true: Doubles, radii: Doubles, directions: Doubles, passes: int) -> Doubles:
+    """The points, those too near to a true one moved straight away from it (if on it, in their own direction); which
+    may take several passes, and never end between two."""
     points = points.copy()
     for _ in range(passes):
         share = _share(points, true, radii)
@@ -81,12 +83,22 @@ def _outside(points: Doubles, true: Doubles, radii: Doubles, passes: int) -> Dou
             break
         centres = true[nearest[inside]]
         offsets = points[inside] - centres
-        lengths = np.maximum(np.linalg.norm(offsets, axis=1), 1e-12)
-        points[inside] = centres + offsets * (radii[nearest[inside]] / lengths)[:, None]
+        lengths = np.linalg.norm(offsets, axis=1, keepdims=True)
+        offsets = np.where(lengths > 1e-9, offsets / np.maximum(lengths, 1e-9), directions[inside])
+        points[inside] = centres + offsets * radii[nearest[inside], None]
     return points
 
 
+def _around(true: Doubles, radii: Doubles, directions: Doubles) -> NDArray[np.float32]:
+    """Where there is no room between the points: a sphere around all of them (m, d)."""
+    middle = true.mean(axis=0)
+    reach = float((np.linalg.norm(true - middle, axis=1) + radii).max())
+    return np.asarray((middle + reach * directions).astype(np.float32))
+
+
 def _weighted(points: NDArray[np.float32], rkme: Rkme) -> Rkme:
+    if len(points) == 1:
+        return Rkme(points, np.ones(1, np.float32), rkme.gamma, rkme.count)
     cross = gaussian(points, rkme.points, rkme.gamma) @ rkme.weights.astype(np.float64)
     mass = minimise(gaussian(points, points, rkme.gamma), cross, total_is_one=True)
     order = np.argsort(-mass, kind="stable")

@@ -30,7 +30,8 @@ class SearchQuery(msgspec.Struct, frozen=True):
 class Hit(msgspec.Struct, frozen=True):
     """One learnware found. ``estimated``: the distance comes from sketches, the owner has not answered.
 
-    ``similarity`` and ``mmd2`` are None where the search was by words only.
+    ``mmd2`` is known to within ``band``: 0 where its RKME was disclosed, else the order of two that differ by less is
+    not certain. ``similarity``, ``mmd2`` and ``band`` are None where the search was by words only.
     """
 
     learnware_id: str
@@ -46,6 +47,7 @@ class Hit(msgspec.Struct, frozen=True):
     similarity: float | None
     mmd2: float | None
     estimated: bool
+    band: float | None
     offers: Offers
     suspect: bool = False
 
