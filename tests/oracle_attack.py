@@ -12,17 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from atoll.engine.islands import Island
+from atoll.engine.matching.oracle import effective_size
 from atoll.engine.specs import Rkme, Sketch
 from atoll.engine.specs.kernels import gaussian
 from atoll.engine.specs.sketch import FREQUENCIES, frequencies
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.spatial.distance import cdist
 
 Doubles = NDArray[np.float64]
 Oracle = Callable[[Rkme], float]  # what is told of MMD^2 to a query
 SKETCH_ERROR = 1.4e-4  # of one number of a sketch, by rounding to int8
-HEAVY = 0.22  # the weight of the point that moves: about the most that leaves an effective size of 15
+HEAVY = (0.24, 0.22, 0.2, 0.17, 0.14, 0.11, 0.08, 0.05)  # weights to try for the point that moves
+ADMITTED = 16.0  # effective size of a cloud with it: one more than asked for, as it may come near another
 CLOUDS = 4
 
 
@@ -72,11 +74,18 @@ def moving_point(oracle: Oracle, known: Knowledge, queries: int, seed: int = 0, 
     rounding. ``error`` is what the attacker believes one density found so to err by. Guesses (m, d).
     """
     island, random = known.island, np.random.default_rng(seed)
-    light = np.full(60, (1.0 - HEAVY) / 60)
-    clouds = [1.2 * random.standard_normal((len(light), island.dimension)) for _ in range(CLOUDS)]
+    clouds = [1.3 * random.standard_normal((60, island.dimension)) for _ in range(CLOUDS)]
+
+    def cloud_with(position: Doubles, cloud: Doubles, heavy: float) -> Rkme:
+        return _query(np.vstack([position, cloud]), [heavy, *np.full(len(cloud), (1.0 - heavy) / len(cloud))], island)
+
+    beside = np.full(island.dimension, 1.3)
+    heaviest = next(
+        heavy for heavy in HEAVY if min(effective_size(cloud_with(beside, each, heavy)) for each in clouds) > ADMITTED
+    )
 
     def share(cloud: Doubles, position: Doubles) -> float:
-        query = _query(np.vstack([position, cloud]), [HEAVY, *light], island)
+        query = cloud_with(position, cloud, heaviest)
         return (query.norm2 + known.norm2 - oracle(query)) / 2.0
 
     nothing = [share(cloud, np.full(island.dimension, 100.0)) for cloud in clouds]
@@ -84,7 +93,7 @@ def moving_point(oracle: Oracle, known: Knowledge, queries: int, seed: int = 0, 
     for _ in range(2):
         positions = fit.positions((queries - CLOUDS) // (2 * CLOUDS))
         told = [
-            [(share(cloud, position) - own) / HEAVY for cloud, own in zip(clouds, nothing, strict=True)]
+            [(share(cloud, position) - own) / heaviest for cloud, own in zip(clouds, nothing, strict=True)]
             for position in positions
         ]
         fit.learn(positions, np.mean(told, axis=1))
@@ -149,7 +158,7 @@ class Fit:
         points, weights = state
         scale = np.maximum(np.diag(normal), 1e-12 * normal.max())
         try:
-            step = solve(normal + damping * np.diag(scale), -slope, assume_a="pos")
+            step = cho_solve(cho_factor(normal + damping * np.diag(scale)), -slope)
         except LinAlgError:
             return None
         return points + step[: points.size].reshape(points.shape), np.maximum(weights + step[points.size :], 1e-5)
