@@ -18,6 +18,7 @@ from atoll.engine.specs.kernels import gaussian
 from atoll.engine.specs.sketch import FREQUENCIES, frequencies
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.spatial import Voronoi
 from scipy.spatial.distance import cdist
 
 Doubles = NDArray[np.float64]
@@ -79,7 +80,7 @@ def moving_point(oracle: Oracle, known: Knowledge, queries: int, seed: int = 0, 
     def cloud_with(position: Doubles, cloud: Doubles, heavy: float) -> Rkme:
         return _query(np.vstack([position, cloud]), [heavy, *np.full(len(cloud), (1.0 - heavy) / len(cloud))], island)
 
-    beside = np.full(island.dimension, 1.3)
+    beside = np.zeros(island.dimension)  # where clouds are densest
     heaviest = next(
         heavy for heavy in HEAVY if min(effective_size(cloud_with(beside, each, heavy)) for each in clouds) > ADMITTED
     )
@@ -108,6 +109,20 @@ def sketch_alone(known: Knowledge, start: Rkme | None = None, seed: int = 0) -> 
         fit.points, fit.weights = start.points.astype(np.float64), start.weights.astype(np.float64)
     fit.improve(60)
     return fit.points
+
+
+def holes(given: Rkme) -> Doubles:
+    """The middles of the gaps between the points of a stand-in (2 or 3 dimensions), where a true one may have been
+    left out; guesses."""
+    return Voronoi(given.points.astype(np.float64)).vertices
+
+
+def projected(given: Rkme, known: Knowledge) -> list[Doubles]:
+    """The points of a stand-in moved onto the leading 1, 2, ... principal directions of the rows, where true ones are;
+    guesses for each."""
+    middle, points = known.rows.mean(axis=0), given.points.astype(np.float64)
+    axes = np.linalg.svd(known.rows - middle, full_matrices=False)[2].astype(np.float64)
+    return [middle + (points - middle) @ axes[:k].T @ axes[:k] for k in range(1, len(axes) + 1)]
 
 
 class Fit:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 DOMAIN = b"atoll/stand-in/1\0"
-AWAY = (0.5, 1.0)  # how far from each point, in distances to the nearest other one (or their median, if larger)
+AWAY = (0.25, 0.5)  # from each point, in distances to the nearest other one (or their median); beyond, holes show
+NEIGHBOURS = 10  # which span the directions to leave a point in: what is off the data is removed by projection
 LEAST = 0.05  # in 1 / sqrt(gamma), where points coincide
 STEPS = 40
 PASSES = 50
@@ -30,16 +31,15 @@ Doubles = NDArray[np.float64]
 
 @lru_cache(maxsize=KEPT)
 def stand_in(rkme: Rkme) -> Rkme:
-    """The stand-in of an RKME, always the same one: MMD^2 between the two is about 0.0003 (d = 5) to 0.007 (d = 30).
+    """The stand-in of an RKME, always the same one: MMD^2 between the two is about 0.0001 (d = 2) to 0.003 (d = 30).
 
-    None of its points is nearer to one of the RKME than half of that one's distance to the nearest other point.
+    None of its points is nearer to one of the RKME than a quarter of that one's distance to the nearest other point.
     The place of each depends on all bytes of the RKME, which are secret and cannot be guessed; the same RKME published
     again, or restored from a backup, gets the same one, so that two of them cannot be averaged either.
     """
     true, weights = rkme.points.astype(np.float64), rkme.weights.astype(np.float64)
     stream = Normals(hashlib.sha256(DOMAIN + rkme.to_bytes()).digest())
-    directions = stream.draw(true.size).reshape(true.shape)
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = _directions(true, stream)
     low, high = AWAY
     radii = _spacing(true, rkme.gamma) * (low + (high - low) * ndtr(stream.draw(len(true))))
     points = true + directions * radii[:, None]
@@ -48,6 +48,18 @@ def stand_in(rkme: Rkme) -> Rkme:
     points = _outside(points, true, radii, directions, passes=PASSES).astype(np.float32)
     away = _share(points, true, radii).min(axis=1) > 1.0 - 1e-3
     return _weighted(points[away] if away.any() else _around(true, radii, directions), rkme)
+
+
+def _directions(points: Doubles, stream: Normals) -> Doubles:
+    """Random unit vectors (m, d), each in the span of what leads from its point to the nearest others."""
+    count = min(NEIGHBOURS, len(points) - 1)
+    nearest = np.argsort(squared_distances(points, points), axis=1, kind="stable")[:, 1 : count + 1]
+    factors = stream.draw(len(points) * count).reshape(len(points), count)
+    spanned = np.einsum("jk,jkd->jd", factors, points[nearest] - points[:, None])
+    anywhere = stream.draw(points.size).reshape(points.shape)
+    lengths = np.linalg.norm(spanned, axis=1, keepdims=True)
+    directions = np.where(lengths > 1e-6, spanned, anywhere)
+    return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))
 
 
 def _spacing(points: Doubles, gamma: float) -> Doubles:

@@ -30,9 +30,9 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
-from oracle_attack import Knowledge, Oracle, moving_point, recovered, single_points, sketch_alone
+from oracle_attack import Knowledge, Oracle, holes, moving_point, recovered, single_points, sketch_alone
 
-CASES = ((10, 300, 30), (5, 300, 30), (2, 300, 30), (10, 600, 45))  # d, rows, points
+CASES = ((2, 300, 30), (3, 300, 30), (5, 300, 30), (10, 300, 30), (10, 600, 45))  # d, rows, points
 SECRETS = 2
 Rows = NDArray[np.float32]
 
@@ -77,6 +77,8 @@ def attacked(secret: Secret, queries: int) -> Iterator[tuple[str, int, NDArray[n
     yield "moving point, guarded, own sketch", queries, moving_point(ask(other), secret.known(own), queries)
     endless = answers(other, admitted=False, digits=False)
     yield "single points, guarded by stand-in alone", 2000, single_points(endless, secret.known(other), 2000)
+    if secret.island.dimension <= 3:
+        yield "stand-in known, gaps in it", 0, holes(other)
     yield "stand-in known, own sketch", 0, sketch_alone(secret.known(own), other)
 
 
