@@ -8,7 +8,8 @@ AtollError                    internal
 ├── SpecificationError        spec.invalid
 │   ├── NotFinite             spec.not_finite       NaN or infinity in data or specification
 │   ├── DimensionMismatch     spec.dimension        points, weights and island disagree in shape
-│   └── PrivacyRefusal        spec.privacy          too few rows to publish a specification of
+│   ├── PrivacyRefusal        spec.privacy          too few rows to publish a specification of
+│   └── QueryTooNarrow        query.too_narrow      a probe, not a distribution: not answered about what is undisclosed
 ├── PackageError              package.invalid
 ├── IntegrityError            integrity.mismatch    a hash or a signed promise does not hold
 └── ModelError                model.failed          the model ran and its answer is not usable
@@ -60,6 +61,10 @@ class DimensionMismatch(SpecificationError):
 
 class PrivacyRefusal(SpecificationError):
     code = "spec.privacy"
+
+
+class QueryTooNarrow(SpecificationError):
+    code = "query.too_narrow"
 
 
 class PackageError(AtollError):

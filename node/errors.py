@@ -102,6 +102,7 @@ OUTCOMES: dict[str, Outcome] = {
     "spec.not_finite": Outcome(422, 15),
     "spec.dimension": Outcome(422, 15),
     "spec.privacy": Outcome(422, 15),
+    "query.too_narrow": Outcome(403, 12),
     "package.invalid": Outcome(422, 18),
     "package.refused": Outcome(422, 16),
     "integrity.mismatch": Outcome(422, 18),

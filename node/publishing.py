@@ -9,6 +9,7 @@ import msgspec
 from atoll.engine.specs.noised import NoisedSketch
 from atoll.engine.specs.report import check_publication
 from atoll.engine.specs.sketch import sketch
+from atoll.engine.specs.stand_in import stand_in
 from atoll.node.identity import Identity
 from atoll.node.policy.rules import Policies
 from atoll.node.store.catalogue import Catalogue
@@ -185,7 +186,10 @@ class Publisher:
             issued_at=now,
             status="live",
             semantic=manifest.semantic.summary(),
-            specifications=tuple(self._summary(learnware, island) for island in sorted(learnware.specifications)),
+            specifications=tuple(
+                self._summary(learnware, island, disclosed=offers.disclose in ("members", "anyone"))
+                for island in sorted(learnware.specifications)
+            ),
             offers=offers,
             inputs=manifest.signature.inputs,
             outputs=manifest.signature.outputs,
@@ -193,13 +197,15 @@ class Publisher:
             quality=_quality(learnware),
         )
 
-    def _summary(self, learnware: Learnware, island: bytes) -> SpecSummary:
+    def _summary(self, learnware: Learnware, island: bytes, *, disclosed: bool) -> SpecSummary:
+        """The sketch is the RKME's if members may have that, else its stand-in's: to a sketch of few points, points
+        can be fitted."""
         full, committed = learnware.specifications[island], learnware.commitments[island]
         count = 1 << (full.count.bit_length() - 1)
         if isinstance(full, NoisedSketch):
             noised = full.sketch
             return SpecSummary(island, noised.values.tobytes(), noised.norm2, count, committed, noised.scale, full.dp)
-        short = sketch(full, self._catalogue.island(island))
+        short = sketch(full if disclosed else stand_in(full), self._catalogue.island(island))
         return SpecSummary(island, short.values.tobytes(), short.norm2, count, committed)
 
 

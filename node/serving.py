@@ -1,4 +1,4 @@
-"""The owner's side of search and reuse: exact matching on its own full specifications, prediction, packages.
+"""The owner's side of search and reuse: matching on its own full specifications, prediction, packages.
 
 Every act is checked against the policy in the listing of the federation it is asked in. Plain blocking code: the
 p2p layer and the HTTP layer call it from worker threads.
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from atoll.engine.encoding import Array
-from atoll.engine.errors import DimensionMismatch, SpecificationError
+from atoll.engine.errors import DimensionMismatch, QueryTooNarrow, SpecificationError
 from atoll.engine.islands import Island
 from atoll.engine.matching import RkmeIndex, needed, support
+from atoll.engine.matching.oracle import check_query, nearest_told
 from atoll.engine.packages import Manifest
 from atoll.engine.runtime import ModelPool
 from atoll.engine.specs.rkme import Rkme
@@ -24,10 +24,10 @@ from atoll.node.policy import Gate
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.dock import Dock, Learnware
 from atoll.protocol.ask import AskReply, AskRequest
-from atoll.protocol.errors import NotFound, OffSpecification, QuotaExceeded
+from atoll.protocol.errors import NotFound, OffSpecification
 from atoll.protocol.listings import Listing
 from atoll.protocol.match import MAX_LIMIT, MatchAnswer, MatchReply, MatchRequest
-from atoll.protocol.policy import Asker
+from atoll.protocol.policy import Act, Asker
 from atoll.protocol.predict import MAX_ROWS, Prediction, PredictRequest
 from numpy.typing import NDArray
 
@@ -43,9 +43,11 @@ class Owner:
         self.gate = gate
 
     def match(self, asker: Asker, request: MatchRequest) -> MatchReply:
-        """Rank the learnwares that may be matched, exactly; disclose RKMEs where the policy says so.
+        """Rank the learnwares that may be matched: exactly those whose RKME is disclosed to the asker, which comes with
+        the answer; the others as far as can be told of them (engine.matching.oracle).
 
         Of a learnware under differential privacy there is nothing to say that its listing does not: it is left out.
+        Raises QueryTooNarrow if the query is, and nothing is disclosed.
         """
         query = Rkme.from_record(request.rkme)
         island = self._catalogue.island(request.island)
@@ -59,15 +61,17 @@ class Owner:
         }
         found = {id_: self._dock.get(bytes.fromhex(id_)).rkme(island.digest) for id_ in listings}
         rkmes = {id_: rkme for id_, rkme in found.items() if rkme is not None}
-        index = RkmeIndex(rkmes)
-        ids, distances = index.nearest(query, min(request.limit, MAX_LIMIT))
-        shown = [listings[id_] for id_ in ids]
-        self.gate.count("match", ((each, 1) for each in shown), asker, now)
-        pairs = zip(shown, distances, strict=True)
+        shown = {id_: rkme for id_, rkme in rkmes.items() if self._discloses(listings[id_], asker, now)}
+        hidden = {id_: rkme for id_, rkme in rkmes.items() if id_ not in shown}
+        pairs = _ranked(query, shown, hidden, min(request.limit, MAX_LIMIT))
+        self.gate.count("match", ((listings[id_], 1) for id_, _ in pairs), asker, now)
+        self.gate.count("disclose", ((listings[id_], 1) for id_, _ in pairs if id_ in shown), asker, now)
         return MatchReply(
-            tuple(self._answer(each, island, rkmes[each.learnware_id.hex()], float(mmd2), asker, now)
-                  for each, mmd2 in pairs)
-        )  # fmt: skip
+            tuple(
+                self._answer(listings[id_], island, shown.get(id_), mmd2, self.gate.acts(listings[id_], asker, now))
+                for id_, mmd2 in pairs
+            )
+        )
 
     def predict(self, asker: Asker, request: PredictRequest) -> Prediction:
         """Run an own model on the rows that were sent, (n, d) in the island's feature order, raw units.
@@ -121,22 +125,34 @@ class Owner:
             raise NotFound("no such learnware here")
         return listing
 
-    def _answer(self, listing: Listing, island: Island, rkme: Rkme, mmd2: float, asker: Asker, now: int) -> MatchAnswer:
-        may = self.gate.acts(listing, asker, now)
-        answer = MatchAnswer(listing.learnware_id, listing.revision, mmd2, rkme.norm2, may=may)
-        if "disclose" not in may or not self._disclosing(listing, asker, now):
-            return answer
+    def _discloses(self, listing: Listing, asker: Asker, now: int) -> bool:
+        """Whether the asker may have the RKME, and has not had all the disclosures of a day."""
+        return self.gate.may("disclose", listing, asker, now) and self.gate.left("disclose", listing, asker, now)
+
+    def _answer(
+        self, listing: Listing, island: Island, shown: Rkme | None, mmd2: float, may: tuple[Act, ...]
+    ) -> MatchAnswer:
+        if shown is None:
+            listed = next(spec.norm2 for spec in listing.specifications if spec.island == island.digest)
+            return MatchAnswer(listing.learnware_id, listing.revision, mmd2, listed, may=may)
         row = self._dock.get(listing.learnware_id).row
         salt = next(spec.salt for spec in row.specifications if spec.island == island.digest)
-        return msgspec.structs.replace(answer, rkme=rkme.record(), salt=salt)
+        return MatchAnswer(listing.learnware_id, listing.revision, mmd2, shown.norm2, shown.record(), salt, may=may)
 
-    def _disclosing(self, listing: Listing, asker: Asker, now: int) -> bool:
-        """Count it; False where the asker has had all the disclosures of a day."""
-        try:
-            self.gate.count("disclose", [(listing, 1)], asker, now)
-        except QuotaExceeded:
-            return False
-        return True
+
+def _ranked(query: Rkme, shown: dict[str, Rkme], hidden: dict[str, Rkme], limit: int) -> list[tuple[str, float]]:
+    """The ``limit`` nearest ids and what may be said of their distance, ascending, ties by id."""
+    ids, distances = RkmeIndex(shown).nearest(query, limit)
+    pairs = list(zip(ids, distances.tolist(), strict=True))
+    try:
+        if hidden:
+            check_query(query)
+            ids, distances = nearest_told(query, hidden, limit)
+            pairs += zip(ids, distances.tolist(), strict=True)
+    except QueryTooNarrow:
+        if not shown:
+            raise
+    return sorted(pairs, key=lambda pair: (pair[1], pair[0]))[:limit]
 
 
 def _check_support(rows: NDArray[np.floating], learnware: Learnware, island: Island) -> None:

@@ -70,6 +70,13 @@ class Gate:
             now,
         )  # fmt: skip
 
+    def left(self, act: Act, listing: Listing, asker: Asker, now: int) -> bool:
+        """Whether an asker that is admitted has not used up its day."""
+        if asker.peer == self._own:
+            return True
+        rule = self.policy(listing).rule(act)
+        return self.usage.left(act, asker, listing.federation, listing.learnware_id, rule, now) != 0
+
     def who_can(
         self, listing: Listing, peers: Iterable[tuple[str, str]], now: int, policy: Policy | None = None
     ) -> list[Permission]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 from atoll.engine.islands import Island
-from atoll.engine.matching import SketchIndex
+from atoll.engine.matching import ERROR_BAND, SketchIndex
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch, sketch
 from atoll.node.search.query import SearchQuery
@@ -18,14 +18,16 @@ MAX_OWNERS = 32
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A listing in one of the query's islands (or none), with its distance; exact once its owner has answered, who then
-    also says what the user ``may`` do: before, it is what the audiences of the listing promise."""
+    """A listing in one of the query's islands (or none), with its distance and what that may err by: nothing once its
+    owner has answered with the RKME that the listing commits to. What the user ``may`` do is what the audiences of the
+    listing promise, until its owner has said."""
 
     listing: Listing
     summary: SpecSummary | None = None
     mmd2: float = 0.0
     norm2: float = 0.0
     estimated: bool = True
+    band: float = ERROR_BAND
     suspect: bool = False
     rkme: Rkme | None = None
     may: tuple[Act, ...] = ()

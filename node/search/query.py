@@ -34,7 +34,8 @@ class Hit(msgspec.Struct, frozen=True):
     """One learnware found. ``estimated``: the distance comes from sketches, the owner has not answered. ``may`` is what
     the user may do with it, as the owner says, or as its listing does where the owner has not answered.
 
-    ``similarity`` and ``mmd2`` are None where the search was by words only.
+    ``mmd2`` is known to within ``band``: 0 where its RKME was disclosed, else the order of two that differ by less is
+    not certain. ``similarity``, ``mmd2`` and ``band`` are None where the search was by words only.
     """
 
     learnware_id: str
@@ -50,6 +51,7 @@ class Hit(msgspec.Struct, frozen=True):
     similarity: float | None
     mmd2: float | None
     estimated: bool
+    band: float | None
     offers: Offers
     may: tuple[Act, ...] = ()
     suspect: bool = False
