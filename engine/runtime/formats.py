@@ -40,7 +40,7 @@ FORMATS: dict[str, Format] = {
     "lightgbm": Format("lightgbm", "lightgbm_model", "LightgbmModel", "lightgbm", "lightgbm", "strong"),
     "xgboost": Format("xgboost", "xgboost_model", "XgboostModel", "xgboost", "xgboost", "strong"),
     "torch_export": Format("torch", "torch_export_model", "TorchExportModel", "torch", "", "strong"),
-    "safetensors": Format("torch", "safetensors_model", "SafetensorsModel", "torch", "", "strong"),
+    "safetensors": Format("torch", "safetensors_model", "SafetensorsModel", "safetensors", "", "strong"),
     "python": Format("python", "python_model", "PythonModel", "numpy", "", "none"),
 }
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -92,7 +92,8 @@ def require(name: str, own: bool, level: Level, missing: str, hint: str) -> None
         raise ModelRefused(f"others' {name} models need the {format_.level} sandbox: {missing}", hint=hint)
     if importlib.util.find_spec(format_.library) is None:
         raise ModelRefused(
-            f"{name} models need the library {format_.library}", hint=f"pip install 'atoll[{format_.extra or 'models'}]'"
+            f"{name} models need the library {format_.library}",
+            hint=f"pip install 'atoll[{format_.extra or 'models'}]'",
         )
 
 
@@ -184,6 +185,8 @@ def _archive(data: bytes) -> str:
 def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
     if len(entries) > MAX_ENTRIES:
         raise ModelRefused(f"the archive has more than {MAX_ENTRIES} entries")
+    if len({entry.filename for entry in entries}) != len(entries):
+        raise ModelRefused("the archive names a file twice")  # readers differ in which of them they take
     for entry in entries:
         parts = entry.filename.replace("\\", "/").split("/")
         if parts[0] == "" or ".." in parts or ":" in parts[0]:

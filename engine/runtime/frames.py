@@ -69,8 +69,13 @@ FromModel = Loaded | Prediction | Failure
 FromParent = Ready | Failure
 
 
+def body_of(frame: Frame) -> bytes:
+    """Without its length: for sockets that keep messages apart."""
+    return pack(frame)
+
+
 def encode(frame: Frame) -> bytes:
-    body = pack(frame)
+    body = body_of(frame)
     return len(body).to_bytes(HEADER, "big") + body
 
 

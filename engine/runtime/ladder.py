@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import cache
 from typing import NamedTuple
 
@@ -17,12 +16,15 @@ from atoll.engine.runtime.signature import Limits, Signature
 from atoll.engine.runtime.start import start_worker
 
 INSTALL = "install bubblewrap (apt install bubblewrap, dnf install bubblewrap)"
-ALLOW = "let bubblewrap make user namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces)"
+ALLOW = (
+    "let bubblewrap make user namespaces: "
+    "sysctl kernel.apparmor_restrict_unprivileged_userns=0, user.max_user_namespaces above 0"
+)
 PROBE = b"def predict(rows):\n    return rows\n"
 
 
 class Rung(NamedTuple):
-    """``layers`` hold every worker; ``missing`` says why the rung is no higher, ``hint`` what to do; empty at the top."""
+    """``layers`` hold every worker; ``missing``: why the rung is no higher, ``hint``: what to do; empty at the top."""
 
     level: Level
     layers: tuple[str, ...]
@@ -56,9 +58,12 @@ def lower(missing: str, hint: str) -> Rung:
 def probe(level: Level) -> tuple[str, ...]:
     """The layers that hold a worker at ``level``, as it reports itself; ModelError where none comes up."""
     signature = Signature("regression", 1, 1)
-    with _starter() as starter, closing(WarmParent("python", level, starter)) as parent:
-        with start_worker(parent, "python", PROBE, signature, Limits(), ()) as worker:
-            return worker.isolation
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="atoll-sandbox") as starter,
+        closing(WarmParent("python", level, starter)) as parent,
+        start_worker(parent, "python", PROBE, signature, Limits(), ()) as worker,
+    ):
+        return worker.isolation
 
 
 def _strong(layers: tuple[str, ...]) -> tuple[str, ...]:
@@ -66,9 +71,3 @@ def _strong(layers: tuple[str, ...]) -> tuple[str, ...]:
     if not {"namespaces", "seccomp"} & set(layers):
         raise ModelError("the kernel gives workers neither namespaces of their own nor a call filter")
     return layers
-
-
-@contextmanager
-def _starter() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1, thread_name_prefix="atoll-sandbox") as starter:
-        yield starter

@@ -58,7 +58,7 @@ class WarmParent:
         with self._lock:
             self._control.settimeout(FORK_SECONDS)
             try:
-                socket.send_fds(self._control, [frames.pack(order)], descriptors)
+                socket.send_fds(self._control, [frames.body_of(order)], descriptors)
                 words, found, _, _ = socket.recv_fds(self._control, 1024, 1)
             except TimeoutError:
                 self._process.kill()

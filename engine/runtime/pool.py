@@ -9,8 +9,9 @@ from collections import Counter, OrderedDict
 from pathlib import Path
 
 import numpy as np
-from atoll.engine.errors import ModelError, ModelRefused, SandboxBusy, SandboxLimit
+from atoll.engine.errors import ModelError, ModelRefused, SandboxBusy
 from atoll.engine.runtime.ladder import Rung
+from atoll.engine.runtime.parent import ParentDied
 from atoll.engine.runtime.process import ModelProcess
 from atoll.engine.runtime.sandbox import Sandbox
 from atoll.engine.runtime.signature import Limits, Signature
@@ -61,11 +62,13 @@ class ModelPool:
         """No process is left; calls that run end with ModelError."""
         with self._changed:
             self._closed = True
-            running = [*self._idle.values(), *filter(None, self._busy.values())]
+            idle, busy = list(self._idle.values()), list(filter(None, self._busy.values()))
             self._idle.clear()
             self._changed.notify_all()
-        for process in running:
-            process.kill()
+        for process in busy:
+            process.kill()  # whoever called it closes it
+        for process in idle:
+            process.close()
         self._sandbox.close()
 
     def _take(self, slot: Slot) -> ModelProcess | None:
@@ -109,10 +112,9 @@ class ModelPool:
     def _start(self, slot: Slot, model: Path, signature: Signature, own: bool) -> ModelProcess:
         try:
             process = self._sandbox.start(model, signature, own=own)
-        except ModelRefused:
-            raise
-        except SandboxLimit:
-            self._crashes[slot[0]] += 1
+        except ModelError as error:
+            if not isinstance(error, (ModelRefused, ParentDied)):
+                self._crashes[slot[0]] += 1
             raise
         with self._changed:
             self._busy[slot] = process

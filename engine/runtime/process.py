@@ -40,7 +40,7 @@ class ModelProcess:
     """One model in a process of its own. Thread-safe: one call at a time."""
 
     def __init__(self, ends: Ends, signature: Signature, limits: Limits) -> None:
-        """Wait until the model is loaded; ModelRefused, ModelError or SandboxLimit, and then nothing is left running."""
+        """Wait until the model is loaded; ModelRefused, ModelError or SandboxLimit, and then nothing runs on."""
         self._ends = ends
         self._signature = signature
         self._limits = limits

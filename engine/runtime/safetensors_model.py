@@ -1,7 +1,7 @@
 """Weights in safetensors with an architecture of ours, inside the worker: a multilayer perceptron.
 
-The file's metadata says ``atoll.architecture = mlp`` and ``atoll.activation`` (``relu``, ``tanh``, ``gelu``); the tensors
-are ``layers.K.weight`` (out, in) and ``layers.K.bias`` (out), K from 0. Classes leave through a softmax.
+The file's metadata says ``atoll.architecture = mlp`` and ``atoll.activation`` (``relu``, ``tanh``, ``gelu``); the
+tensors are ``layers.K.weight`` (out, in) and ``layers.K.bias`` (out), K from 0. Classes leave through a softmax.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class SafetensorsModel:
         activation = metadata.get("atoll.activation", "relu")
         if metadata.get("atoll.architecture") != "mlp" or activation not in ACTIVATIONS:
             raise ModelRefused(
-                "the weights name no architecture that is run", hint="metadata: atoll.architecture=mlp, atoll.activation"
+                "the weights name no architecture that is run",
+                hint="metadata: atoll.architecture=mlp, atoll.activation",
             )
         self._activation = ACTIVATIONS[activation]
         self._layers = _layers(tensors, signature)

@@ -27,7 +27,7 @@ class Sandbox:
         self._parents: dict[str, WarmParent] = {}
 
     def start(self, model: Path, signature: Signature, *, own: bool = False) -> ModelProcess:
-        """A worker with the model loaded; ModelRefused, ModelError or SandboxLimit, and then nothing is left running."""
+        """A worker with the model loaded; ModelRefused, ModelError or SandboxLimit, and then nothing runs on."""
         size = model.stat().st_size
         if size > self._limits.file_bytes:
             raise ModelRefused(f"the model has {size} bytes, at most {self._limits.file_bytes} are run")

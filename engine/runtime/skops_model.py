@@ -64,7 +64,7 @@ class SkopsModel:
 
 def _bound_threads(estimator: object, threads: int) -> None:
     """Forests remember how many jobs their maker's machine had."""
-    parameters = getattr(estimator, "get_params", dict)()
+    parameters: dict[str, object] = getattr(estimator, "get_params", dict)()
     jobs = {name: threads for name in parameters if name.split("__")[-1] == "n_jobs"}
     if jobs:
         estimator.set_params(**jobs)  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import select
 import signal
 import socket
 from typing import NoReturn
@@ -29,14 +30,14 @@ def main(arguments: list[str]) -> None:
         for module in FAMILIES[family]:
             importlib.import_module(f"atoll.engine.runtime.{module}")
     except Exception as error:  # a library that is there and broken
-        node.send(frames.pack(frames.Failure(0, "model.refused", frames.printable(f"{family}: {error}"))))
+        node.send(frames.body_of(frames.Failure(0, "model.refused", frames.printable(f"{family}: {error}"))))
         return
     kernel.adopt_orphans()
     kernel.hide_memory()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are reaped by the kernel
     gc.collect()
     gc.freeze()  # workers share these pages as long as nobody writes to them
-    node.send(frames.pack(frames.Ready()))
+    node.send(frames.body_of(frames.Ready()))
     while True:
         order, descriptors, _, _ = socket.recv_fds(node, frames.MAX_ORDER, 8)
         if not order:
@@ -54,12 +55,11 @@ def _fork_worker(
     try:
         network = () if level == "strong" else ("net",)  # bubblewrap's has nothing in it already
         left = kernel.unshare(*NAMESPACES, *network)
-        waiting, held = os.pipe()
+        between = os.pidfd_open(os.getpid())
         worker = os.fork()
         if worker == 0:
-            os.close(held)
             if level != "strong":  # there the whole process tree goes with its first process
-                os.read(waiting, 1)  # until the process in between has gone: its end must not be ours
+                _await_end(between)  # from then on the warm parent is the parent
                 kernel.die_with_parent(signal.SIGKILL)
             isolation = (("bubblewrap",) if level == "strong" else ()) + (("namespaces",) if left else ())
             work(order, Pipes(*descriptors), isolation, readable)
@@ -68,3 +68,9 @@ def _fork_worker(
         node.send(f"{type(error).__name__}: {error}".encode()[:500])
     finally:
         os._exit(0)
+
+
+def _await_end(pidfd: int) -> None:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.poll()

@@ -1,4 +1,4 @@
-"""The model worker: gives up what a model does not need before it reads a foreign byte, then loads one model and predicts.
+"""The model worker: gives up what a model does not need before it reads a foreign byte, then loads and predicts.
 
 Forked from a warm parent. Speaks frames on its pipes; whatever a library prints goes to the pipe for errors.
 """
