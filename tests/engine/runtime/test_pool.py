@@ -133,7 +133,12 @@ def test_a_full_queue_refuses_and_who_waited_is_served(written, opened, monkeypa
     monkeypatch.setattr(pool, "_take", lambda slot: (take(slot), taken.set())[0])
     monkeypatch.setattr(pool, "_wait", lambda deadline: (waits.set(), wait(deadline))[1])  # under the pool's lock
     other, served = written(COUNTER, "other"), []
-    slow = threading.Thread(target=lambda: pytest.raises(SandboxLimit, calls, pool, path, "slow"))
+
+    def call_slowly():
+        with pytest.raises(SandboxLimit):
+            calls(pool, path, "slow")
+
+    slow = threading.Thread(target=call_slowly)
     patient = threading.Thread(target=lambda: served.append(calls(pool, other)))
     slow.start()
     assert taken.wait(20)
