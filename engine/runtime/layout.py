@@ -6,6 +6,7 @@ found by its folder, whether it was installed or is edited in place.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import site
@@ -54,8 +55,7 @@ def layout() -> Layout:
     if site.ENABLE_USER_SITE:
         places.append(site.getusersitepackages())
     places = [place for place in dict.fromkeys(places) if os.path.isdir(place)]
-    shared = sorted(map(str, Path(sysconfig.get_config_var("LIBDIR") or "/usr/lib").glob("libpython*.so*")))
-    libraries = [paths["stdlib"], paths["platstdlib"], *places, *shared]
+    libraries = [paths["stdlib"], paths["platstdlib"], *places, *_shared_libraries()]
     return Layout(
         os.path.realpath(sys.executable),
         os.path.dirname(os.path.abspath(atoll.__file__ or "")),
@@ -63,6 +63,15 @@ def layout() -> Layout:
         tuple(places),
         tuple(path for path in dict.fromkeys(libraries) if os.path.exists(path)),
     )
+
+
+def _shared_libraries() -> list[str]:
+    """Of an interpreter that is not one file."""
+    found: list[str] = []
+    for folder in {f"{sys.base_prefix}/lib", str(sysconfig.get_config_var("LIBDIR"))}:
+        with contextlib.suppress(OSError):  # the one that was built into an interpreter which has been moved
+            found += map(str, Path(folder).glob("libpython*.so*"))
+    return sorted(found)
 
 
 def readable(sandboxed: bool) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ from atoll.engine.runtime.layout import SANDBOX_PACKAGE, bubblewrap, layout, rea
 
 IMPORT_SECONDS = 60.0
 FORK_SECONDS = 10.0
+END_SECONDS = 5.0
 CREDENTIALS = struct.Struct("iII")  # struct ucred: process, user, group
-SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
 class ParentDied(ModelError):
@@ -78,6 +78,10 @@ class WarmParent:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._control.settimeout(END_SECONDS)
+        with contextlib.suppress(OSError):
+            while self._control.recv(1024):  # its end closes when it, and not only bubblewrap around it, has gone
+                pass
         self._control.close()
         os.close(self._errors)
 
@@ -121,7 +125,8 @@ def sealed(data: bytes) -> int:
     while view:
         view = view[os.write(descriptor, view) :]
     os.lseek(descriptor, 0, os.SEEK_SET)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
+    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     return descriptor
 
 

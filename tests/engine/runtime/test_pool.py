@@ -3,8 +3,9 @@
 import os
 import select
 import signal
+import subprocess
+import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -210,26 +211,28 @@ def test_nothing_is_left_behind(written, level, tmp_path, monkeypatch):
         calls(pool, path, "a")
 
 
+NODE = """
+import sys
+from pathlib import Path
+import numpy as np
+from atoll.engine.runtime import ModelPool, Signature, ladder, rung
+pool = ModelPool(2, rung=rung() if sys.argv[2] == "strong" else ladder.lower("for the test", ""))
+pool.predict("m", Path(sys.argv[1]), Signature("regression", 4, 4), np.ones((1, 4), np.float32), own=True)
+(worker,) = pool._idle.values()
+print(Path(f"/proc/self/fdinfo/{worker._ends.pidfd}").read_text().split("Pid:")[1].split()[0], flush=True)
+input()
+"""
+
+
 @pytest.mark.parametrize("level", ["strong", "limited"])
-def test_a_node_that_is_killed_takes_its_workers_along(written, level, tmp_path):
+def test_a_node_that_is_killed_takes_its_workers_along(written, level):
     """The node's end of the control socket closes: the warm parent ends, and with it the workers."""
     found = rung() if level == "strong" else ladder.lower("for the test", "")
     if found.level != level:
         pytest.skip(found.missing)
-    reading, writing = os.pipe()
-    node = os.fork()
-    if node == 0:
-        pool = ModelPool(2, rung=found)
-        calls(pool, written(COUNTER))
-        (worker,) = pool._idle.values()
-        os.write(writing, Path(f"/proc/self/fdinfo/{worker._ends.pidfd}").read_bytes())
-        signal.pause()
-        os._exit(0)
-    os.close(writing)
-    number = int(next(line for line in os.read(reading, 4096).decode().splitlines() if line.startswith("Pid:"))[4:])
-    worker = os.pidfd_open(number)
-    os.kill(node, signal.SIGKILL)
-    os.waitpid(node, 0)
+    command = [sys.executable, "-c", NODE, str(written(COUNTER)), level]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as node:
+        worker = os.pidfd_open(int(node.stdout.readline()))
+        node.kill()
     assert ended(worker)
     os.close(worker)
-    os.close(reading)
