@@ -14,7 +14,8 @@ AtollError                    internal
 ├── IntegrityError            integrity.mismatch    a hash or a signed promise does not hold
 └── ModelError                model.failed          the model ran and its answer is not usable
     ├── ModelRefused          model.refused         a format or construct that is not run
-    └── SandboxLimit          sandbox.limit         time, memory or size limit of the sandbox reached
+    ├── SandboxLimit          sandbox.limit         time, memory or size limit of the sandbox reached
+    └── SandboxBusy           sandbox.busy          too many calls wait for a model; try again
 """
 
 from __future__ import annotations
@@ -85,3 +86,7 @@ class ModelRefused(ModelError):
 
 class SandboxLimit(ModelError):
     code = "sandbox.limit"
+
+
+class SandboxBusy(ModelError):
+    code = "sandbox.busy"

@@ -109,6 +109,7 @@ OUTCOMES: dict[str, Outcome] = {
     "model.failed": Outcome(502, 16),
     "model.refused": Outcome(422, 16),
     "sandbox.limit": Outcome(422, 17),
+    "sandbox.busy": Outcome(429, 17),
     "protocol.invalid": Outcome(502, 18),
     "protocol.signature": Outcome(502, 18),
     "record.rejected": Outcome(422, 18),

@@ -91,8 +91,9 @@ class Owner:
             _check_support(rows, learnware, island)
         self.gate.count("predict", [(listing, len(rows))], asker, now)
         values = self._models.predict(
-            learnware.row.model.hex(), self._dock.model_path(learnware), learnware.manifest.signature, arranged
-        )
+            learnware.row.model.hex(), self._dock.model_path(learnware), learnware.manifest.signature, arranged,
+            own=True,
+        )  # fmt: skip
         return Prediction(Array.of(values), listing.class_names)
 
     def package(self, asker: Asker, federation: bytes, revision: bytes, *, resumed: bool = False) -> Path:

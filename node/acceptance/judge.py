@@ -44,7 +44,7 @@ def judge(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atoll-judge-")))
         (folder / "model").write_bytes(data)
         key = package.manifest.file(package.manifest.model).sha256
-        run = partial(models.predict, key, folder / "model", package.manifest.signature)
+        run = partial(models.predict, key, folder / "model", package.manifest.signature, own=True)
         sample = None
         if labelled is not None:
             sample = (Table(np.array(labelled.rows, np.float64), labelled.columns), labelled.truth)

@@ -7,6 +7,7 @@ gets only the rows in which it has a say.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import numpy as np
 from atoll.engine.encoding import Array
@@ -150,7 +151,8 @@ class Reuser:
         manifest, model = await self.download(member.owner, member.listing, user)
         arranged = arrange(rows, session.island, manifest)
         path = self._blobs.path(model)
-        return await asyncio.to_thread(self._models.predict, model.hex(), path, manifest.signature, arranged)
+        run = partial(self._models.predict, model.hex(), path, manifest.signature, arranged, tenant=user)
+        return await asyncio.to_thread(run)
 
     async def download(self, owner: str, listing: Listing, user: str) -> tuple[Manifest, bytes]:
         """(manifest, model digest) of a package, fetched once, resumed if broken off, checked against the listing."""
