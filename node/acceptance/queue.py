@@ -101,8 +101,9 @@ class AcceptanceQueue:
         decided = msgspec.structs.replace(
             running, state=state, report=report, learnware_id=learnware_id, decided_at=self._clock()
         )
-        await self._put(decided)
+        await asyncio.to_thread(self._submissions.put, decided)
         await asyncio.to_thread(self._clean, row)
+        await self._tell()
 
     def _judged(self, row: SubmissionRow) -> tuple[AcceptanceReport, bytes]:
         islands = {island.id: island for island in self._catalogue.islands()}
@@ -136,5 +137,8 @@ class AcceptanceQueue:
 
     async def _put(self, row: SubmissionRow) -> None:
         await asyncio.to_thread(self._submissions.put, row)
+        await self._tell()
+
+    async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()

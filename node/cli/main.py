@@ -13,6 +13,7 @@ from atoll.node.cli import (
     audit,
     backup,
     demo,
+    doctor,
     federation,
     home,
     identity,
@@ -33,7 +34,7 @@ def cli() -> None:
 
 
 for command in (
-    home.init, home.serve, home.config, demo.demo, spec.spec, learnware.learnware, policy.request,
+    home.init, home.serve, home.config, doctor.doctor, demo.demo, spec.spec, learnware.learnware, policy.request,
     search.search, search.predict,
     peer.peer, federation.federation, network.island, network.token, audit.audit,
     identity.identity, backup.backup, backup.restore, backup.verify,
