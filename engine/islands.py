@@ -159,6 +159,20 @@ class Island(msgspec.Struct, frozen=True, dict=True):
         clipped = np.where(np.isfinite(values), units, values)
         return np.asarray(clipped, dtype=np.float32)
 
+    def restore(self, units: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Island units (n, dimension) back in raw units, float64, columns in the order of ``names``.
+
+        The inverse of ``transform`` within the clip. IslandError for images and texts: no encoder can be inverted.
+        """
+        if self.kind != "table":
+            raise IslandError(f"{self.kind} rows cannot be made of island units: an encoder has no inverse")
+        loc = np.array([feature.loc for feature in self.features])
+        scale = np.array([feature.scale for feature in self.features])
+        logged = np.array([feature.transform == "log1p" for feature in self.features])
+        values = np.asarray(units, np.float64) * scale + loc
+        values[:, logged] = np.expm1(np.minimum(values[:, logged], 700.0))  # beyond, exp overflows
+        return np.asarray(values)
+
 
 def positional_names(width: int) -> tuple[str, ...]:
     """Names for the columns of a nameless array; zero-padded, so that sorting keeps their order."""

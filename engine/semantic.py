@@ -113,4 +113,8 @@ class SemanticQuery(msgspec.Struct, frozen=True):
 
 def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise SpecificationError(f"{field}: {value!r} is not in the vocabulary", hint=f"one of {', '.join(allowed)}")
+        nearest = process.extractOne(value, allowed, scorer=fuzz.WRatio, processor=str.lower)[0]
+        raise SpecificationError(
+            f"{field}: {value[:80]!r} is not in the vocabulary; the nearest is {nearest!r}",
+            hint=f"one of {', '.join(allowed)}",
+        )
