@@ -3,9 +3,9 @@
 A specification says where the rows are, a trained model where it draws its lines. If the two were made of the same
 rows, the lines run between clusters of points, not through them. Two signs of that, for classifiers:
 
-* contrast: the model is more certain on the specification's rows than on rows with the same marginals whose columns
-  are permuted independently. Compared by rank (an AUC), so that over- and under-confident models are alike.
-* agreement: points are predicted as their kernel neighbours are, beyond chance (Cohen's kappa, at 8 gamma).
+* contrast: the model is more certain on the specification's rows than on their crossovers, rows that take a random half
+  of their columns from another row. Compared by rank (an AUC), so that over- and under-confident models are alike.
+* agreement: points are predicted as their kernel neighbours are, beyond chance (Cohen's kappa).
 
 Honest models show at least one; a model of other rows shows neither. For regressors only the second can be had: the
 share of the outputs' variance that neighbours explain, less what they explain of a random linear map of the same
@@ -24,9 +24,10 @@ from atoll.engine.specs.kernels import squared_distances
 from atoll.engine.specs.rkme import Rkme
 from numpy.typing import NDArray
 
-CONTRAST, AGREEMENT = 0.66, 0.60  # a classifier below both is flagged
-BEYOND_LINEAR = 0.0  # a regressor below is flagged
-NARROWER = 8.0  # neighbours are those under 8 gamma: next points, not all of the cluster
+CONTRAST, AGREEMENT = 0.57, 0.65  # a classifier below both is flagged
+BEYOND_LINEAR = -0.15  # a regressor below is flagged
+NARROWER = 16.0  # neighbours are those under 16 gamma: the next points, not all of the cluster
+CROSSOVERS = 2  # for each sample
 ONE_CLASS = 0.98  # share of the points in one class from which nothing can be told
 LEAST_POINTS = 5
 REFERENCES = 200  # random linear maps
@@ -50,8 +51,7 @@ def of_classifier(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
     if len(rkme.weights) < LEAST_POINTS:
         return _silent(f"{len(rkme.weights)} points are too few to tell")
     rows = near_points(rkme, SAMPLES, random)
-    permuted = np.stack([random.permutation(column) for column in rows.T], axis=1)
-    contrast = _auc(_certainty(answers(rows)), _certainty(answers(permuted)))
+    contrast = _auc(_certainty(answers(rows)), _certainty(answers(_crossed(rows, random))))
     labels = np.asarray(answers(rkme.points.astype(np.float64))).argmax(axis=1)
     agreement, largest = _agreement(labels, rkme)
     figures = {"contrast": contrast, "agreement": agreement}
@@ -81,6 +81,13 @@ def of_regressor(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
     )
     figures = {"explained": explained, "explained_linear": linear}
     return Belonging(explained - linear >= BEYOND_LINEAR, words, figures)
+
+
+def _crossed(rows: Doubles, random: np.random.Generator) -> Doubles:
+    """Rows of which each takes about half of its columns from one row and the rest from another."""
+    one, other = random.choice(len(rows), (2, CROSSOVERS * len(rows)))
+    halves = random.random((len(one), rows.shape[1])) < 0.5
+    return np.where(halves, rows[one], rows[other])
 
 
 def _silent(words: str) -> Belonging:

@@ -25,21 +25,25 @@ TOLERANCE = 1e-4  # relative to the largest output
 COMPARED = 10_000  # rows, at most
 FILES = {
     "onnx": "model.onnx", "skops": "model.skops", "lightgbm": "model.txt", "xgboost": "model.ubj",
-    writers.TORCH_EXPORT: "model.pt2", "safetensors": "model.safetensors",
+    writers.TORCH_EXPORT: "model.pt2", "safetensors": "model.safetensors", "python": "model.py",
 }  # fmt: skip
+
+LIBRARIES = {"sklearn": "Scikit-learn", "torch": "PyTorch"}
 
 
 @dataclass(frozen=True)
 class Converted:
     """A model ready to pack. ``difference`` is the largest absolute one of an output between original and converted
-    model on the rows; ``words`` say which format was chosen and why."""
+    model on the rows, None where there is no original; ``words`` say which format was chosen and why; ``library`` is
+    the tag of the semantic specification."""
 
     format: str
     data: bytes
     signature: Signature
     class_names: tuple[str, ...]
-    difference: float
+    difference: float | None
     words: str
+    library: str = "Others"
 
     @property
     def file_name(self) -> str:
@@ -70,8 +74,16 @@ def from_estimator(model: Any, rows: Any, *, task: Task | None = None, class_nam
             failures.append(f"{written.format}: outputs differ by up to {difference:.3g}")
             continue
         words = _words(written, source, difference, failures, len(values))
-        return Converted(written.format, written.data, source.signature, source.class_names, difference, words)
+        tag = LIBRARIES.get(source.library, "Others")
+        return Converted(written.format, written.data, source.signature, source.class_names, difference, words, tag)
     raise ModelRefused(f"{source.name} cannot be converted: {'; '.join(failures)}", hint=source.hint)
+
+
+def from_code(data: bytes, inputs: int, class_names: tuple[str, ...], outputs: int) -> Converted:
+    """Python code that defines ``predict(rows)``, as it is: it is not run here, so what it gives must be said."""
+    signature = Signature("classification" if class_names else "regression", inputs, len(class_names) or outputs)
+    words = "Python code, not run here: it runs on your own node, in the sandbox, and on no other"
+    return Converted("python", data, signature, class_names, None, words)
 
 
 def _attempts(source: Original, values: NDArray[np.float32], failures: list[str]) -> Iterator[Written]:

@@ -25,7 +25,8 @@ COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b
 
 @dataclass(frozen=True)
 class OwnModel:
-    """``model`` is what ``from_estimator`` takes; ``format`` is the file's; ``warning`` is to be shown."""
+    """``model`` is what ``from_estimator`` takes (of Python code, which is not run, the bytes); ``format`` is the
+    file's; ``warning`` is to be shown."""
 
     model: Any
     format: str
@@ -69,6 +70,8 @@ def told(data: bytes) -> str:
         return "pickle"
     if data[:1] in (b"\x08", b"\x0a", b"\x12", b"\x3a", b"\x42"):  # the first field of a ModelProto
         return "onnx"
+    if b"\ndef predict(" in b"\n" + data and b"\0" not in data:
+        return "python"
     raise ModelRefused(
         "the file is in no model format that is known here",
         hint="ONNX, LightGBM text, XGBoost UBJ or JSON, skops, torch.export, safetensors; pickle or joblib of your own",
@@ -138,6 +141,6 @@ def _torch_save(data: bytes) -> Any:
 
 
 READERS: dict[str, Callable[[bytes], Any]] = {
-    "onnx": bytes, "lightgbm": _lightgbm, "xgboost": _xgboost, "skops": _skops, TORCH_EXPORT: _program,
+    "onnx": bytes, "python": bytes, "lightgbm": _lightgbm, "xgboost": _xgboost, "skops": _skops, TORCH_EXPORT: _program,
     "safetensors": _safetensors, "pickle": _pickle, "torch.save": _torch_save,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -41,9 +42,7 @@ def as_module(
     It takes float32 (n, inputs). Outputs that are probabilities already make it a classifier; a ``task`` of
     classification for one whose outputs are scores puts a softmax (of one score, the logistic function) at its end.
     """
-    model = model.cpu()
-    if not isinstance(model, torch.fx.GraphModule):  # those of torch.export know no modes
-        model.eval()
+    model = model.cpu().eval()
     try:
         first = answers_of(model)(rows)
     except Exception as error:  # whatever a module of the user's raises
@@ -102,15 +101,15 @@ def to_program(module: torch.nn.Module, rows: Floats) -> bytes:
 def without_code(source: IO[bytes]) -> torch.nn.Module:
     """The module of a program of ``torch.export``: a graph of operators."""
     try:
-        return quietly(torch.export.load, source).module(check_guards=False)  # type: ignore[no-any-return]
+        module: torch.nn.Module = quietly(torch.export.load, source).module(check_guards=False)
     except Exception as error:  # the same
         raise ModelRefused(f"torch does not load the program: {error}") from error
+    module.train = lambda mode=True: module  # type: ignore[method-assign, assignment, misc] # it knows one mode only
+    return module
 
 
 def perceptron(data: bytes) -> torch.nn.Module:
     """The module of safetensors whose metadata say ``atoll.architecture = mlp``: layers.K.weight, layers.K.bias."""
-    import json
-
     from safetensors.torch import load
 
     size = int.from_bytes(data[:8], "little")
