@@ -19,15 +19,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from atoll.engine.packages.samples import SAMPLES, near_points
+from atoll.engine.packages.samples import near_points
 from atoll.engine.specs.kernels import squared_distances
 from atoll.engine.specs.rkme import Rkme
 from numpy.typing import NDArray
 
-CONTRAST, AGREEMENT = 0.57, 0.65  # a classifier below both is flagged
+CONTRAST, AGREEMENT = 0.58, 0.60  # a classifier below both is flagged
 BEYOND_LINEAR = -0.15  # a regressor below is flagged
+PROBES = 2000  # rows on and off the specification: an AUC of so many is known to 0.01
 NARROWER = 16.0  # neighbours are those under 16 gamma: the next points, not all of the cluster
-CROSSOVERS = 2  # for each sample
 ONE_CLASS = 0.98  # share of the points in one class from which nothing can be told
 LEAST_POINTS = 5
 REFERENCES = 200  # random linear maps
@@ -50,7 +50,7 @@ def of_classifier(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
     random = np.random.default_rng(seed)
     if len(rkme.weights) < LEAST_POINTS:
         return _silent(f"{len(rkme.weights)} points are too few to tell")
-    rows = near_points(rkme, SAMPLES, random)
+    rows = near_points(rkme, PROBES, random)
     contrast = _auc(_certainty(answers(rows)), _certainty(answers(_crossed(rows, random))))
     labels = np.asarray(answers(rkme.points.astype(np.float64))).argmax(axis=1)
     agreement, largest = _agreement(labels, rkme)
@@ -85,9 +85,9 @@ def of_regressor(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
 
 def _crossed(rows: Doubles, random: np.random.Generator) -> Doubles:
     """Rows of which each takes about half of its columns from one row and the rest from another."""
-    one, other = random.choice(len(rows), (2, CROSSOVERS * len(rows)))
+    one, other = random.choice(len(rows), (2, len(rows)))
     halves = random.random((len(one), rows.shape[1])) < 0.5
-    return np.where(halves, rows[one], rows[other])
+    return np.asarray(np.where(halves, rows[one], rows[other]))
 
 
 def _silent(words: str) -> Belonging:

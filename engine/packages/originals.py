@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import warnings
 from collections.abc import Callable
@@ -61,6 +62,16 @@ def aligned(model: Any, rows: Any) -> Table:
         return table
     wanted = tuple(map(str, names))
     return Table(table.select(wanted), wanted)
+
+
+def optional(module: str, extra: str, what: str) -> Any:
+    """An optional library, or ModelRefused that says what to install."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ModelRefused(
+            f"{what} needs {module.split('.')[0]}, which is not installed", hint=f"pip install 'atoll[{extra}]'"
+        ) from None
 
 
 def quietly(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

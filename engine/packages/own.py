@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from atoll.engine.errors import ModelRefused
-from atoll.engine.packages.writers import TORCH_EXPORT, optional
+from atoll.engine.packages.originals import optional
+from atoll.engine.packages.writers import TORCH_EXPORT
 
 PICKLE = (
     "{path} is a pickle: loading it runs the code inside, as you. Do so only with a file of your own making. "
@@ -117,15 +118,13 @@ def _program(data: bytes) -> Any:
 
 
 def _safetensors(data: bytes) -> Any:
-    optional("safetensors", "models", "a safetensors file")
     from atoll.engine.packages.torch_models import perceptron
 
     return perceptron(data)
 
 
 def _pickle(data: bytes) -> Any:
-    import joblib  # reads plain pickles too, compressed or not
-
+    joblib = optional("joblib", "models", "a pickle")  # reads plain ones too, compressed or not
     return joblib.load(io.BytesIO(data))
 
 

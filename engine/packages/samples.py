@@ -46,7 +46,8 @@ def near_points(rkme: Rkme, count: int, random: np.random.Generator) -> NDArray[
     weights = rkme.weights.astype(np.float64)
     homes = random.choice(len(weights), count, p=weights / weights.sum())
     step = SPREAD / np.sqrt(2.0 * rkme.gamma * rkme.dimension)
-    return np.clip(rkme.points[homes] + step * random.standard_normal((count, rkme.dimension)), -CLIP, CLIP)
+    rows = rkme.points[homes] + step * random.standard_normal((count, rkme.dimension))
+    return np.asarray(np.clip(rows, -CLIP, CLIP), np.float64)
 
 
 def in_columns(units: NDArray[np.floating], island: Island, columns: tuple[str, ...]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 from atoll.engine.errors import ModelRefused
-from atoll.engine.packages.originals import Task, quietly
+from atoll.engine.packages.originals import Task, optional, quietly
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
@@ -104,14 +104,14 @@ def without_code(source: IO[bytes]) -> torch.nn.Module:
         module: torch.nn.Module = quietly(torch.export.load, source).module(check_guards=False)
     except Exception as error:  # the same
         raise ModelRefused(f"torch does not load the program: {error}") from error
-    module.train = lambda mode=True: module  # type: ignore[method-assign, assignment, misc] # it knows one mode only
+    for name in ("train", "eval"):  # it knows one mode only, and would refuse to be asked
+        setattr(module, name, lambda mode=False: module)
     return module
 
 
 def perceptron(data: bytes) -> torch.nn.Module:
     """The module of safetensors whose metadata say ``atoll.architecture = mlp``: layers.K.weight, layers.K.bias."""
-    from safetensors.torch import load
-
+    load = optional("safetensors.torch", "models", "a safetensors file").load
     size = int.from_bytes(data[:8], "little")
     about = json.loads(data[8 : 8 + size]).get("__metadata__", {})
     kinds = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "gelu": torch.nn.GELU}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.engine.errors import ModelRefused
-from atoll.engine.packages.originals import Floats, Original, columns, probabilities, quietly
+from atoll.engine.packages.originals import Floats, Original, columns, optional, probabilities, quietly
 from atoll.engine.runtime.signature import Signature
 from numpy.typing import NDArray
 
@@ -27,16 +27,6 @@ class Written:
     format: str
     data: bytes
     answers: Callable[[Floats], NDArray[Any]]
-
-
-def optional(module: str, extra: str, what: str) -> Any:
-    """An optional library, or ModelRefused that says what to install."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise ModelRefused(
-            f"{what} needs {module.split('.')[0]}, which is not installed", hint=f"pip install 'atoll[{extra}]'"
-        ) from None
 
 
 def to_onnx(estimator: Any, inputs: int) -> bytes:
@@ -91,9 +81,8 @@ def _xgboost_onnx(source: Original, rows: Floats) -> Written:
 
 def _booster_onnx(source: Original, name: str) -> Written:
     tools = optional("onnxmltools", "models", "ONNX of boosters")
-    from onnxmltools.convert.common.data_types import FloatTensorType
-
-    types = [("rows", FloatTensorType([None, source.signature.inputs]))]
+    kinds = importlib.import_module("onnxmltools.convert.common.data_types")
+    types = [("rows", kinds.FloatTensorType([None, source.signature.inputs]))]
     options = {"zipmap": False} if name == "convert_lightgbm" else {}
     try:
         model = quietly(getattr(tools, name), source.model, initial_types=types, target_opset=OPSET, **options)

@@ -1,4 +1,4 @@
-"""Reading the logs back at the start: verified before they were written, so decoded without checking signatures again."""
+"""Reading the logs back at the start: verified before they were written, so decoded without checking signatures."""
 
 from __future__ import annotations
 

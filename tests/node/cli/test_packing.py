@@ -165,7 +165,7 @@ def test_new_does_not_write_into_a_folder_with_something_in_it(tmp_path, atoll):
         ("sklearn", "onnx", "classification"),
         ("lightgbm", "onnx", "regression"),
         ("xgboost", "onnx", "classification"),
-        pytest.param("torch", "onnx", "classification", marks=pytest.mark.slow),
+        pytest.param("torch", "torch_export", "classification", marks=pytest.mark.slow),
         ("onnx", "onnx", "classification"),
         ("python", "python", "regression"),
     ],
