@@ -10,7 +10,8 @@ rows, the lines run between clusters of points, not through them. Two signs of t
 Honest models show at least one; a model of other rows shows neither. For regressors only the second can be had: the
 share of the outputs' variance that neighbours explain, less what they explain of a random linear map of the same
 points. Another model of the *same* task on other rows is a function of the same kind, and is not told apart.
-Measured by ``examples/benchmarks/acceptance.py``.
+Measured by ``examples/benchmarks/acceptance.py``: of digits and fashion images 92 % and 82 % of swapped classifiers
+are flagged, 0 % and 8 % of honest ones; 2 % of honest ones over all its data sets.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 SPREAD = 0.25  # length of the step away from a point, in kernel widths (2 gamma)^(-1/2)
 SAMPLES = 400
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -53,4 +54,5 @@ def near_points(rkme: Rkme, count: int, random: np.random.Generator) -> NDArray[
 def in_columns(units: NDArray[np.floating], island: Island, columns: tuple[str, ...]) -> NDArray[np.float32]:
     """Island units (n, d) as the raw rows float32 (n, d) that a model with these ``columns`` takes."""
     places = {name: place for place, name in enumerate(island.names)}
-    return island.restore(units)[:, [places[name] for name in columns]].astype(np.float32)
+    raw = island.restore(units)[:, [places[name] for name in columns]]
+    return np.clip(raw, -LARGEST, LARGEST).astype(np.float32)

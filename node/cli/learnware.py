@@ -1,4 +1,4 @@
-"""``learnware add|list|show|rm|policy``; ``pack``, ``edit`` and ``new`` are in ``packing``."""
+"""``learnware add|list|show|rm|policy``; ``pack``, ``edit``, ``new`` are in ``packing``, ``check`` in ``checking``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from atoll.node.cli.checking import check
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import console, json_option, print_json, print_table, short
 from atoll.node.cli.packing import edit, new, pack
@@ -22,6 +23,7 @@ def learnware() -> None:
 
 
 learnware.add_command(pack)
+learnware.add_command(check)
 learnware.add_command(edit)
 learnware.add_command(new)
 
