@@ -13,6 +13,7 @@ from typing import Any
 
 from atoll.engine.errors import ModelRefused
 from atoll.engine.packages.originals import Floats, Original, columns, optional, probabilities, quietly
+from atoll.engine.packages.pipelines import teach_boosters
 from atoll.engine.runtime.signature import Signature
 from numpy.typing import NDArray
 
@@ -45,11 +46,17 @@ def to_onnx(estimator: Any, inputs: int) -> bytes:
         options = {id(estimator): {"zipmap": False}}
     try:
         model = convert_sklearn(
-            estimator, initial_types=[("rows", FloatTensorType([None, inputs]))], options=options or None
-        )
+            estimator, initial_types=[("rows", FloatTensorType([None, inputs]))], options=options or None,
+            target_opset=teach_boosters() if _holds_booster(estimator) else None,
+        )  # fmt: skip
     except Exception as error:  # skl2onnx raises many kinds
         raise ModelRefused(f"{type(estimator).__name__} cannot be converted to ONNX: {error}") from error
     return bytes(model.SerializeToString())
+
+
+def _holds_booster(estimator: Any) -> bool:
+    parts = [estimator, *getattr(estimator, "get_params", dict)().values()]
+    return any(type(part).__module__.split(".")[0] in ("lightgbm", "xgboost") for part in parts)
 
 
 def _sklearn_onnx(source: Original, rows: Floats) -> Written:

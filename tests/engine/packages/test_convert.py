@@ -131,6 +131,15 @@ def test_boosters_become_onnx_or_their_own_format_from_an_estimator_as_from_a_fi
     assert again.signature == converted.signature
 
 
+def test_a_pipeline_that_ends_in_lightgbm_becomes_onnx():
+    lightgbm = pytest.importorskip("lightgbm")
+    pytest.importorskip("onnxmltools")
+    model = make_pipeline(StandardScaler(), lightgbm.LGBMClassifier(n_estimators=8, verbose=-1, n_jobs=1)).fit(X, Y)
+    converted = from_estimator(model, X)
+    assert converted.format == "onnx"
+    assert converted.difference < 1e-4
+
+
 @pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
 def test_without_onnxmltools_boosters_keep_their_own_format(library, monkeypatch):
     model = boosters()[library]
