@@ -8,12 +8,14 @@ AtollError                    internal
 ├── SpecificationError        spec.invalid
 │   ├── NotFinite             spec.not_finite       NaN or infinity in data or specification
 │   ├── DimensionMismatch     spec.dimension        points, weights and island disagree in shape
-│   └── PrivacyRefusal        spec.privacy          too few rows to publish a specification of
+│   ├── PrivacyRefusal        spec.privacy          too few rows to publish a specification of
+│   └── QueryTooNarrow        query.too_narrow      a probe, not a distribution: not answered about what is undisclosed
 ├── PackageError              package.invalid
 ├── IntegrityError            integrity.mismatch    a hash or a signed promise does not hold
 └── ModelError                model.failed          the model ran and its answer is not usable
     ├── ModelRefused          model.refused         a format or construct that is not run
-    └── SandboxLimit          sandbox.limit         time, memory or size limit of the sandbox reached
+    ├── SandboxLimit          sandbox.limit         time, memory or size limit of the sandbox reached
+    └── SandboxBusy           sandbox.busy          too many calls wait for a model; try again
 """
 
 from __future__ import annotations
@@ -62,6 +64,10 @@ class PrivacyRefusal(SpecificationError):
     code = "spec.privacy"
 
 
+class QueryTooNarrow(SpecificationError):
+    code = "query.too_narrow"
+
+
 class PackageError(AtollError):
     code = "package.invalid"
 
@@ -80,3 +86,7 @@ class ModelRefused(ModelError):
 
 class SandboxLimit(ModelError):
     code = "sandbox.limit"
+
+
+class SandboxBusy(ModelError):
+    code = "sandbox.busy"

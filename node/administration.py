@@ -84,6 +84,9 @@ class Administration:
             return row
 
         row = self._store.write(use).result()
+        with self._federations.lock:
+            known = self._federations.roll(federation).certificate(member)
+        recovery = (known[0].recovery if known else None) or recovery  # who comes again keeps what it has named
         certificate = self._certify(
             federation, member, name, now, roles=(row.role,), max_listings=row.max_listings, recovery=recovery
         )

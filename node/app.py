@@ -14,11 +14,20 @@ from atoll.engine.runtime import ModelPool
 from atoll.node import config as configs
 from atoll.node import identity as identities
 from atoll.node import lock
+from atoll.node.acceptance import AcceptanceQueue
+from atoll.node.acceptance.submissions import Submissions
+from atoll.node.acceptance.uploads import Uploads
 from atoll.node.administration import Administration
+from atoll.node.clock import now_ms
 from atoll.node.errors import ConfigError
 from atoll.node.identity import Identity
 from atoll.node.p2p.network import Network, Services
 from atoll.node.p2p.peers import Peers
+from atoll.node.policy import Gate
+from atoll.node.policy.requests import Requests
+from atoll.node.policy.rules import Policies
+from atoll.node.policy.usage import Usage
+from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.publishing import Publisher
 from atoll.node.reuse.service import Reuser
 from atoll.node.search.service import Searcher
@@ -50,8 +59,11 @@ class Node:
     federations: Federations
     catalogue: Catalogue
     dock: Dock
+    acceptance: AcceptanceQueue
     ledger: Ledger
     publisher: Publisher
+    gate: Gate
+    pseudonyms: Pseudonyms
     administration: Administration
     owner: Owner
     peers: Peers
@@ -79,13 +91,14 @@ async def running(home: Path) -> AsyncIterator[Node]:
                 node = _build(home, config, identity, store, models)
                 await asyncio.to_thread(begin_epochs_after_restore, node)
                 await node.network.start()
-                keeping = asyncio.create_task(upkeep(node), name="upkeep")
+                tasks = [asyncio.create_task(work) for work in (upkeep(node), node.acceptance.run())]
                 try:
                     yield node
                 finally:
-                    keeping.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await keeping
+                    for task in tasks:
+                        task.cancel()
+                        with suppress(asyncio.CancelledError):
+                            await task
                     await node.network.aclose()
             finally:
                 models.close()
@@ -98,8 +111,10 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     catalogue = Catalogue(store, federations)
     dock = Dock(store, blobs, identity.peer)
     ledger = Ledger(store, config.privacy.epsilon_limit)
-    publisher = Publisher(identity, federations, catalogue, dock)
-    owner = Owner(identity, catalogue, dock, models)
+    policies = Policies(store)
+    publisher = Publisher(identity, federations, catalogue, dock, policies)
+    gate = Gate(identity.peer, policies, Requests(store), Usage(store, now_ms()))
+    owner = Owner(identity, catalogue, dock, models, gate)
     peers = Peers(store, identity.peer, config.node.name)
     try:
         peers.configure(filter(None, (config.p2p.relay, *config.p2p.bootstrap)))
@@ -108,9 +123,14 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     administration = Administration(identity, federations, store)
     services = Services(identity, config.node.name, federations, catalogue, owner, peers, administration, publisher)
     network = Network(services, config.p2p)
-    searcher = Searcher(catalogue, owner, identity.peer, network, peers)
-    reuser = Reuser(searcher, network, owner, identity.peer, store, blobs, models)
+    acceptance = AcceptanceQueue(
+        Submissions(store), Uploads(blobs, config.http.max_upload_bytes), blobs, dock, catalogue, models, identity.peer,
+        now_ms,
+    )  # fmt: skip
+    pseudonyms = Pseudonyms(identity)
+    searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms)
+    reuser = Reuser(searcher, network, owner, identity.peer, store, blobs, models, pseudonyms)
     return Node(
-        home, config, identity, store, blobs, federations, catalogue, dock, ledger, publisher, administration, owner,
-        peers, Tokens(store), AuditLog(store), network, searcher, reuser,
+        home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
+        pseudonyms, administration, owner, peers, Tokens(store), AuditLog(store), network, searcher, reuser,
     )  # fmt: skip

@@ -12,6 +12,7 @@ AtollError
 ├── RequestInvalid           request.invalid
 ├── PeerDenied               peer.denied          the lists of this node, or of the peer, keep the other out
 ├── LockOut                  peer.lockout         the rule would leave a federation without an admitted admin
+├── PackageRefused           package.refused      a check failed; the message says which
 ├── NodeUnreachable          node.unreachable     the command line cannot reach the node
 ├── NothingFound             search.nothing       no learnware covers the user's data
 └── Partial                  search.partial       some peers failed and the caller asked for all
@@ -68,6 +69,10 @@ class LockOut(AtollError):
     code = "peer.lockout"
 
 
+class PackageRefused(AtollError):
+    code = "package.refused"
+
+
 class NodeUnreachable(AtollError):
     code = "node.unreachable"
 
@@ -97,11 +102,14 @@ OUTCOMES: dict[str, Outcome] = {
     "spec.not_finite": Outcome(422, 15),
     "spec.dimension": Outcome(422, 15),
     "spec.privacy": Outcome(422, 15),
+    "query.too_narrow": Outcome(403, 12),
     "package.invalid": Outcome(422, 18),
+    "package.refused": Outcome(422, 16),
     "integrity.mismatch": Outcome(422, 18),
     "model.failed": Outcome(502, 16),
     "model.refused": Outcome(422, 16),
     "sandbox.limit": Outcome(422, 17),
+    "sandbox.busy": Outcome(429, 17),
     "protocol.invalid": Outcome(502, 18),
     "protocol.signature": Outcome(502, 18),
     "record.rejected": Outcome(422, 18),
@@ -111,6 +119,8 @@ OUTCOMES: dict[str, Outcome] = {
     "federation.not_member": Outcome(403, 12),
     "federation.invite": Outcome(403, 12),
     "policy.denied": Outcome(403, 12),
+    "policy.quota": Outcome(429, 12),
+    "policy.off_spec": Outcome(422, 12),
     "not_found": Outcome(404, 13),
     "p2p.failed": Outcome(502, 10),
     "p2p.address_in_use": Outcome(500, 20),

@@ -9,7 +9,9 @@ import msgspec
 from atoll.engine.specs.noised import NoisedSketch
 from atoll.engine.specs.report import check_publication
 from atoll.engine.specs.sketch import sketch
+from atoll.engine.specs.stand_in import stand_in
 from atoll.node.identity import Identity
+from atoll.node.policy.rules import Policies
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.dock import Dock, Learnware
 from atoll.node.store.federations import Federations
@@ -17,25 +19,30 @@ from atoll.protocol import limits
 from atoll.protocol.errors import NotFound
 from atoll.protocol.gossip import Announcement
 from atoll.protocol.heads import Head, SignedHead, sign_head
-from atoll.protocol.listings import Listing, Offers, SignedListing, SpecSummary, sign_listing
+from atoll.protocol.listings import Listing, Offers, Quality, SignedListing, SpecSummary, sign_listing
 from atoll.protocol.log import Line, OwnerLog, root_of
+from atoll.protocol.policy import Policy
 from atoll.protocol.signing import Record
 
 
 class Publisher:
     """Writes this node's log in each federation; one writer, so every record has its own seq."""
 
-    def __init__(self, identity: Identity, federations: Federations, catalogue: Catalogue, dock: Dock) -> None:
+    def __init__(
+        self, identity: Identity, federations: Federations, catalogue: Catalogue, dock: Dock, policies: Policies
+    ) -> None:
         self._identity = identity
         self._federations = federations
         self._catalogue = catalogue
         self._dock = dock
+        self._policies = policies
         self._lock = threading.Lock()
 
     def publish(
-        self, learnware_id: bytes, federation: bytes, offers: Offers, now: int, *, few_rows: bool = False
+        self, learnware_id: bytes, federation: bytes, policy: Policy, now: int, *, few_rows: bool = False
     ) -> Announcement:
-        """List a learnware of the dock, or list it anew with other offers; returns after commit.
+        """List a learnware of the dock, or list it anew with another policy; returns after commit. The policy is in
+        force before the listing says so; if that fails, the one before is again.
 
         ``few_rows`` is the owner's word that a specification of fewer than 300 rows may go into an open federation.
         """
@@ -45,8 +52,10 @@ class Publisher:
             if entry.privacy is not None:
                 check_publication(entry.privacy, private=private, override=few_rows)
         with self._lock:
-            listing = self._listing(learnware, federation, offers, self._next_seq(federation), now)
-            return self._append(federation, [sign_listing(self._identity.key, listing)], now)
+            listing = self._listing(learnware, federation, policy.check().offers, self._next_seq(federation), now)
+            signed = sign_listing(self._identity.key, listing)
+            with self._policies.changed(federation, learnware_id, policy):
+                return self._append(federation, [signed], now)
 
     def withdraw(self, learnware_id: bytes, federation: bytes, now: int) -> Announcement:
         """Take a learnware out of a federation; returns after commit."""
@@ -54,13 +63,19 @@ class Publisher:
             known = self._catalogue.listing(federation, self._identity.public, learnware_id)
             if known is None:
                 raise NotFound("the learnware is not listed in this federation")
-            return self._withdraw(federation, [known], now)
+            news = self._withdraw(federation, [known], now)
+            self._policies.forget(federation, [learnware_id])
+            return news
 
     def withdraw_all(self, federation: bytes, now: int) -> Announcement | None:
         """Take everything out of a federation; None if nothing is listed. Returns after commit."""
         with self._lock:
             known = self._catalogue.of_owner(federation, self._identity.public)
-            return self._withdraw(federation, known, now) if known else None
+            if not known:
+                return None
+            news = self._withdraw(federation, known, now)
+            self._policies.forget(federation, [each.learnware_id for each in known])
+            return news
 
     def _withdraw(self, federation: bytes, known: list[Listing], now: int) -> Announcement:
         seq = self._next_seq(federation)
@@ -171,18 +186,29 @@ class Publisher:
             issued_at=now,
             status="live",
             semantic=manifest.semantic.summary(),
-            specifications=tuple(self._summary(learnware, island) for island in sorted(learnware.specifications)),
+            specifications=tuple(
+                self._summary(learnware, island, disclosed=offers.disclose in ("members", "anyone"))
+                for island in sorted(learnware.specifications)
+            ),
             offers=offers,
             inputs=manifest.signature.inputs,
             outputs=manifest.signature.outputs,
             class_names=manifest.class_names,
+            quality=_quality(learnware),
         )
 
-    def _summary(self, learnware: Learnware, island: bytes) -> SpecSummary:
+    def _summary(self, learnware: Learnware, island: bytes, *, disclosed: bool) -> SpecSummary:
+        """The sketch is the RKME's if members may have that, else its stand-in's: to a sketch of few points, points
+        can be fitted."""
         full, committed = learnware.specifications[island], learnware.commitments[island]
         count = 1 << (full.count.bit_length() - 1)
         if isinstance(full, NoisedSketch):
             noised = full.sketch
             return SpecSummary(island, noised.values.tobytes(), noised.norm2, count, committed, noised.scale, full.dp)
-        short = sketch(full, self._catalogue.island(island))
+        short = sketch(full if disclosed else stand_in(full), self._catalogue.island(island))
         return SpecSummary(island, short.values.tobytes(), short.norm2, count, committed)
+
+
+def _quality(learnware: Learnware) -> Quality | None:
+    measured = learnware.row.quality
+    return Quality(measured.metric, measured.value, measured.rows) if measured else None

@@ -1,4 +1,4 @@
-"""The owner's side of search and reuse: exact matching on its own full specifications, prediction, packages.
+"""The owner's side of search and reuse: matching on its own full specifications, prediction, packages.
 
 Every act is checked against the policy in the listing of the federation it is asked in. Plain blocking code: the
 p2p layer and the HTTP layer call it from worker threads.
@@ -10,80 +10,105 @@ from pathlib import Path
 
 import numpy as np
 from atoll.engine.encoding import Array
-from atoll.engine.errors import DimensionMismatch, SpecificationError
+from atoll.engine.errors import DimensionMismatch, QueryTooNarrow, SpecificationError
 from atoll.engine.islands import Island
-from atoll.engine.matching import RkmeIndex
+from atoll.engine.matching import RkmeIndex, needed, support
+from atoll.engine.matching.oracle import check_query, nearest_told
 from atoll.engine.packages import Manifest
 from atoll.engine.runtime import ModelPool
 from atoll.engine.specs.rkme import Rkme
+from atoll.engine.tables import Table
+from atoll.node.clock import now_ms
 from atoll.node.identity import Identity
+from atoll.node.policy import Gate
 from atoll.node.store.catalogue import Catalogue
-from atoll.node.store.dock import Dock
-from atoll.protocol.errors import NotFound, PolicyDenied
-from atoll.protocol.listings import Audience, Listing
+from atoll.node.store.dock import Dock, Learnware
+from atoll.protocol.ask import AskReply, AskRequest
+from atoll.protocol.errors import NotFound, OffSpecification
+from atoll.protocol.listings import Listing
 from atoll.protocol.match import MAX_LIMIT, MatchAnswer, MatchReply, MatchRequest
+from atoll.protocol.policy import Act, Asker
 from atoll.protocol.predict import MAX_ROWS, Prediction, PredictRequest
 from numpy.typing import NDArray
 
-OPEN_TO_MEMBERS: tuple[Audience, ...] = ("members", "anyone")
-
 
 class Owner:
-    """Answers members of a federation; whether the asker is one has been checked by the caller."""
+    """Answers users of member nodes; whether the asker's node is one has been checked by the caller."""
 
-    def __init__(self, identity: Identity, catalogue: Catalogue, dock: Dock, models: ModelPool) -> None:
+    def __init__(self, identity: Identity, catalogue: Catalogue, dock: Dock, models: ModelPool, gate: Gate) -> None:
         self._identity = identity
         self._catalogue = catalogue
         self._dock = dock
         self._models = models
+        self.gate = gate
 
-    def match(self, request: MatchRequest) -> MatchReply:
-        """Rank the learnwares that may be matched, exactly; disclose RKMEs where the policy says so.
+    def match(self, asker: Asker, request: MatchRequest) -> MatchReply:
+        """Rank the learnwares that may be matched: exactly those whose RKME is disclosed to the asker, which comes with
+        the answer; the others as far as can be told of them (engine.matching.oracle).
 
         Of a learnware under differential privacy there is nothing to say that its listing does not: it is left out.
+        Raises QueryTooNarrow if the query is, and nothing is disclosed.
         """
         query = Rkme.from_record(request.rkme)
         island = self._catalogue.island(request.island)
         if not query.comparable(island):
             raise DimensionMismatch("the query does not come from the island that it names")
+        now = now_ms()
         listings = {
             listing.learnware_id.hex(): listing
             for listing in self._listings(request.federation)
-            if listing.offers.match in OPEN_TO_MEMBERS and request.semantic.matches(listing.semantic)
+            if request.semantic.matches(listing.semantic) and self.gate.may("match", listing, asker, now)
         }
         found = {id_: self._dock.get(bytes.fromhex(id_)).rkme(island.digest) for id_ in listings}
         rkmes = {id_: rkme for id_, rkme in found.items() if rkme is not None}
-        index = RkmeIndex(rkmes)
-        ids, distances = index.nearest(query, min(request.limit, MAX_LIMIT))
-        pairs = zip(ids, distances, strict=True)
-        return MatchReply(tuple(self._answer(listings[id_], island, rkmes[id_], float(mmd2)) for id_, mmd2 in pairs))
+        shown = {id_: rkme for id_, rkme in rkmes.items() if self._discloses(listings[id_], asker, now)}
+        hidden = {id_: rkme for id_, rkme in rkmes.items() if id_ not in shown}
+        pairs = _ranked(query, shown, hidden, min(request.limit, MAX_LIMIT))
+        self.gate.count("match", ((listings[id_], 1) for id_, _ in pairs), asker, now)
+        self.gate.count("disclose", ((listings[id_], 1) for id_, _ in pairs if id_ in shown), asker, now)
+        return MatchReply(
+            tuple(
+                self._answer(listings[id_], island, shown.get(id_), mmd2, self.gate.acts(listings[id_], asker, now))
+                for id_, mmd2 in pairs
+            )
+        )
 
-    def predict(self, request: PredictRequest) -> Prediction:
-        """Run an own model on the rows that were sent."""
+    def predict(self, asker: Asker, request: PredictRequest) -> Prediction:
+        """Run an own model on the rows that were sent, (n, d) in the island's feature order, raw units.
+
+        OffSpecification where the rows of others are nothing like what the model was made for: whoever wants to copy it
+        asks everywhere (a guard; quotas bound what is left).
+        """
         listing = self._offered(request.federation, request.learnware_id)
-        if listing.offers.predict not in OPEN_TO_MEMBERS:
-            raise PolicyDenied(f"{listing.semantic.name}: the owner does not offer prediction")
+        now = now_ms()
+        self.gate.require("predict", listing, asker, now)
         rows = request.rows.numpy()
         if rows.ndim != 2 or not 1 <= len(rows) <= MAX_ROWS:
             raise DimensionMismatch(f"rows of shape {rows.shape}: expected 1 to {MAX_ROWS} rows")
-        return Prediction(Array.of(self.run(request.learnware_id, request.island, rows)), listing.class_names)
+        learnware, island = self._dock.get(request.learnware_id), self._catalogue.island(request.island)
+        arranged = arrange(rows, island, learnware.manifest)
+        if asker.peer != self._identity.peer:
+            _check_support(rows, learnware, island)
+        self.gate.count("predict", [(listing, len(rows))], asker, now)
+        values = self._models.predict(
+            learnware.row.model.hex(), self._dock.model_path(learnware), learnware.manifest.signature, arranged,
+            own=True,
+        )  # fmt: skip
+        return Prediction(Array.of(values), listing.class_names)
 
-    def run(self, learnware_id: bytes, island: bytes, rows: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Run an own model for this node itself; rows (n, d) in the island's feature order, raw units."""
-        learnware = self._dock.get(learnware_id)
-        arranged = arrange(rows, self._catalogue.island(island), learnware.manifest)
-        return self._models.predict(
-            learnware.row.model.hex(), self._dock.model_path(learnware), learnware.manifest.signature, arranged
-        )
+    def package(self, asker: Asker, federation: bytes, revision: bytes, *, resumed: bool = False) -> Path:
+        """The file of a package that may be downloaded; one that is ``resumed`` counts no more."""
+        listing = next((each for each in self._listings(federation) if each.revision == revision), None)
+        now = now_ms()
+        if listing is None or not self.gate.acts(listing, asker, now):
+            raise NotFound("no package of this revision here")
+        self.gate.require("download", listing, asker, now)
+        self.gate.count("download", [(listing, 0 if resumed else 1)], asker, now)
+        return self._dock.served_path(self._dock.get(listing.learnware_id))
 
-    def package(self, federation: bytes, revision: bytes) -> Path:
-        """The file of a package that may be downloaded."""
-        for listing in self._listings(federation):
-            if listing.revision == revision:
-                if listing.offers.download not in OPEN_TO_MEMBERS:
-                    raise PolicyDenied(f"{listing.semantic.name}: the owner does not offer download")
-                return self._dock.served_path(self._dock.get(listing.learnware_id))
-        raise NotFound("no package of this revision here")
+    def ask(self, asker: Asker, request: AskRequest) -> AskReply:
+        """Take a request for what the policy grants on request, and say how things stand."""
+        return self.gate.ask(self._offered(request.federation, request.learnware_id), asker, request, now_ms())
 
     def island(self, federation: bytes, digest: bytes) -> bytes:
         """An island definition, inside federations that use it only."""
@@ -101,13 +126,48 @@ class Owner:
             raise NotFound("no such learnware here")
         return listing
 
-    def _answer(self, listing: Listing, island: Island, rkme: Rkme, mmd2: float) -> MatchAnswer:
-        answer = MatchAnswer(listing.learnware_id, listing.revision, mmd2, rkme.norm2)
-        if listing.offers.disclose not in OPEN_TO_MEMBERS:
-            return answer
+    def _discloses(self, listing: Listing, asker: Asker, now: int) -> bool:
+        """Whether the asker may have the RKME, and has not had all the disclosures of a day."""
+        return self.gate.may("disclose", listing, asker, now) and self.gate.left("disclose", listing, asker, now)
+
+    def _answer(
+        self, listing: Listing, island: Island, shown: Rkme | None, mmd2: float, may: tuple[Act, ...]
+    ) -> MatchAnswer:
+        if shown is None:
+            listed = next(spec.norm2 for spec in listing.specifications if spec.island == island.digest)
+            return MatchAnswer(listing.learnware_id, listing.revision, mmd2, listed, may=may)
         row = self._dock.get(listing.learnware_id).row
         salt = next(spec.salt for spec in row.specifications if spec.island == island.digest)
-        return MatchAnswer(listing.learnware_id, listing.revision, mmd2, rkme.norm2, rkme.record(), salt)
+        return MatchAnswer(listing.learnware_id, listing.revision, mmd2, shown.norm2, shown.record(), salt, may=may)
+
+
+def _ranked(query: Rkme, shown: dict[str, Rkme], hidden: dict[str, Rkme], limit: int) -> list[tuple[str, float]]:
+    """The ``limit`` nearest ids and what may be said of their distance, ascending, ties by id."""
+    ids, distances = RkmeIndex(shown).nearest(query, limit)
+    pairs = list(zip(ids, distances.tolist(), strict=True))
+    try:
+        if hidden:
+            check_query(query)
+            ids, distances = nearest_told(query, hidden, limit)
+            pairs += zip(ids, distances.tolist(), strict=True)
+    except QueryTooNarrow:
+        if not shown:
+            raise
+    return sorted(pairs, key=lambda pair: (pair[1], pair[0]))[:limit]
+
+
+def _check_support(rows: NDArray[np.floating], learnware: Learnware, island: Island) -> None:
+    specification = learnware.specifications.get(island.digest)
+    if specification is None:
+        raise NotFound("the learnware has no specification in this island")
+    units = island.transform(Table(rows.astype(np.float64), island.names))
+    found, least = support(units, specification, island), needed(len(rows))
+    if found < least:
+        raise OffSpecification(
+            f"{learnware.manifest.semantic.name}: these rows are unlike the data that it is good on "
+            f"(support {found:.2g}, {least:.2g} is needed of {len(rows)} rows)",
+            hint="search with exactly these rows, and take what is found for them",
+        )
 
 
 def arrange(rows: NDArray[np.floating], island: Island, manifest: Manifest) -> NDArray[np.float32]:

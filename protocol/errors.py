@@ -11,6 +11,8 @@ AtollError
     ├── NotFound             not_found             no such learnware, island, peer or federation here
     ├── InviteInvalid        federation.invite     unknown, used or expired invite
     └── PolicyDenied         policy.denied         the owner does not offer this to the asker
+        ├── QuotaExceeded    policy.quota          it does, and the asker has had it all for today
+        └── OffSpecification policy.off_spec       rows unlike what the learnware was made for
 """
 
 from __future__ import annotations
@@ -56,3 +58,11 @@ class InviteInvalid(ProtocolError):
 
 class PolicyDenied(ProtocolError):
     code = "policy.denied"
+
+
+class QuotaExceeded(PolicyDenied):
+    code = "policy.quota"
+
+
+class OffSpecification(PolicyDenied):
+    code = "policy.off_spec"

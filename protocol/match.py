@@ -1,4 +1,4 @@
-"""``/atoll/match/1``: a query goes to an owner, who ranks its own full RKMEs exactly."""
+"""``/atoll/match/1``: a query goes to an owner, who ranks its own full RKMEs, or their stand-ins if undisclosed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from atoll.engine.encoding import Array
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.rkme import RkmeRecord
 from atoll.protocol.messages import Message
+from atoll.protocol.policy import Act
 
 PROTOCOL = "/atoll/match/1"
 MAX_LIMIT = 200
+TOLD_BAND = 0.02  # mmd2 without an RKME is to a stand-in: RMS 0.0005 to 0.003, at most 0.016 was seen
 
 
 class MatchRequest(Message, frozen=True):
@@ -23,7 +25,9 @@ class MatchRequest(Message, frozen=True):
 
 
 class MatchAnswer(Message, frozen=True):
-    """Exact distance and norm of one learnware; its RKME and the salt of its commitment where disclosed."""
+    """Exact distance of one learnware, its RKME and the salt of its commitment where that is disclosed; where it is
+    not, a distance within TOLD_BAND, to three digits. ``norm2`` is never more than the listing says then. ``may`` is
+    what the asker may do with it."""
 
     learnware_id: bytes
     revision: bytes
@@ -32,6 +36,7 @@ class MatchAnswer(Message, frozen=True):
     rkme: RkmeRecord | None = None
     salt: bytes | None = None
     long_sketch: Array | None = None
+    may: tuple[Act, ...] = ()
 
 
 class MatchReply(Message, frozen=True):

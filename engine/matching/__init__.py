@@ -7,6 +7,7 @@ from atoll.engine.matching.represented import mixture_of_rkmes, mixture_of_sketc
 from atoll.engine.matching.scores import similarity
 from atoll.engine.matching.sketches import ERROR_BAND, SketchIndex
 from atoll.engine.matching.staged import nearest_in_stages
+from atoll.engine.matching.support import needed, support
 from atoll.engine.matching.weights import Mixture
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "mixture_of_rkmes",
     "mixture_of_sketches",
     "nearest_in_stages",
+    "needed",
     "similarity",
     "solve_mixture",
+    "support",
 ]

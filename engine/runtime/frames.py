@@ -1,4 +1,7 @@
-"""Frames between the node and a model process: 4-byte length, then one tagged msgpack message. Never pickle."""
+"""Frames between the node and a model worker: 4-byte length, then one tagged msgpack message. Never pickle.
+
+A worker's answer carries the random number of its request, so that an answer given early or twice is told apart.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from typing import Annotated
 
 import msgspec
 from atoll.engine.encoding import Array, pack, unpack
-from atoll.engine.runtime.signature import Limits, Signature
+from atoll.engine.runtime.signature import Signature
 
 MAX_FRAME = 64 << 20
+MAX_ORDER = 64 << 10
 HEADER = 4
 
 
@@ -16,46 +20,75 @@ class Frame(msgspec.Struct, frozen=True, tag=True):
     """Base of the messages."""
 
 
-class Load(Frame, frozen=True, tag=True):
-    """Load the ONNX file at ``path``."""
+class Order(Frame, frozen=True, tag=True):
+    """To a warm parent: fork a worker for a model in this format, held by at least the layers of ``required``.
 
-    path: str
+    ``private_bytes`` and ``address_bytes`` are whole limits of the process, the runtime's own memory included.
+    """
+
+    format: str
     signature: Signature
-    limits: Limits
+    threads: int
+    more_threads: bool
+    processes: int
+    private_bytes: int
+    address_bytes: int
+    call_seconds: float
+    required: tuple[str, ...]
+
+
+class Ready(Frame, frozen=True, tag=True):
+    """From a warm parent: all is imported."""
 
 
 class Loaded(Frame, frozen=True, tag=True):
-    """Ready; ``isolation`` names what really holds the process."""
+    """The model is loaded; ``isolation`` names what really holds the process."""
 
     isolation: tuple[str, ...]
 
 
 class Predict(Frame, frozen=True, tag=True):
+    number: int
     rows: Array
 
 
 class Prediction(Frame, frozen=True, tag=True):
+    number: int
     values: Array
 
 
 class Failure(Frame, frozen=True, tag=True):
-    """``code`` is ``model.refused`` or ``model.failed``; the words are data."""
+    """``code`` is one of engine/errors.py; the words are data. ``number`` is 0 while loading."""
 
+    number: int
     code: Annotated[str, msgspec.Meta(max_length=40)]
     message: Annotated[str, msgspec.Meta(max_length=500)]
 
 
-ToModel = Load | Predict
 FromModel = Loaded | Prediction | Failure
+FromParent = Ready | Failure
+
+
+def body_of(frame: Frame) -> bytes:
+    """Without its length: for sockets that keep messages apart."""
+    return pack(frame)
 
 
 def encode(frame: Frame) -> bytes:
-    body = pack(frame)
+    body = body_of(frame)
     return len(body).to_bytes(HEADER, "big") + body
 
 
-def decode_to_model(body: bytes) -> ToModel:
-    return unpack(body, ToModel, limit=MAX_FRAME)  # type: ignore[arg-type]
+def decode_order(body: bytes) -> Order:
+    return unpack(body, Order, limit=MAX_ORDER)
+
+
+def decode_from_parent(body: bytes) -> FromParent:
+    return unpack(body, FromParent, limit=MAX_ORDER)  # type: ignore[arg-type]
+
+
+def decode_to_model(body: bytes) -> Predict:
+    return unpack(body, Predict, limit=MAX_FRAME)
 
 
 def decode_from_model(body: bytes) -> FromModel:

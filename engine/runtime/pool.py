@@ -1,67 +1,132 @@
-"""A pool of model processes by model digest: least recently used out, three crashes quarantine a digest."""
+"""Workers by (model digest, tenant): least recently used out, calls queue up, three crashes quarantine a digest."""
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections import Counter, OrderedDict
 from pathlib import Path
 
 import numpy as np
-from atoll.engine.errors import ModelError, ModelRefused
+from atoll.engine.errors import ModelError, ModelRefused, SandboxBusy
+from atoll.engine.runtime.ladder import Rung
+from atoll.engine.runtime.parent import ParentDied
 from atoll.engine.runtime.process import ModelProcess
+from atoll.engine.runtime.sandbox import Sandbox
 from atoll.engine.runtime.signature import Limits, Signature
 from numpy.typing import NDArray
 
 CRASHES = 3
 
+Slot = tuple[str, str]  # digest, tenant
+
 
 class ModelPool:
-    """Thread-safe."""
+    """Thread-safe. At most ``size`` models stay loaded, and no more than ``workers_per_core`` allow."""
 
-    def __init__(self, size: int = 8, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
-        self._size = size
+    def __init__(self, size: int = 8, limits: Limits = Limits(), rung: Rung | None = None) -> None:  # noqa: B008
+        self._size = max(1, min(size, limits.workers_per_core * (os.cpu_count() or 1)))
         self._limits = limits
-        self._lock = threading.Lock()
-        self._starting: dict[str, threading.Lock] = {}
-        self._processes: OrderedDict[str, ModelProcess] = OrderedDict()
+        self._sandbox = Sandbox(limits, rung)
+        self._changed = threading.Condition()
+        self._idle: OrderedDict[Slot, ModelProcess] = OrderedDict()
+        self._busy: dict[Slot, ModelProcess | None] = {}
+        self._waiting = 0
         self._crashes: Counter[str] = Counter()
+        self._closed = False
 
-    def predict(self, key: str, model: Path, signature: Signature, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run ``rows`` through the model with digest ``key``; float32 (n, outputs)."""
-        if self._crashes[key] >= CRASHES:
-            raise ModelRefused(f"the model is quarantined after {CRASHES} crashes")
-        process = self._running(key, model, signature)
+    def predict(
+        self, key: str, model: Path, signature: Signature, rows: NDArray[np.float32], *, own: bool = False,
+        tenant: str = "",
+    ) -> NDArray[np.float32]:  # fmt: skip
+        """Run ``rows`` through the model with digest ``key``; float32 (n, outputs).
+
+        ``own``: the node's own model, in any format, on any rung. ``tenant``: whose rows; no two share a worker.
+        SandboxBusy where too many calls wait already; ModelRefused, ModelError or SandboxLimit else.
+        """
+        slot = (key, tenant)
+        process = self._take(slot)
         try:
+            if process is None:
+                process = self._start(slot, model, signature, own)
             return process.predict(rows)
         except ModelError:
-            if not process.alive:
-                with self._lock:
-                    self._crashes[key] += 1
-                    self._processes.pop(key, None)
-                process.close()
+            if process is not None and not process.alive:
+                self._crashes[key] += 1
             raise
+        finally:
+            self._give_back(slot, process)
 
     def close(self) -> None:
-        with self._lock:
-            processes, self._processes = list(self._processes.values()), OrderedDict()
-        for process in processes:
+        """No process is left; calls that run end with ModelError."""
+        with self._changed:
+            self._closed = True
+            idle, busy = list(self._idle.values()), list(filter(None, self._busy.values()))
+            self._idle.clear()
+            self._changed.notify_all()
+        for process in busy:
+            process.kill()  # whoever called it closes it
+        for process in idle:
             process.close()
+        self._sandbox.close()
 
-    def _running(self, key: str, model: Path, signature: Signature) -> ModelProcess:
-        with self._lock:
-            gate = self._starting.setdefault(key, threading.Lock())
-        with gate:
-            with self._lock:
-                process = self._processes.get(key)
-                if process is not None and process.alive:
-                    self._processes.move_to_end(key)
-                    return process
-            if process is not None:
+    def _take(self, slot: Slot) -> ModelProcess | None:
+        """The slot's worker, now ours alone, or None with room made for a new one."""
+        deadline = time.monotonic() + self._limits.load_seconds + self._limits.call_seconds
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise ModelError("the node is closing")
+                if self._crashes[slot[0]] >= CRASHES:
+                    raise ModelRefused(f"the model is quarantined after {CRASHES} crashes")
+                if slot not in self._busy:
+                    process = self._idle.pop(slot, None)
+                    if process is not None and process.alive:
+                        self._busy[slot] = process
+                        return process
+                    if process is not None:
+                        process.close()
+                    if self._make_room():
+                        self._busy[slot] = None
+                        return None
+                self._wait(deadline)
+
+    def _make_room(self) -> bool:
+        if len(self._busy) >= self._size:
+            return False
+        while len(self._busy) + len(self._idle) >= self._size:
+            self._idle.popitem(last=False)[1].close()
+        return True
+
+    def _wait(self, deadline: float) -> None:
+        if self._waiting >= self._limits.queue:
+            raise SandboxBusy(f"{self._waiting} calls wait for a model already", hint="try again in a few seconds")
+        self._waiting += 1
+        try:
+            if not self._changed.wait(deadline - time.monotonic()):
+                raise SandboxBusy("no worker became free in time", hint="try again in a few seconds")
+        finally:
+            self._waiting -= 1
+
+    def _start(self, slot: Slot, model: Path, signature: Signature, own: bool) -> ModelProcess:
+        try:
+            process = self._sandbox.start(model, signature, own=own)
+        except ModelError as error:
+            if not isinstance(error, (ModelRefused, ParentDied)):
+                self._crashes[slot[0]] += 1
+            raise
+        with self._changed:
+            self._busy[slot] = process
+            if self._closed:
+                process.kill()
+        return process
+
+    def _give_back(self, slot: Slot, process: ModelProcess | None) -> None:
+        with self._changed:
+            self._busy.pop(slot, None)
+            if process is not None and process.alive and not self._closed:
+                self._idle[slot] = process
+            elif process is not None:
                 process.close()
-            started = ModelProcess.start(model, signature, self._limits)
-            with self._lock:
-                self._processes[key] = started
-                old = [self._processes.popitem(last=False)[1] for _ in range(len(self._processes) - self._size)]
-            for process in old:
-                process.close()
-            return started
+            self._changed.notify_all()

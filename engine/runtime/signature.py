@@ -16,10 +16,21 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Limits of one model process. ``memory_bytes`` bounds private memory beyond what the runtime itself takes."""
+    """What models may use. Memory is private memory beyond what the runtime itself takes, per worker.
+
+    ``processes`` bounds threads (a worker may not start processes at all), ``queue`` the calls that wait for a worker.
+    """
 
     load_seconds: float = 30.0
     call_seconds: float = 5.0
     memory_bytes: int = 1 << 30
+    torch_memory_bytes: int = 4 << 30
+    file_bytes: int = 64 << 20
     frame_bytes: int = 64 << 20
+    processes: int = 32
     threads: int = 1
+    workers_per_core: int = 2
+    queue: int = 32
+
+    def memory(self, family: str) -> int:
+        return self.torch_memory_bytes if family == "torch" else self.memory_bytes

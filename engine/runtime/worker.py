@@ -1,83 +1,160 @@
-"""The model process: limits itself before it reads a foreign byte, then loads one model and predicts.
+"""The model worker: gives up what a model does not need before it reads a foreign byte, then loads and predicts.
 
-Speaks frames on stdin and stdout; anything a library prints goes to stderr. Run as
-``python -I -m atoll.engine.runtime.worker MEMORY_BYTES``.
+Forked from a warm parent. Speaks frames on its pipes; whatever a library prints goes to the pipe for errors.
 """
 
 from __future__ import annotations
 
-import ctypes
+import importlib
+import math
 import os
 import resource
-import sys
-from pathlib import Path
-from typing import BinaryIO
+import signal
+from typing import NamedTuple, NoReturn, Protocol
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+import numpy as np
+from atoll.engine.encoding import Array
+from atoll.engine.runtime import frames, kernel, seccomp
+from atoll.engine.runtime.formats import FORMATS
+from numpy.typing import NDArray
+
 OPEN_FILES = 64
+SPARE_SECONDS = 2
 
 
-def main() -> int:
-    """Serve until the pipe closes."""
-    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    network = _leave_network()  # first of all: the kernel allows it to a process of one thread only
-    # Imported before the limits: the runtime's own memory is not the model's.
-    from atoll.engine.encoding import Array
-    from atoll.engine.runtime import frames, onnx_model
+class Pipes(NamedTuple):
+    """File descriptors: requests, answers, what is printed, and the model's bytes (a sealed memfd)."""
 
-    isolation = (*_confine(int(sys.argv[1])), *network)
-    model: onnx_model.OnnxModel | None = None
-    while (body := _read(incoming, frames.HEADER)) is not None:
+    incoming: int
+    outgoing: int
+    errors: int
+    model: int
+
+
+class Model(Protocol):
+    """What every format module gives."""
+
+    def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+
+def work(order: frames.Order, pipes: Pipes, isolation: tuple[str, ...], readable: tuple[str, ...]) -> NoReturn:
+    """Load, then answer until the pipe closes. Does not return."""
+    try:
+        _keep_only(pipes)
+        held = (*isolation, *confine(order, readable, counted="namespaces" in isolation))
+        lacking = set(order.required) - set(held)
+        if lacking:
+            _answer(pipes, frames.Failure(0, "model.refused", f"the sandbox lacks {', '.join(sorted(lacking))}"))
+        else:
+            _serve(order, pipes, held)
+    except (BrokenPipeError, EOFError):
+        pass  # the node has gone
+    finally:
+        os._exit(0)
+
+
+def confine(order: frames.Order, readable: tuple[str, ...], *, counted: bool) -> tuple[str, ...]:
+    """What really took effect. ``counted``: in a user namespace the kernel counts this worker's threads alone."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    kernel.hide_memory()
+    limits = {
+        resource.RLIMIT_DATA: order.private_bytes,
+        resource.RLIMIT_AS: order.address_bytes,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: OPEN_FILES,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    if counted:
+        limits[resource.RLIMIT_NPROC] = order.processes
+    for kind, value in limits.items():
+        _limit(kind, value)
+    dropped = kernel.drop_privileges()
+    held = ("rlimits",) + (("privileges",) if dropped else ())
+    if kernel.read_only_beneath(readable):
+        held += ("landlock",)
+    if seccomp.install(order.more_threads):
+        held += ("seccomp",)
+    return held
+
+
+def _serve(order: frames.Order, pipes: Pipes, held: tuple[str, ...]) -> None:
+    with os.fdopen(pipes.model, "rb") as file:
+        data = file.read()
+    model = _load(order, data, pipes)
+    if model is None:
+        return
+    del data
+    _answer(pipes, frames.Loaded(held))
+    while (body := _read(pipes.incoming)) is not None:
         request = frames.decode_to_model(body)
+        _bound_cpu(order.call_seconds)
         answer: frames.Frame
         try:
-            if isinstance(request, frames.Load):
-                data = Path(request.path).read_bytes()
-                model = onnx_model.OnnxModel(data, request.signature, request.limits.threads)
-                answer = frames.Loaded(isolation)
-            elif model is None:
-                answer = frames.Failure("model.failed", "no model is loaded")
-            else:
-                values = model.predict(request.rows.numpy(finite=False))
-                answer = frames.Prediction(Array.of(values))
-        except MemoryError:
-            answer = frames.Failure("sandbox.limit", "the model needs more memory than it may have")
+            answer = frames.Prediction(request.number, Array.of(model.predict(request.rows.numpy(finite=False))))
         except Exception as error:  # the outermost edge of this process
-            code = getattr(error, "code", "model.failed")
-            answer = frames.Failure(code, frames.printable(str(error) or type(error).__name__))
-        outgoing.write(frames.encode(answer))
-        outgoing.flush()
-    return 0
+            answer = _failure(request.number, error)
+        _answer(pipes, answer)
 
 
-def _read(source: BinaryIO, header: int) -> bytes | None:
-    length = source.read(header)
-    return source.read(int.from_bytes(length, "big")) if len(length) == header else None
+def _load(order: frames.Order, data: bytes, pipes: Pipes) -> Model | None:
+    format_ = FORMATS[order.format]
+    module = importlib.import_module(f"atoll.engine.runtime.{format_.module}")
+    try:
+        model: Model = getattr(module, format_.model)(data, order.signature, order.threads)
+    except Exception as error:  # as above
+        _answer(pipes, _failure(0, error))
+        return None
+    return model
 
 
-def _confine(memory: int) -> tuple[str, ...]:
-    """Give up what a model does not need; returns what really took effect."""
-    used = resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[5])
-    _limit(resource.RLIMIT_DATA, used + memory)
-    _limit(resource.RLIMIT_FSIZE, 0)
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
-    return ("rlimits",)
+def _failure(number: int, error: Exception) -> frames.Failure:
+    if isinstance(error, MemoryError):
+        return frames.Failure(number, "sandbox.limit", "the model needs more memory than it may have")
+    code = getattr(error, "code", "model.failed")
+    return frames.Failure(number, str(code)[:40], frames.printable(str(error) or type(error).__name__))
 
 
-def _leave_network() -> tuple[str, ...]:
-    """Move into a network namespace with nothing in it, where the kernel lets us."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    left = libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0 or libc.unshare(CLONE_NEWNET) == 0
-    return ("no_network",) if left else ()
+def _read(source: int) -> bytes | None:
+    length = _exactly(source, frames.HEADER)
+    return None if length is None else _exactly(source, int.from_bytes(length, "big"))
+
+
+def _exactly(source: int, count: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < count:
+        chunk = os.read(source, count - len(data))
+        if not chunk:
+            return None
+        data += chunk
+    return bytes(data)
+
+
+def _answer(pipes: Pipes, frame: frames.Frame) -> None:
+    view = memoryview(frames.encode(frame))
+    while view:
+        view = view[os.write(pipes.outgoing, view) :]
+
+
+def _keep_only(pipes: Pipes) -> None:
+    """Nothing of the warm parent stays open: not its control socket above all."""
+    os.dup2(pipes.incoming, 0)
+    os.dup2(pipes.errors, 1)
+    os.dup2(pipes.errors, 2)
+    kept = sorted(pipes)
+    for before, after in zip([2, *kept], [*kept, 1 << 20], strict=True):
+        os.closerange(before + 1, after)
+
+
+def _bound_cpu(seconds: float) -> None:
+    """A backstop to the node's own deadline, moved on by every call."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = math.ceil(used.ru_utime + used.ru_stime + seconds) + SPARE_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 def _limit(kind: int, value: int) -> None:
     hard = resource.getrlimit(kind)[1]
     ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(kind, (ceiling, ceiling))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import atoll
 import msgspec
 from aiohttp import web
+from atoll.engine.runtime import rung
 from atoll.node.api.routing import Route, reply
 from atoll.node.clock import now_ms
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
@@ -16,21 +18,26 @@ if TYPE_CHECKING:
 
 
 class NodeView(msgspec.Struct, frozen=True):
-    """Who answers here. ``sandbox`` is the isolation in which foreign models run."""
+    """Who answers here. ``sandbox`` is the isolation in which models run; ``sandbox_missing`` why it is not strong."""
 
     peer_id: str
     name: str
     version: str
     addresses: tuple[str, ...]
     learnwares: int
-    sandbox: str = "limited"
+    sandbox: str
+    sandbox_layers: tuple[str, ...]
+    sandbox_missing: str
 
 
 async def show(node: Node, request: web.Request) -> web.Response:
-    learnwares = len(node.dock.all())
+    held = await asyncio.to_thread(rung)
     return reply(
-        NodeView(node.identity.peer, node.config.node.name, atoll.__version__, node.network.addresses, learnwares)
-    )
+        NodeView(
+            node.identity.peer, node.config.node.name, atoll.__version__, node.network.addresses,
+            len(node.dock.all()), held.level, held.layers, held.missing,
+        )
+    )  # fmt: skip
 
 
 async def healthy(node: Node, request: web.Request) -> web.Response:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
-from atoll.engine.packages import open_package
-from atoll.node.api.routing import Route, read_json, reply
+from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.clock import now_ms
-from atoll.node.errors import RequestInvalid
+from atoll.node.errors import PackageRefused, RequestInvalid
 from atoll.node.store.dock import Learnware
 from atoll.protocol.errors import NotFound
 from atoll.protocol.ids import parse_digest, peer_id
 from atoll.protocol.listings import Listing, Offers
+from atoll.protocol.policy import Policy
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
 
 PAGE = 100
+DECIDED_SECONDS = 60.0
 
 
 class ListingView(msgspec.Struct, frozen=True):
@@ -62,12 +64,14 @@ class LearnwareView(msgspec.Struct, frozen=True):
 class Publication(msgspec.Struct, frozen=True):
     """Where to list a learnware, and what to offer there.
 
-    ``few_rows`` is the owner's word that a specification of fewer than 300 rows may go into an open federation.
+    ``policy`` is the whole policy, ``offers`` one without named peers and quotas, for when there is none. ``few_rows``
+    is the owner's word that a specification of fewer than 300 rows may go into an open federation.
     """
 
     federation: str
     offers: Offers = Offers()
     few_rows: bool = False
+    policy: Policy | None = None
 
 
 async def catalogue(node: Node, request: web.Request) -> web.Response:
@@ -85,14 +89,19 @@ async def index(node: Node, request: web.Request) -> web.Response:
 
 
 async def add(node: Node, request: web.Request) -> web.Response:
-    """Upload a package (the body, as bytes); it is checked whole before anything is kept."""
+    """Upload a package (the body, as bytes) and wait for its checks; PackageRefused says what failed."""
     file = await asyncio.to_thread(node.blobs.temporary)
     try:
         await _receive(request, file, node.config.http.max_upload_bytes)
-        learnware = await asyncio.to_thread(_take_in, node, Path(file.name))
+        digest = await asyncio.to_thread(_adopted, node, Path(file.name))
     finally:
         await asyncio.to_thread(_discard, file)
-    return reply(_learnware(node, learnware), status=201)
+    row = await node.acceptance.submit(digest, user_of(request))
+    while row.open:
+        row = await node.acceptance.decided(row.id, DECIDED_SECONDS)
+    if row.report is not None and row.state == "refused":
+        raise PackageRefused(row.report.words, hint="`atoll learnware check` tells the same before an upload")
+    return reply(_learnware(node, node.dock.get(row.learnware_id)), status=201)
 
 
 async def show(node: Node, request: web.Request) -> web.Response:
@@ -109,7 +118,8 @@ async def publish(node: Node, request: web.Request) -> web.Response:
     learnware_id, federation = parse_digest(request.match_info["id"]), parse_digest(body.federation)
     node.federations.get(federation)
     await node.network.settled()
-    listing = partial(node.publisher.publish, learnware_id, federation, body.offers, now_ms(), few_rows=body.few_rows)
+    policy = body.policy or Policy.of(body.offers)
+    listing = partial(node.publisher.publish, learnware_id, federation, policy, now_ms(), few_rows=body.few_rows)
     news = await asyncio.to_thread(listing)
     await node.network.announce(news)
     return reply(_learnware(node, node.dock.get(learnware_id)))
@@ -142,11 +152,10 @@ def _discard(file: IO[bytes]) -> None:
     Path(file.name).unlink(missing_ok=True)
 
 
-def _take_in(node: Node, path: Path) -> Learnware:
-    with open_package(path) as package:
-        for island in package.specifications():
-            node.catalogue.island(island)
-    return node.dock.add(path)
+def _adopted(node: Node, path: Path) -> bytes:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+    return node.blobs.adopt(path, digest)
 
 
 def _listing(node: Node, listing: Listing) -> ListingView:

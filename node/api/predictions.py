@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from aiohttp import web
 from atoll.engine.tables import Table
-from atoll.node.api.routing import Route, read_json, reply
+from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.errors import RequestInvalid
 from atoll.node.reuse.result import PredictionResult
 from atoll.protocol.predict import MAX_ROWS
@@ -32,7 +32,7 @@ async def predict(node: Node, request: web.Request) -> web.Response:
     if not 1 <= len(body.rows) <= MAX_ROWS or len({len(row) for row in body.rows}) > 1:
         raise RequestInvalid(f"1 to {MAX_ROWS} rows of one length")
     rows = Table(np.array(body.rows, np.float64), body.columns)
-    return reply(await node.reuser.predict(body.search_id, rows, body.prefer, body.force))
+    return reply(await node.reuser.predict(body.search_id, rows, body.prefer, body.force, user_of(request)))
 
 
 ROUTES = (

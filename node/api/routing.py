@@ -11,12 +11,13 @@ from aiohttp import web
 from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import EncodingError
 from atoll.node.errors import RequestInvalid
-from atoll.node.store.tokens import Scope
+from atoll.node.store.tokens import Scope, TokenRow
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
 
 NODE: web.AppKey[Node] = web.AppKey("node")
+TOKEN = web.RequestKey("token", TokenRow)
 MAX_JSON = 16 * 1024 * 1024
 T = TypeVar("T")
 Handler = Callable[["Node", web.Request], Awaitable[web.StreamResponse]]
@@ -49,6 +50,12 @@ async def read_json(request: web.Request, type_: type[T]) -> T:
         return unpack_json(await request.read(), type_, limit=MAX_JSON)
     except EncodingError as error:
         raise RequestInvalid(f"the body is not as expected: {error.message}") from None
+
+
+def user_of(request: web.Request) -> str:
+    """Who asks, as far as this node knows: its token; empty on a route that is open to everybody."""
+    token: TokenRow | None = request.get(TOKEN)
+    return token.id if token is not None else ""
 
 
 def reply(value: object, status: int = 200) -> web.Response:

@@ -10,7 +10,7 @@ from aiohttp import web
 from atoll.engine.errors import DimensionMismatch
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.rkme import Rkme
-from atoll.node.api.routing import Route, read_json, reply
+from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.errors import RequestInvalid
 from atoll.node.search.query import SearchQuery, SearchResult, SpecificationQuery
 from atoll.protocol.ids import parse_digest
@@ -61,7 +61,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 async def search(node: Node, request: web.Request) -> web.StreamResponse:
-    query = _query(node, await read_json(request, SearchBody))
+    query = _query(node, await read_json(request, SearchBody), user_of(request))
     if NDJSON not in request.headers.get("Accept", ""):
         return reply(await node.searcher.search(query, _ignore))
     stream = web.StreamResponse(headers={"Content-Type": NDJSON, "Cache-Control": "no-store"})
@@ -79,7 +79,7 @@ async def _ignore(event: str, data: object) -> None:
     """The whole answer says it all."""
 
 
-def _query(node: Node, body: SearchBody) -> SearchQuery:
+def _query(node: Node, body: SearchBody, user: str) -> SearchQuery:
     deadline = node.config.search.deadline_ms if body.deadline_ms is None else body.deadline_ms
     if not 1 <= body.limit <= 100 or not 1 <= deadline <= MAX_DEADLINE_MS or len(body.specifications) > 8:
         raise RequestInvalid(f"limit 1-100, deadline 1-{MAX_DEADLINE_MS} ms and at most 8 specifications")
@@ -93,7 +93,7 @@ def _query(node: Node, body: SearchBody) -> SearchQuery:
                 f"({island.dimension} dimensions, gamma {island.gamma:g})"
             )
         specifications.append(SpecificationQuery(digest, rkme))
-    return SearchQuery(tuple(specifications), body.semantic, body.limit, deadline, body.privacy)
+    return SearchQuery(tuple(specifications), body.semantic, body.limit, deadline, body.privacy, user)
 
 
 ROUTES = (Route("POST", "/api/v1/searches", search, "read", "Search the network", SearchBody, SearchResult),)

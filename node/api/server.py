@@ -21,13 +21,15 @@ from atoll.node.api import (
     openapi,
     peer_rules,
     peers,
+    policies,
     predictions,
     privacy,
     problems,
     searches,
+    submissions,
     tokens,
 )  # fmt: skip
-from atoll.node.api.routing import NODE, Route, reply
+from atoll.node.api.routing import NODE, TOKEN, Route, reply
 from atoll.node.errors import AddressTaken
 
 if TYPE_CHECKING:
@@ -41,9 +43,11 @@ async def describe(node: Node, request: web.Request) -> web.Response:
 ROUTES: tuple[Route, ...] = (
     *information.ROUTES,
     *learnwares.ROUTES,
+    *submissions.ROUTES,
     *islands.ROUTES,
     *searches.ROUTES,
     *predictions.ROUTES,
+    *policies.ROUTES,
     *privacy.ROUTES,
     *peers.ROUTES,
     *peer_rules.ROUTES,
@@ -89,7 +93,7 @@ def _handler(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
     async def handle(request: web.Request) -> web.StreamResponse:
         if route.scope is None:
             return await route.handler(request.app[NODE], request)
-        token = await auth.require(request, route.scope)
+        token = request[TOKEN] = await auth.require(request, route.scope)
         if route.act is None:
             return await route.handler(request.app[NODE], request)
         return await acts.perform(route, route.act, token, request)

@@ -8,7 +8,21 @@ import sys
 import atoll
 import click
 from atoll.engine.errors import AtollError
-from atoll.node.cli import audit, backup, demo, federation, home, identity, learnware, network, peer, search, spec
+from atoll.node.cli import (
+    acceptance,
+    audit,
+    backup,
+    demo,
+    federation,
+    home,
+    identity,
+    learnware,
+    network,
+    peer,
+    policy,
+    search,
+    spec,
+)
 from atoll.node.cli.output import fail
 
 
@@ -19,11 +33,14 @@ def cli() -> None:
 
 
 for command in (
-    home.init, home.serve, home.config, demo.demo, spec.spec, learnware.learnware, search.search, search.predict,
+    home.init, home.serve, home.config, demo.demo, spec.spec, learnware.learnware, policy.request,
+    search.search, search.predict,
     peer.peer, federation.federation, network.island, network.token, audit.audit,
     identity.identity, backup.backup, backup.restore, backup.verify,
 ):  # fmt: skip
     cli.add_command(command)
+for command in (acceptance.add, acceptance.check, acceptance.submissions, policy.policy, policy.usage, policy.ask):
+    learnware.learnware.add_command(command)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from atoll.node.cli.connection import connected
 from atoll.node.cli.output import console, json_option, print_json, print_table, short
 from atoll.node.client import Client
 from atoll.node.errors import Partial
-from atoll.node.search.query import SearchResult
+from atoll.node.search.query import Hit, SearchResult
 
 File = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -57,8 +57,7 @@ async def search(
 def show(result: SearchResult) -> None:
     """The answer as a person reads it."""
     rows = [
-        (hit.name, hit.owner_name or short(hit.owner), hit.similarity, hit.mmd2, "sketch" if hit.estimated else "exact")
-        for hit in result.hits
+        (hit.name, hit.owner_name or short(hit.owner), hit.similarity, hit.mmd2, _known(hit)) for hit in result.hits
     ]
     print_table("Hits", ["name", "owner", "# similarity", "# MMD²", "distance"], rows)
     if result.mixture and result.mixture.members:
@@ -71,6 +70,13 @@ def show(result: SearchResult) -> None:
         console.print(result.advice)
     answered = f"{len(result.peers_answered)} of {len(result.peers_asked)} owners answered"
     console.print(f"{answered} in {result.elapsed_ms} ms. Search id {result.search_id}")
+
+
+def _known(hit: Hit) -> str:
+    """How its distance is known."""
+    if hit.estimated:
+        return "sketch"
+    return f"± {hit.band:g}" if hit.band else "exact"
 
 
 @click.command()

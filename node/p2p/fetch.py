@@ -18,6 +18,7 @@ from atoll.node.serving import Owner
 from atoll.protocol import limits
 from atoll.protocol.fetch import PROTOCOL, FetchHeader, FetchRequest
 from atoll.protocol.messages import Refusal, encode
+from atoll.protocol.policy import USER, Asker
 
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
 
@@ -47,7 +48,9 @@ class Provider:
         if message.kind == "island":
             data = self._owner.island(message.federation, message.digest)
             return FetchHeader(len(data), hashlib.sha256(data).digest()), _bytes_from(data, message.offset)
-        file = self._owner.package(message.federation, message.digest).open("rb")
+        asker = Asker(peer, message.user[:USER])
+        path = self._owner.package(asker, message.federation, message.digest, resumed=message.offset > 0)
+        file = path.open("rb")
         digest = hashlib.file_digest(file, "sha256").digest()
         size = file.tell()
         file.seek(min(max(message.offset, 0), size))
@@ -77,7 +80,7 @@ async def fetch_small(
 
 
 async def fetch_file(
-    streams: Streams, peer: str, federation: bytes, revision: bytes, partial: Path, deadline: float,
+    streams: Streams, peer: str, federation: bytes, revision: bytes, partial: Path, user: str, deadline: float,
     progress: Progress | None = None,
 ) -> bytes:  # fmt: skip
     """Download a package into ``partial``, going on where it stands; returns the SHA-256 that it has to have.
@@ -86,7 +89,7 @@ async def fetch_file(
     """
     offset = partial.stat().st_size if partial.exists() else 0
     async with streams.open(peer, PROTOCOL, deadline=deadline) as channel:
-        message = FetchRequest(federation, "package", revision, offset)
+        message = FetchRequest(federation, "package", revision, offset, user)
         header = await request(channel, message, FetchHeader, limit=limits.CONTROL_FRAME)
         if not 0 < header.size <= limits.PACKAGE or offset > header.size:
             partial.unlink(missing_ok=True)

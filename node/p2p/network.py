@@ -43,13 +43,16 @@ from atoll.node.publishing import Publisher
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.federations import Federation, Federations
+from atoll.protocol import ask as ask_protocol
 from atoll.protocol import fetch, hello, join, limits, match, peers, predict, sync
+from atoll.protocol.ask import AskReply, AskRequest
 from atoll.protocol.gossip import Announcement, News
 from atoll.protocol.join import KnownPeer
 from atoll.protocol.match import MatchReply, MatchRequest
 from atoll.protocol.membership import Invite
 from atoll.protocol.messages import Message, PeerRefused
 from atoll.protocol.peers import PeersRequest, peer_of
+from atoll.protocol.policy import USER, Asker
 from atoll.protocol.predict import Prediction, PredictRequest
 from libp2p.abc import IHost
 
@@ -180,11 +183,15 @@ class Network:
         return await self._ask(peer, predict.PROTOCOL, message, Prediction, limits.PREDICT_FRAME, deadline)
 
     async def fetch_package(
-        self, peer: str, federation: bytes, revision: bytes, target: Path, progress: Progress | None = None
+        self, peer: str, federation: bytes, revision: bytes, target: Path, user: str, progress: Progress | None = None
     ) -> bytes:
         """Download into ``target`` (resuming); returns the promised SHA-256."""
-        call = partial(fetch_file, self._streams, peer, federation, revision, target, TRANSFER_DEADLINE, progress)
+        call = partial(fetch_file, self._streams, peer, federation, revision, target, user, TRANSFER_DEADLINE, progress)
         return await self._thread.call(call)
+
+    async def request(self, peer: str, message: AskRequest) -> AskReply:
+        """Ask an owner for what it grants on request."""
+        return await self._ask(peer, ask_protocol.PROTOCOL, message, AskReply, limits.CONTROL_FRAME, CONTROL_DEADLINE)
 
     async def _ask(self, peer: str, protocol: str, message: Message, type_: type[M], limit: int, deadline: float) -> M:
         call = partial(ask, self._streams, peer, protocol, message, type_, limit, deadline)
@@ -260,6 +267,7 @@ class Network:
         matching = self._requests(MatchRequest, shares(owner.match), limits.MATCH_FRAME)
         predicting = self._requests(PredictRequest, shares(owner.predict), limits.PREDICT_FRAME)
         serve(match.PROTOCOL, matching, admit=admitted)
+        serve(ask_protocol.PROTOCOL, self._requests(AskRequest, shares(owner.ask)), admit=admitted, concurrency=4)
         serve(predict.PROTOCOL, predicting, admit=admitted, concurrency=8)
 
     async def _hasten_at_the_end(self) -> None:
@@ -284,12 +292,12 @@ class Network:
 
         return handler
 
-    def _shares(self, answer: Callable[[M], Message]) -> Callable[[str, M], Message]:
+    def _shares(self, answer: Callable[[Asker, M], Message]) -> Callable[[str, M], Message]:
         """Refuse requests in a federation that the peer has not proven to be in."""
 
         def checked(peer: str, message: M) -> Message:
             self._peers.require_shared(peer, message.federation)  # type: ignore[attr-defined]
-            return answer(message)
+            return answer(Asker(peer, message.user[:USER]), message)  # type: ignore[attr-defined]
 
         return checked
 

@@ -7,6 +7,7 @@ gets only the rows in which it has a say.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import numpy as np
 from atoll.engine.encoding import Array
@@ -18,15 +19,17 @@ from atoll.engine.runtime import ModelPool
 from atoll.engine.tables import Table
 from atoll.node.errors import NothingFound
 from atoll.node.p2p.network import Network
+from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.reuse.result import Place, PredictionResult
 from atoll.node.search.plan import Candidate
 from atoll.node.search.service import Searcher, Session
-from atoll.node.serving import OPEN_TO_MEMBERS, Owner, arrange
+from atoll.node.serving import Owner, arrange
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.downloads import DownloadRow
 from atoll.node.store.environment import Store
 from atoll.protocol.errors import PolicyDenied
 from atoll.protocol.listings import Listing
+from atoll.protocol.policy import Asker
 from atoll.protocol.predict import PredictRequest
 from numpy.typing import NDArray
 
@@ -45,6 +48,7 @@ class Reuser:
         store: Store,
         blobs: BlobStore,
         models: ModelPool,
+        pseudonyms: Pseudonyms,
     ) -> None:
         self._searcher = searcher
         self._network = network
@@ -53,13 +57,14 @@ class Reuser:
         self._store = store
         self._blobs = blobs
         self._models = models
+        self._pseudonyms = pseudonyms
         self._downloads = store.table("downloads", DownloadRow)
         self._fetching: dict[bytes, asyncio.Lock] = {}
 
     async def predict(
-        self, search_id: str, rows: Table, prefer: Place = "local", force: bool = False
+        self, search_id: str, rows: Table, prefer: Place = "local", force: bool = False, user: str = ""
     ) -> PredictionResult:
-        """Predict ``rows`` (raw units) with the mixture of a search.
+        """Predict ``rows`` (raw units) with the mixture of a search, for ``user`` of this node.
 
         NothingFound where the search found nobody who covers the data, unless ``force``; PolicyDenied if no
         member may be used.
@@ -75,7 +80,10 @@ class Reuser:
         weights = [m.weight for m in session.mixture.members if m.learnware_id in places]
         posterior = await asyncio.to_thread(_route, session, members, weights, rows)
         outputs = await asyncio.gather(
-            *(self._run(member, places[member.id], session, raw, posterior[:, k]) for k, member in enumerate(members))
+            *(
+                self._run(member, places[member.id], session, raw, posterior[:, k], user)
+                for k, member in enumerate(members)
+            )
         )
         class_names, values = _combine([member.listing for member in members], outputs, posterior)
         counts = dict.fromkeys(("local", "remote"), 0)
@@ -90,59 +98,69 @@ class Reuser:
         places: dict[str, Place] = {}
         skipped: dict[str, str] = {}
         for member in members:
-            offers = member.listing.offers
-            local = member.owner == self._own or offers.download in OPEN_TO_MEMBERS
-            remote = offers.predict in OPEN_TO_MEMBERS
-            if local and (prefer == "local" or not remote or member.owner == self._own):
+            own = member.owner == self._own
+            local, remote = ("predict" if own else "download") in member.may, not own and "predict" in member.may
+            if local and (prefer == "local" or not remote):
                 places[member.id] = "local"
             elif remote:
                 places[member.id] = "remote"
             else:
-                skipped[member.id] = "its owner offers neither download nor prediction"
+                skipped[member.id] = "its owner offers you neither download nor prediction"
         if not places:
-            raise PolicyDenied("no owner of the mixture offers download or prediction", hint="ask the owners")
+            raise PolicyDenied(
+                "no owner of the mixture offers you download or prediction",
+                hint="ask the owners: `atoll learnware ask`",
+            )
         return places, skipped
 
     async def _run(
-        self, member: Candidate, place: Place, session: Session, raw: NDArray[np.float64], share: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+        self, member: Candidate, place: Place, session: Session, raw: NDArray[np.float64], share: NDArray[np.float64],
+        user: str,
+    ) -> NDArray[np.float64]:  # fmt: skip
         """The member's output (n, outputs), zero in the rows where it has no say."""
         chosen = np.flatnonzero(share > 0)
         outputs = np.zeros((len(raw), member.listing.outputs))
         if len(chosen) == 0:
             return outputs
         rows = raw[chosen].astype(np.float32)
-        if member.owner == self._own:
-            run = self._owner.run
-            values = await asyncio.to_thread(run, member.listing.learnware_id, session.island.digest, rows)
-        elif place == "remote":
-            values = await self._at_owner(member, session, rows)
+        pseudonym = self._pseudonyms.of(user, member.listing.federation)
+        if member.owner == self._own or place == "remote":
+            values = await self._at_owner(member, session, rows, pseudonym)
         else:
-            values = await self._here(member, session, rows)
+            values = await self._here(member, session, rows, pseudonym)
         if values.shape != (len(rows), member.listing.outputs):
             raise ModelError(f"{member.listing.semantic.name} answered with shape {values.shape}")
         outputs[chosen] = values
         return outputs
 
-    async def _at_owner(self, member: Candidate, session: Session, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    async def _at_owner(
+        self, member: Candidate, session: Session, rows: NDArray[np.float32], user: str
+    ) -> NDArray[np.float32]:
+        """At the member's owner, which may be this node."""
         listing = member.listing
-        message = PredictRequest(listing.federation, listing.learnware_id, session.island.digest, Array.of(rows))
-        answer = await self._network.predict(member.owner, message, PREDICT_DEADLINE)
+        message = PredictRequest(listing.federation, listing.learnware_id, session.island.digest, Array.of(rows), user)
+        if member.owner == self._own:
+            answer = await asyncio.to_thread(self._owner.predict, Asker(self._own, user), message)
+        else:
+            answer = await self._network.predict(member.owner, message, PREDICT_DEADLINE)
         return np.asarray(answer.values.numpy(), dtype=np.float32)
 
-    async def _here(self, member: Candidate, session: Session, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        manifest, model = await self.download(member.owner, member.listing)
+    async def _here(
+        self, member: Candidate, session: Session, rows: NDArray[np.float32], user: str
+    ) -> NDArray[np.float32]:
+        manifest, model = await self.download(member.owner, member.listing, user)
         arranged = arrange(rows, session.island, manifest)
         path = self._blobs.path(model)
-        return await asyncio.to_thread(self._models.predict, model.hex(), path, manifest.signature, arranged)
+        run = partial(self._models.predict, model.hex(), path, manifest.signature, arranged, tenant=user)
+        return await asyncio.to_thread(run)
 
-    async def download(self, owner: str, listing: Listing) -> tuple[Manifest, bytes]:
+    async def download(self, owner: str, listing: Listing, user: str) -> tuple[Manifest, bytes]:
         """(manifest, model digest) of a package, fetched once, resumed if broken off, checked against the listing."""
         async with self._fetching.setdefault(listing.revision, asyncio.Lock()):
             row = await asyncio.to_thread(self._downloaded, listing.revision)
             if row is None:
                 partial = self._blobs.partial(listing.revision.hex())
-                digest = await self._network.fetch_package(owner, listing.federation, listing.revision, partial)
+                digest = await self._network.fetch_package(owner, listing.federation, listing.revision, partial, user)
                 row = await asyncio.to_thread(self._take_in, listing.revision, digest)
         return read_manifest(self._blobs.path(row.manifest).read_bytes()), row.model
 

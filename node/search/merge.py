@@ -1,4 +1,4 @@
-"""Round 2: owners' exact answers into one ranking, and one mixture over learnwares of several owners."""
+"""Round 2: owners' answers into one ranking, and one mixture over learnwares of several owners."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.plan import Candidate
 from atoll.node.search.query import Hit, Member, MixtureView, SpecificationQuery
 from atoll.protocol.ids import peer_id
-from atoll.protocol.match import MatchAnswer
+from atoll.protocol.match import TOLD_BAND, MatchAnswer
 
 PER_OWNER = 5  # places of one owner in a list
 SERVED = 0.5  # share of the user's squared norm that a mixture must explain to be worth reusing
@@ -30,7 +30,7 @@ NORM_TOLERANCE = 1e-3
 
 
 def settle(candidate: Candidate, answer: MatchAnswer) -> Candidate:
-    """The candidate with its owner's exact answer; an answer that contradicts the signed sketch marks it suspect.
+    """The candidate with its owner's answer; an answer that contradicts the signed sketch marks it suspect.
 
     A disclosed RKME counts only if it is the one that the listing commits to. Of a noised sketch nobody knows more
     than the listing says.
@@ -38,10 +38,13 @@ def settle(candidate: Candidate, answer: MatchAnswer) -> Candidate:
     summary = candidate.summary
     if summary is None or summary.dp is not None or answer.revision != candidate.listing.revision:
         return candidate
+    rkme = _disclosed(answer, summary.commitment)
+    # what is disclosed to some only is listed by its stand-in, from which the truth may differ by the band
+    apart = 0.0 if candidate.listing.offers.disclose in ("members", "anyone") or rkme is None else TOLD_BAND
     believable = (
         np.isfinite(answer.mmd2)
-        and abs(answer.mmd2 - candidate.mmd2) <= ERROR_BAND
-        and abs(answer.norm2 - summary.norm2) <= NORM_TOLERANCE
+        and abs(answer.mmd2 - candidate.mmd2) <= ERROR_BAND + apart
+        and abs(answer.norm2 - (summary.norm2 if rkme is None else rkme.norm2)) <= NORM_TOLERANCE
     )
     if not believable:
         return msgspec.structs.replace(candidate, suspect=True)
@@ -50,7 +53,9 @@ def settle(candidate: Candidate, answer: MatchAnswer) -> Candidate:
         mmd2=max(0.0, answer.mmd2),
         norm2=answer.norm2,
         estimated=False,
-        rkme=_disclosed(answer, summary.commitment),
+        band=TOLD_BAND if rkme is None else 0.0,
+        rkme=rkme,
+        may=answer.may,
     )
 
 
@@ -94,7 +99,9 @@ def _hit(candidate: Candidate, asked: dict[bytes, float], names: dict[str, str])
         similarity=score,
         mmd2=candidate.mmd2 if summary else None,
         estimated=candidate.estimated,
+        band=candidate.band if summary else None,
         offers=listing.offers,
+        may=candidate.may,
         suspect=candidate.suspect,
     )
 

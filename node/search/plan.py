@@ -6,26 +6,31 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 from atoll.engine.islands import Island
-from atoll.engine.matching import SketchIndex
+from atoll.engine.matching import ERROR_BAND, SketchIndex
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch, sketch
 from atoll.node.search.query import SearchQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, SpecSummary
+from atoll.protocol.policy import Act, promised
 
 MAX_OWNERS = 32
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A listing in one of the query's islands (or none), with its distance; exact once its owner has answered."""
+    """A listing in one of the query's islands (or none), with its distance and what that may err by: nothing once its
+    owner has answered with the RKME that the listing commits to. What the user ``may`` do is what the audiences of the
+    listing promise, until its owner has said."""
 
     listing: Listing
     summary: SpecSummary | None = None
     mmd2: float = 0.0
     norm2: float = 0.0
     estimated: bool = True
+    band: float = ERROR_BAND
     suspect: bool = False
     rkme: Rkme | None = None
+    may: tuple[Act, ...] = ()
 
     @property
     def id(self) -> str:
@@ -50,15 +55,15 @@ def plan(query: SearchQuery, islands: Sequence[Island], alive: Iterable[Listing]
 
     A learnware listed in several federations counts once.
     """
-    listings = {listing.learnware_id: listing for listing in alive if listing.offers.match != "nobody"}
+    listings = {listing.learnware_id: listing for listing in alive}
     if not query.specifications:
         ordered = sorted(listings.values(), key=lambda each: (-query.semantic.score(each.semantic), each.learnware_id))
-        return Plan(tuple(map(Candidate, ordered)), {}, ())
+        return Plan(tuple(Candidate(each, may=promised(each.offers, query.user)) for each in ordered), {}, ())
     found: list[Candidate] = []
     sketches = {}
     for island, asked in zip(islands, query.specifications, strict=True):
         sketches[island.digest] = sketch(asked.rkme, island)
-        found += _in_island(island, sketches[island.digest], listings.values())
+        found += _in_island(island, sketches[island.digest], listings.values(), query.user)
     return Plan(tuple(rank(found)), sketches, _questions(found))
 
 
@@ -72,7 +77,7 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(best.values(), key=lambda each: (each.mmd2, each.id))
 
 
-def _in_island(island: Island, asked: Sketch, listings: Iterable[Listing]) -> list[Candidate]:
+def _in_island(island: Island, asked: Sketch, listings: Iterable[Listing], user: str) -> list[Candidate]:
     summaries = {
         listing.learnware_id.hex(): (listing, spec)
         for listing in listings
@@ -81,7 +86,13 @@ def _in_island(island: Island, asked: Sketch, listings: Iterable[Listing]) -> li
     }
     index = SketchIndex({id_: spec.to_sketch() for id_, (_, spec) in summaries.items()})
     pairs = zip(index.ids, index.distances(asked), strict=True)
-    return [Candidate(*summaries[id_], mmd2=float(distance), norm2=summaries[id_][1].norm2) for id_, distance in pairs]
+    return [
+        Candidate(
+            *summaries[id_], mmd2=float(distance), norm2=summaries[id_][1].norm2,
+            may=promised(summaries[id_][0].offers, user),
+        )
+        for id_, distance in pairs
+    ]  # fmt: skip
 
 
 def _questions(candidates: list[Candidate]) -> tuple[tuple[str, bytes, bytes], ...]:

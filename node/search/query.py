@@ -8,6 +8,7 @@ import msgspec
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.rkme import Rkme
 from atoll.protocol.listings import Offers
+from atoll.protocol.policy import Act
 
 
 class SpecificationQuery(msgspec.Struct, frozen=True):
@@ -18,19 +19,23 @@ class SpecificationQuery(msgspec.Struct, frozen=True):
 
 
 class SearchQuery(msgspec.Struct, frozen=True):
-    """``privacy`` "local" sends nothing to peers; "rkme" sends the reduced set to owners (the default)."""
+    """``privacy`` "local" sends nothing to peers; "rkme" sends the reduced set to owners (the default). ``user`` is who
+    asks at this node, empty for somebody unknown; owners are told a pseudonym."""
 
     specifications: tuple[SpecificationQuery, ...] = ()
     semantic: SemanticQuery = SemanticQuery()
     limit: int = 10
     deadline_ms: int = 2000
     privacy: Literal["local", "rkme"] = "rkme"
+    user: str = ""
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """One learnware found. ``estimated``: the distance comes from sketches, the owner has not answered.
+    """One learnware found. ``estimated``: the distance comes from sketches, the owner has not answered. ``may`` is what
+    the user may do with it, as the owner says, or as its listing does where the owner has not answered.
 
-    ``similarity`` and ``mmd2`` are None where the search was by words only.
+    ``mmd2`` is known to within ``band``: 0 where its RKME was disclosed, else the order of two that differ by less is
+    not certain. ``similarity``, ``mmd2`` and ``band`` are None where the search was by words only.
     """
 
     learnware_id: str
@@ -46,7 +51,9 @@ class Hit(msgspec.Struct, frozen=True):
     similarity: float | None
     mmd2: float | None
     estimated: bool
+    band: float | None
     offers: Offers
+    may: tuple[Act, ...] = ()
     suspect: bool = False
 
 

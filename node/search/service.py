@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 from atoll.engine.errors import AtollError
@@ -14,6 +14,7 @@ from atoll.engine.islands import Island
 from atoll.node.clock import now_ms
 from atoll.node.p2p.network import Network
 from atoll.node.p2p.peers import Peers
+from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.search import merge
 from atoll.node.search.plan import Candidate, Plan, plan, rank
 from atoll.node.search.query import Hit, MixtureView, SearchQuery, SearchResult
@@ -21,6 +22,7 @@ from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.protocol.errors import NotFound
 from atoll.protocol.match import MatchReply, MatchRequest
+from atoll.protocol.policy import Asker
 
 KEPT = 64  # searches that a later prediction can refer to
 Emit = Callable[[str, object], Awaitable[None]]
@@ -45,12 +47,15 @@ class PeerFailed(msgspec.Struct, frozen=True):
 class Searcher:
     """Runs searches on the asyncio side; remembers the last ones for reuse."""
 
-    def __init__(self, catalogue: Catalogue, owner: Owner, own: str, network: Network, peers: Peers) -> None:
+    def __init__(
+        self, catalogue: Catalogue, owner: Owner, own: str, network: Network, peers: Peers, pseudonyms: Pseudonyms
+    ) -> None:
         self._catalogue = catalogue
         self._owner = owner
         self._own = own
         self._network = network
         self._peers = peers
+        self._pseudonyms = pseudonyms
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
     def session(self, search_id: str) -> Session:
@@ -66,11 +71,11 @@ class Searcher:
         alive = await asyncio.to_thread(self._catalogue.alive, now_ms(), query.semantic)
         planned = await asyncio.to_thread(plan, query, islands, alive)
         norms = {each.island: each.rkme.norm2 for each in query.specifications}
-        for hit in self._hits(planned.candidates, norms, query.limit):
+        for hit in self._hits(_matchable(planned.candidates), norms, query.limit):
             await emit("hit", hit)
         questions = planned.questions if query.privacy == "rkme" else ()
         answers, failed = await self._fan_out(query, questions, emit)
-        settled = rank(_settle(planned, answers))
+        settled = rank(_matchable(_settle(planned, answers)))
         found, session = await asyncio.to_thread(_best_mixture, query, islands, settled, planned)
         search_id = secrets.token_hex(8)
         if session is not None:
@@ -118,9 +123,10 @@ class Searcher:
     async def _ask(self, query: SearchQuery, question: Question) -> MatchReply:
         peer, federation, island = question
         rkme = next(each.rkme for each in query.specifications if each.island == island)
-        message = MatchRequest(federation, island, rkme.record(), query.semantic)
+        user = self._pseudonyms.of(query.user, federation)
+        message = MatchRequest(federation, island, rkme.record(), query.semantic, user=user)
         if peer == self._own:
-            return await asyncio.to_thread(self._owner.match, message)
+            return await asyncio.to_thread(self._owner.match, Asker(peer, user), message)
         return await self._network.match(peer, message, query.deadline_ms / 1000)
 
     def _hits(
@@ -133,6 +139,11 @@ class Searcher:
         self._sessions[search_id] = session
         while len(self._sessions) > KEPT:
             self._sessions.popitem(last=False)
+
+
+def _matchable(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those that the user may match: the others are asked about, since their owners may allow it to some."""
+    return [candidate for candidate in candidates if "match" in candidate.may]
 
 
 def _settle(planned: Plan, answers: dict[Question, MatchReply]) -> list[Candidate]:

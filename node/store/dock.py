@@ -10,6 +10,7 @@ import msgspec
 from atoll.engine.packages import Manifest, Package, open_package
 from atoll.engine.packages import archive as archives
 from atoll.engine.packages.manifest import commitment, read_manifest
+from atoll.engine.packages.quality import Measured
 from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
 from atoll.node.errors import RequestInvalid
@@ -36,6 +37,7 @@ class DockRow(msgspec.Struct, frozen=True):
     model: bytes  # blob
     served: bytes  # blob: the package without its specifications
     specifications: tuple[SpecRow, ...]
+    quality: Measured | None = None  # by the checks, where the publisher gave a labelled sample
 
     @property
     def blobs(self) -> tuple[bytes, ...]:
@@ -75,7 +77,7 @@ class Dock:
         for row in rows:
             self._open[row.learnware_id] = self._opened(row)
 
-    def add(self, path: Path) -> Learnware:
+    def add(self, path: Path, *, quality: Measured | None = None) -> Learnware:
         """Take in an uploaded package after checking all of it; returns after commit."""
         with open_package(path) as package:
             if package.manifest.owner != self._owner:
@@ -84,7 +86,7 @@ class Dock:
                 )
             if package.manifest.learnware_id and package.learnware_id not in self._open:
                 raise RequestInvalid("the package revises a learnware that is not in this dock")
-            row = self._store_files(package)
+            row = msgspec.structs.replace(self._store_files(package), quality=quality)
         learnware = self._opened(row)
         self._store.write(lambda txn: self._rows.put(txn, row.learnware_id, row)).result()
         with self._lock:

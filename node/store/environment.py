@@ -42,6 +42,10 @@ TABLES = (
     "successions",
     "forks",
     "audit",
+    "policies",
+    "requests",
+    "usage",
+    "submissions",
 )
 
 Transaction = lmdb.Transaction

@@ -1,4 +1,4 @@
-"""Reading the logs back at the start: verified before they were written, so decoded without checking signatures."""
+"""Reading the logs back at the start: verified before they were written, so signatures are not checked again."""
 
 from __future__ import annotations
 

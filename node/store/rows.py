@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from atoll.engine.encoding import pack, unpack
 from atoll.engine.errors import IntegrityError
 from atoll.engine.islands import Island
+from atoll.node.acceptance.submissions import SubmissionRow
 from atoll.node.administration import InviteRow
+from atoll.node.policy.requests import RequestRow
 from atoll.node.store.audit import AuditRow
 from atoll.node.store.catalogue import ForkRow
 from atoll.node.store.dock import DockRow
@@ -28,6 +30,7 @@ from atoll.protocol.forks import open_fork
 from atoll.protocol.heads import open_head
 from atoll.protocol.listings import open_listing
 from atoll.protocol.membership import Certificate, open_charter
+from atoll.protocol.policy import Policy
 from atoll.protocol.signing import Record, read
 from atoll.protocol.succession import open_succession
 
@@ -52,7 +55,7 @@ def check(table: str, key: bytes, row: object) -> None:
 
 def blobs_of(row: object) -> tuple[bytes, ...]:
     """The blobs that a row names."""
-    return row.blobs if isinstance(row, (DockRow, DownloadRow)) else ()
+    return row.blobs if isinstance(row, (DockRow, DownloadRow, SubmissionRow)) else ()
 
 
 def _head(key: bytes, row: Record) -> bytes:
@@ -112,6 +115,10 @@ ROWS = {
     "tokens": Rows(TokenRow, _token),
     "downloads": Rows(DownloadRow, _anywhere),
     "privacy": Rows(LedgerRow, lambda key, row: hashlib.sha256(pack(row.spending)).digest()),
+    "policies": Rows(Policy, _anywhere),
+    "requests": Rows(RequestRow, lambda key, row: row.key),
+    "usage": Rows(int, _anywhere),
+    "submissions": Rows(SubmissionRow, lambda key, row: row.key),
     "audit": Rows(AuditRow, lambda key, row: row.seq.to_bytes(8, "big")),
 }
 """Every table but "meta", whose rows are numbers as text; a test compares it with the environment's."""

@@ -106,7 +106,10 @@ class Owner:
         self._now(self.outcomes[-1])
 
     async def check(self):
-        """What is there is what was acknowledged; the request that was in flight has happened or has not."""
+        """What is there is what was acknowledged; the request that was in flight has happened or has not. A package
+        that was being checked is checked again first."""
+        for each in await self.machine.client.submissions():
+            assert (await self.machine.client.submission(each.id, wait=30.0)).state in ("accepted", "refused")
         found = await self.shown()
         if self.outcomes:
             assert found[self.asked] in self.outcomes
@@ -234,6 +237,7 @@ async def crashes(tmp_path, digits, victims, seed):
     return len(owner.history), decrees.count
 
 
+@pytest.mark.timeout(300)
 async def test_ten_kills_lose_nothing_and_fork_nothing(tmp_path, digits):
     acknowledged, decrees = await crashes(tmp_path, digits, ["publisher"] * 5 + ["receiver"] * 5, seed=1)
     assert acknowledged > 20

@@ -20,7 +20,8 @@ from atoll.engine.specs import fit_rkme
 from atoll.node.clock import now_ms
 from atoll.node.p2p.buckets import Buckets
 from atoll.node.p2p.gatekeeper import OFFENCES
-from atoll.protocol import fetch, hello, join, limits, match, peers, predict, sync
+from atoll.protocol import ask, fetch, hello, join, limits, match, peers, predict, sync
+from atoll.protocol.ask import AskRequest
 from atoll.protocol.fetch import FetchRequest
 from atoll.protocol.gossip import Announcement
 from atoll.protocol.hello import Hello, Proof, hello_tag, welcome_tag
@@ -37,7 +38,7 @@ from libp2p.pubsub.gossipsub import PROTOCOL_ID_V12
 from libp2p.pubsub.pb import rpc_pb2
 
 BOTH = Offers(disclose="members", predict="members", download="members")
-MODULES = (hello, join, peers, sync, match, fetch, predict)
+MODULES = (hello, join, peers, sync, match, fetch, predict, ask)
 MEMORY = 64 * 1024 * 1024
 AT_ONCE = 4  # streams; fewer than any protocol serves of one peer
 ANSWER_WITHIN = 8.0
@@ -162,11 +163,12 @@ class Scene:
                 Offer(raw, entries), self.news(),
                 Notice(raw, Kind.DECREE, self.victim.node.federations.decrees(raw)[:1]),
             ),
-            match.PROTOCOL: (MatchRequest(raw, island.digest, rkme),),
+            match.PROTOCOL: (MatchRequest(raw, island.digest, rkme, user="u"),),
             fetch.PROTOCOL: (
-                FetchRequest(raw, "island", island.digest), FetchRequest(raw, "package", listing.revision, 100),
+                FetchRequest(raw, "island", island.digest), FetchRequest(raw, "package", listing.revision, 100, "u"),
             ),
-            predict.PROTOCOL: (PredictRequest(raw, self._learnware, island.digest, rows),),
+            predict.PROTOCOL: (PredictRequest(raw, self._learnware, island.digest, rows, "u"),),
+            ask.PROTOCOL: (AskRequest(raw, self._learnware),),
         }  # fmt: skip
         greeting = Hello(hello.VERSIONS, now_ms(), nonce, tags, "attacker", self.network.addresses)
         found = {protocol: [[encode(each)] for each in ones] for protocol, ones in singles.items()}

@@ -9,7 +9,9 @@ from atoll.engine.islands import Island
 from atoll.engine.specs import fit_rkme
 from atoll.node.clock import now_ms
 from atoll.node.p2p.exchange import ask
+from atoll.protocol import ask as asking
 from atoll.protocol import fetch, join, match, peers, predict, sync
+from atoll.protocol.ask import AskRequest
 from atoll.protocol.fetch import FetchRequest
 from atoll.protocol.join import JoinRequest, RenewRequest, SucceedRequest
 from atoll.protocol.listings import Offers
@@ -67,6 +69,7 @@ async def pry(attacker, target, federation, learnware, island, rkme):
         (fetch.PROTOCOL, FetchRequest(raw, "island", island)),
         (fetch.PROTOCOL, FetchRequest(raw, "package", learnware)),
         (predict.PROTOCOL, PredictRequest(raw, learnware, island, rows)),
+        (asking.PROTOCOL, AskRequest(raw, learnware, ("download",), "please", "u")),
     ]  # fmt: skip
     network, answered = attacker.node.network, []
     with contextlib.suppress(AtollError):

@@ -11,6 +11,7 @@ from atoll.node import clock as clocks
 from atoll.node import identity as identities
 from atoll.node.administration import Administration
 from atoll.node.clock import now_ms
+from atoll.node.policy.rules import Policies
 from atoll.node.publishing import Publisher
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.catalogue import Catalogue
@@ -21,6 +22,7 @@ from atoll.protocol import limits
 from atoll.protocol.heads import Head, sign_head
 from atoll.protocol.listings import Listing, Offers, sign_listing
 from atoll.protocol.log import Line, root_of
+from atoll.protocol.policy import Policy
 
 MONDAY = 1_700_000_000_000
 TUESDAY_AFTER = MONDAY + 8 * limits.DAY
@@ -39,14 +41,14 @@ class Home:
         self.federations = Federations(self.store, self.identity)
         self.catalogue = Catalogue(self.store, self.federations)
         self.dock = Dock(self.store, BlobStore(folder / "blobs"), self.identity.peer)
-        self.publisher = Publisher(self.identity, self.federations, self.catalogue, self.dock)
+        self.publisher = Publisher(self.identity, self.federations, self.catalogue, self.dock, Policies(self.store))
         self.administration = Administration(self.identity, self.federations, self.store)
         self.catalogue.add_island(digits.island())
 
     def publish(self, digits, path, federation, now, *classes):
         path.write_bytes(digits.package(self.identity.peer, digits.island(), *classes))
         learnware = self.dock.add(path).id
-        self.publisher.publish(learnware, federation, SHOWN, now)
+        self.publisher.publish(learnware, federation, Policy.of(SHOWN), now)
         return learnware
 
     def list_copies(self, learnware, federation, count, now):

@@ -129,7 +129,7 @@ def test_good_records_go_in(ways):
         assert replica.logs or replica.forks or replica.roll.decrees or replica.roll.successions
 
 
-@pytest.mark.parametrize("count", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20_000, pytest.param(200_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_mutated_records_are_refused_and_leave_nothing(ways, count):
     attacked(ways, 500, 1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

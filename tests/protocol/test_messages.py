@@ -6,7 +6,7 @@ import pytest
 from atoll.engine.encoding import Array, pack
 from atoll.engine.errors import AtollError
 from atoll.engine.specs.rkme import RkmeRecord
-from atoll.protocol import fetch, gossip, hello, join, match, peers, predict, sync
+from atoll.protocol import ask, fetch, gossip, hello, join, match, peers, predict, sync
 from atoll.protocol.errors import ProtocolError
 from atoll.protocol.ids import parse_digest, peer_id, public_key
 from atoll.protocol.membership import Certificate, Charter, Invite, certify, found, open_certificate, read_invite
@@ -28,6 +28,7 @@ MESSAGES = [
     sync.PullNotice(F, sync.Kind.FORK, F), sync.Notice(F, sync.Kind.DECREE, (R,)),
     match.MatchRequest(F, F, K), match.MatchReply((match.MatchAnswer(F, F, 0.1, 0.2, K, b"s", A),)),
     peers.PeersRequest(F), peers.PeersReply((peers.Acquaintance("p", "n", ("/ip4/1.2.3.4",)),)),
+    ask.AskRequest(F, F, ("predict",), "please", "u"), ask.AskReply((ask.ActState("predict", "granted", 1),)),
     predict.PredictRequest(F, F, F, A), predict.Prediction(A, ("a",)),
     sync.Compare(F, b"d" * 2048), sync.Different(b"\1", (E,)), sync.Pull(F, F, 0), sync.Page((R,), R, R, False),
     sync.Offer(F, (E,)), sync.Thanks(),

@@ -6,6 +6,8 @@ import io
 import itertools
 import re
 import sys
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,7 @@ from atoll.engine.packages.duplicates import Known
 from atoll.engine.packages.manifest import FileEntry
 from atoll.engine.packages.pack import pack
 from atoll.engine.packages.samples import SAMPLES, near_points
-from atoll.engine.runtime import ModelProcess
+from atoll.engine.runtime import ModelPool
 from atoll.engine.runtime.signature import Limits, Signature
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs import Rkme, fit_rkme
@@ -124,8 +126,9 @@ def test_the_model_is_asked_in_its_own_columns_and_raw_units(opened, made):
 def test_an_honest_package_passes_in_the_sandbox(opened, made, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(opened.read("model.onnx"))
-    with ModelProcess.start(path, opened.manifest.signature, Limits(call_seconds=60)) as process:
-        report = asked(opened, made[5], process.predict, labelled=(made[3], made[4]))
+    with closing(ModelPool(limits=Limits(call_seconds=60))) as pool:
+        run = partial(pool.predict, "a", path, opened.manifest.signature)
+        report = asked(opened, made[5], run, labelled=(made[3], made[4]))
     assert report.accepted
     assert set(outcomes(report).values()) == {"passed"}
     (accuracy,) = report.quality
@@ -182,8 +185,8 @@ def test_a_model_that_hangs_or_crashes_is_refused_whenever_it_does(opened, made,
 def test_a_hanging_model_in_the_sandbox_is_refused(opened, made, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(opened.read("model.onnx"))
-    with ModelProcess.start(path, opened.manifest.signature, Limits(call_seconds=0.0)) as process:
-        report = asked(opened, made[5], process.predict)
+    with closing(ModelPool(limits=Limits(call_seconds=0.0))) as pool:
+        report = asked(opened, made[5], partial(pool.predict, "a", path, opened.manifest.signature))
     assert not report.accepted
     assert "[sandbox.limit]" in last(report).words
 

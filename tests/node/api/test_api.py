@@ -5,6 +5,7 @@ import re
 
 import aiohttp
 import pytest
+from atoll.engine.errors import AtollError
 from atoll.engine.specs import fit_rkme
 from atoll.node.api.server import ROUTES
 from atoll.node.client import Client, RemoteError
@@ -74,25 +75,25 @@ async def test_unknown_resources_and_methods_are_problems(start):
 
 @pytest.mark.parametrize(
     ("package", "code"),
-    [(b"", "package.invalid"), (b"garbage" * 100, "package.invalid"), (b"PK\x03\x04", "package.invalid")],
+    [(b"", "request.invalid"), (b"garbage" * 100, "package.refused"), (b"PK\x03\x04", "package.refused")],
 )
 async def test_a_malformed_package_is_refused_and_leaves_nothing(start, package, code):
     (node,) = await start("node")
-    with pytest.raises(RemoteError) as refused:
+    with pytest.raises(AtollError) as refused:
         await node.client.add_learnware(package)
-    assert refused.value.code == "package.invalid"
+    assert refused.value.code == code
     assert await node.client.learnwares() == []
     assert list((node.node.home / "blobs" / "partial").iterdir()) == []
-    assert not (node.node.home / "blobs" / "sha256").exists()
+    assert [path for path in (node.node.home / "blobs" / "sha256").rglob("*") if path.is_file()] == []
 
 
 async def test_a_package_of_another_owner_is_refused(start, digits):
     node, other = await start("node", "other")
     island = digits.island()
     await node.client.add_island(island)
-    with pytest.raises(RemoteError) as refused:
+    with pytest.raises(AtollError, match="another owner") as refused:
         await node.client.add_learnware(digits.package(other.node.identity.peer, island, 0, 1))
-    assert refused.value.code == "request.invalid"
+    assert refused.value.code == "package.refused"
 
 
 @pytest.mark.parametrize(

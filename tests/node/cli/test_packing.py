@@ -9,14 +9,8 @@ import sys
 
 import numpy as np
 import pytest
-from atoll.engine.islands import Island
 from atoll.engine.packages import open_package
-from atoll.engine.packages.convert import from_estimator
-from atoll.engine.packages.pack import pack
 from atoll.engine.runtime.onnx_model import OnnxModel
-from atoll.engine.runtime.signature import Signature
-from atoll.engine.semantic import SemanticSpec
-from atoll.node.cli.island_file import write_island
 from atoll.node.cli.main import main
 from atoll.node.cli.templates import TEMPLATES
 from sklearn.datasets import load_iris
@@ -156,34 +150,6 @@ def test_edit_refuses_words_that_change_nothing_or_are_unknown(project, atoll):
         )
         assert ended in (code, 18), err
         assert not (folder / "b").exists()
-
-
-def test_check_says_step_by_step_what_a_dock_would(project, atoll):
-    folder, _, frame = project
-    packed(atoll, folder)
-    frame.assign(label=Y).to_csv(folder / "labelled.csv", index=False)
-    island = folder / "a.island.json"
-    code, out, err = atoll("learnware", "check", folder / "a.zip", "--island", island, "--labelled",
-                           folder / "labelled.csv", "--against", folder / "a.zip", "--json")  # fmt: skip
-    report = json.loads(out)
-    assert (code, report["accepted"]) == (0, True), err
-    assert report["duplicates"] == [str(folder / "a.zip")]
-    assert report["quality"][0]["metric"] == "accuracy"
-    assert report["quality"][0]["value"] > 0.9
-    assert [step["outcome"] for step in report["steps"]][1:4] == ["passed"] * 3
-
-
-def test_check_refuses_with_the_exit_code_of_a_refused_model(tmp_path, atoll):
-    """The manifest promises two values, the model gives one."""
-    island, model = Island.mint(X), from_estimator(LinearRegression().fit(X, Y), X)
-    made = pack(model.data, X, island, SemanticSpec("Iris", "Number."), Signature("regression", 4, 2), owner=OWNER,
-                created_at=1, salt=b"s" * 16)  # fmt: skip
-    (tmp_path / "a.zip").write_bytes(made)
-    write_island(island, tmp_path / "island.json")
-    code, out, _ = atoll("learnware", "check", tmp_path / "a.zip", "--island", tmp_path / "island.json")
-    assert code == 16
-    assert "refused" in out
-    assert "failed" in out
 
 
 def test_new_does_not_write_into_a_folder_with_something_in_it(tmp_path, atoll):

@@ -9,22 +9,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, Any, Literal
 
 import aiohttp
-import msgspec
 import numpy as np
 from atoll.engine import specs
-from atoll.engine.errors import AtollError, FeatureMismatch, IntegrityError
+from atoll.engine.errors import FeatureMismatch, IntegrityError
 from atoll.engine.islands import Island
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs import Rkme
 from atoll.engine.specs.dp import Budget
 from atoll.engine.tables import Table
+from atoll.node.acceptance.submissions import LabelledRows
 from atoll.node.admission import Kind
 from atoll.node.api.audit import AuditPage, VerificationView
 from atoll.node.api.federations import FederationBody, FederationView, InviteBody, InviteView, MemberView
@@ -34,50 +31,33 @@ from atoll.node.api.islands import IslandView, view
 from atoll.node.api.learnwares import LearnwareView, ListingPage, ListingView, Publication
 from atoll.node.api.peer_rules import ChangeView, RuleBody, RuleView
 from atoll.node.api.peers import PeerView
+from atoll.node.api.policies import AskBody, GrantBody, RequestView, WhoCanBody
 from atoll.node.api.predictions import PredictionBody
 from atoll.node.api.privacy import GrantView, SpendingBody, SpendingView
-from atoll.node.api.problems import Problem
 from atoll.node.api.searches import RkmeBody, SearchBody, SpecificationBody
+from atoll.node.api.submissions import SubmissionBody, SubmissionView, UploadView
 from atoll.node.api.tokens import TokenBody, TokenView
-from atoll.node.errors import NodeUnreachable, RequestInvalid
+from atoll.node.client.transport import RemoteError, Transport, problem
+from atoll.node.errors import NodeUnreachable, PackageRefused, RequestInvalid
+from atoll.node.policy.gate import Permission
+from atoll.node.policy.usage import Use
 from atoll.node.reuse.result import PredictionResult
 from atoll.node.search.query import SearchResult
 from atoll.node.store import backup_file
 from atoll.node.store.backup_file import Manifest, Progress
 from atoll.node.store.durable import replacing
 from atoll.node.store.tokens import Scope, TokenRow
+from atoll.protocol.ask import ActState
 from atoll.protocol.listings import Offers
+from atoll.protocol.policy import Act, Policy
 from numpy.typing import NDArray
 
-T = TypeVar("T")
-TIMEOUT = aiohttp.ClientTimeout(total=120, connect=5)
+PIECE = 8 << 20  # bytes of an upload in one request
 STREAMING = aiohttp.ClientTimeout(connect=5, sock_read=600)  # a node copies its store before the first byte
 
 
-class RemoteError(AtollError):
-    """A problem that the node reported, with its code."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.title, hint=problem.hint)
-        self.code = problem.code
-        self.status = problem.status
-
-
-class Client:
+class Client(Transport):
     """``async with Client(url, token) as client``; every method raises RemoteError or NodeUnreachable."""
-
-    def __init__(self, url: str, token: str | None = None) -> None:
-        self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-
-    async def __aenter__(self) -> Client:
-        self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._session.close()
 
     async def node(self) -> NodeView:
         return await self._json("GET", "node", NodeView)
@@ -98,14 +78,76 @@ class Client:
     async def learnware(self, learnware_id: str) -> dict[str, Any]:
         return await self._json("GET", f"learnwares/{learnware_id}", dict[str, Any])
 
-    async def add_learnware(self, package: bytes) -> LearnwareView:
-        return await self._json("POST", "learnwares", LearnwareView, data=package)
+    async def add_learnware(self, package: bytes | Path, labelled: LabelledRows | None = None) -> LearnwareView:
+        """Upload a package, wait for its checks and have it in the dock; PackageRefused in words otherwise."""
+        decided = await self.submit(package, labelled)
+        while decided.state in ("waiting", "running"):
+            decided = await self.submission(decided.id, wait=30.0)
+        if decided.state == "refused":
+            raise PackageRefused(decided.report.words if decided.report else "refused")
+        return await self._json("GET", f"learnwares/{decided.learnware_id}", LearnwareView)
+
+    async def submit(
+        self, package: bytes | Path, labelled: LabelledRows | None = None, progress: Progress = lambda done, all_: None
+    ) -> SubmissionView:
+        """Upload a package, going on where an upload of the same bytes has broken off, and queue it for its checks."""
+        data = package if isinstance(package, bytes) else await asyncio.to_thread(package.read_bytes)
+        if not data:
+            raise RequestInvalid("the package is empty", hint="packages are made by `atoll learnware pack`")
+        digest = hashlib.sha256(data).hexdigest()
+        path = f"uploads/{digest}"
+        received = (await self._json("GET", path, UploadView)).received
+        while received < len(data):
+            piece, offset = data[received : received + PIECE], {"offset": str(received)}
+            received = (await self._json("PUT", path, UploadView, data=piece, params=offset)).received
+            progress(received, len(data))
+        return await self._json("POST", "submissions", SubmissionView, body=SubmissionBody(digest, labelled))
+
+    async def submission(self, id_: str, wait: float = 0.0) -> SubmissionView:
+        """Its state and log; with ``wait`` (seconds) once it is decided, or as it is then."""
+        return await self._json("GET", f"submissions/{id_}", SubmissionView, params={"wait": str(wait)})
+
+    async def submissions(self) -> list[SubmissionView]:
+        """The newest first."""
+        return await self._json("GET", "submissions", list[SubmissionView])
 
     async def publish(
-        self, learnware_id: str, federation: str, offers: Offers, *, few_rows: bool = False
+        self, learnware_id: str, federation: str, policy: Offers | Policy, *, few_rows: bool = False
     ) -> LearnwareView:
-        body = Publication(federation, offers, few_rows)
+        """List a learnware; offers are a policy without named peers and quotas."""
+        made = policy if isinstance(policy, Policy) else Policy.of(policy)
+        body = Publication(federation, policy=made, few_rows=few_rows)
         return await self._json("PUT", f"learnwares/{learnware_id}/listing", LearnwareView, body=body)
+
+    async def policies(self, learnware_id: str) -> dict[str, Policy]:
+        """Of an own learnware, by federation."""
+        return await self._json("GET", f"learnwares/{learnware_id}/policies", dict[str, Policy])
+
+    async def who_can(self, learnware_id: str, federation: str, policy: Policy | None = None) -> list[Permission]:
+        """What each member may do with it, by the policy in force or one that is only tried."""
+        path = f"learnwares/{learnware_id}/policies/{federation}/who-can"
+        return await self._json("POST", path, list[Permission], body=WhoCanBody(policy))
+
+    async def usage(self, learnware_id: str) -> list[Use]:
+        """What was done with an own learnware."""
+        return await self._json("GET", f"learnwares/{learnware_id}/usage", list[Use])
+
+    async def ask(self, learnware_id: str, acts: tuple[Act, ...] = (), words: str = "") -> list[ActState]:
+        """Ask the owner for ``acts``, or only how things stand."""
+        return await self._json("POST", f"catalogue/{learnware_id}/requests", list[ActState], body=AskBody(acts, words))
+
+    async def requests(self) -> list[RequestView]:
+        """What others have asked this node for."""
+        return await self._json("GET", "requests", list[RequestView])
+
+    async def grant(self, request_id: str, days: int = 30) -> RequestView:
+        return await self._json("POST", f"requests/{request_id}/grant", RequestView, body=GrantBody(days))
+
+    async def deny(self, request_id: str) -> RequestView:
+        return await self._json("POST", f"requests/{request_id}/deny", RequestView)
+
+    async def revoke_grant(self, request_id: str) -> RequestView:
+        return await self._json("POST", f"requests/{request_id}/revoke", RequestView)
 
     async def remove_learnware(self, learnware_id: str) -> None:
         await self._call("DELETE", f"learnwares/{learnware_id}")
@@ -261,7 +303,7 @@ class Client:
             params = {"key": str(with_key).lower()}
             async with self._session.get(url, params=params, timeout=STREAMING) as response:
                 if response.status >= 400:
-                    raise RemoteError(_problem(await response.read(), response.status))
+                    raise RemoteError(problem(await response.read(), response.status))
                 try:
                     async for chunk in response.content.iter_chunked(backup_file.CHUNK):
                         done += await asyncio.to_thread(file.write, chunk)
@@ -270,39 +312,6 @@ class Client:
                 except aiohttp.ClientPayloadError:
                     raise NodeUnreachable("the node broke the backup off", hint="the node's log says why") from None
             return await asyncio.to_thread(_received, file)
-
-    async def _json(
-        self, method: str, path: str, type_: type[T], *, body: object = None, data: bytes | None = None,
-        params: dict[str, str] | None = None,
-    ) -> T:  # fmt: skip
-        payload = msgspec.json.encode(body) if body is not None else data
-        answer = await self._call(method, path, payload, params)
-        try:
-            return msgspec.json.decode(answer, type=type_)
-        except msgspec.DecodeError as error:
-            raise NodeUnreachable(f"{self._url} did not answer as an Atoll node: {error}") from None
-
-    async def _call(
-        self, method: str, path: str, data: bytes | None = None, params: dict[str, str] | None = None
-    ) -> bytes:
-        url = f"{self._url}/api/v1/{path}"
-        with self._reaching():
-            async with self._session.request(method, url, data=data, params=params) as response:
-                answer = await response.read()
-        if response.status >= 400:
-            raise RemoteError(_problem(answer, response.status))
-        return answer
-
-    @contextmanager
-    def _reaching(self) -> Iterator[None]:
-        try:
-            yield
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise NodeUnreachable(
-                f"no node answers at {self._url}: {error or type(error).__name__}", hint="is `atoll serve` running?"
-            ) from None
-        except ValueError as error:
-            raise RequestInvalid(f"{self._url} is not a URL: {error}") from None
 
 
 def _received(file: IO[bytes]) -> Manifest:
@@ -315,13 +324,6 @@ def _received(file: IO[bytes]) -> Manifest:
     if manifest.length != length:
         raise IntegrityError(f"the node sent {length} bytes of a backup of {manifest.length}")
     return manifest
-
-
-def _problem(answer: bytes, status: int) -> Problem:
-    try:
-        return msgspec.json.decode(answer, type=Problem)
-    except msgspec.DecodeError:
-        return Problem("internal", f"the node answered with status {status}", status)
 
 
 def _flag(value: bool) -> str:

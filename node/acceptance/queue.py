@@ -1,0 +1,140 @@
+"""The queue: packages are judged in the order they came, two at a time, so that a model that hangs holds up nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+from atoll.engine.encoding import pack, unpack
+from atoll.engine.errors import AtollError
+from atoll.engine.packages.acceptance import AcceptanceReport, refused
+from atoll.engine.packages.duplicates import Known
+from atoll.engine.runtime import ModelPool
+from atoll.node.acceptance.judge import judge
+from atoll.node.acceptance.submissions import LabelledRows, SubmissionRow, Submissions
+from atoll.node.acceptance.uploads import Uploads
+from atoll.node.errors import RequestInvalid
+from atoll.node.store.blobs import BlobStore
+from atoll.node.store.catalogue import Catalogue
+from atoll.node.store.dock import Dock
+
+log = logging.getLogger("atoll.acceptance")
+WORKERS = 2
+WAITING = 32  # submissions at a time
+MAX_LABELLED = 32 << 20  # bytes of a sample
+
+
+class AcceptanceQueue:
+    """Lives in the asyncio loop; packages are judged in worker threads. ``clock`` gives ms."""
+
+    def __init__(
+        self, submissions: Submissions, uploads: Uploads, blobs: BlobStore, dock: Dock, catalogue: Catalogue,
+        models: ModelPool, owner: str, clock: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self.uploads = uploads
+        self._submissions = submissions
+        self._blobs = blobs
+        self._dock = dock
+        self._catalogue = catalogue
+        self._models = models
+        self._owner = owner
+        self._clock = clock
+        self._changed = asyncio.Condition()
+        self._taken: set[bytes] = set()
+
+    async def run(self) -> None:
+        """Until cancelled. What was being judged when the node ended is judged again."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WORKERS):
+                group.create_task(self._work())
+
+    async def submit(self, digest: bytes, by: str, labelled: LabelledRows | None = None) -> SubmissionRow:
+        """Queue what was uploaded; RequestInvalid if too many are waiting, IntegrityError if it is not whole."""
+        if sum(row.open for row in self._submissions.all()) >= WAITING:
+            raise RequestInvalid(f"{WAITING} packages are waiting already", hint="try again when some are decided")
+        await asyncio.to_thread(self.uploads.finish, digest)
+        sample = b"" if labelled is None else await asyncio.to_thread(self._blobs.put, pack(labelled))
+        row = SubmissionRow(secrets.token_bytes(8), digest, by, self._clock(), labelled=sample)
+        await self._put(row)
+        return row
+
+    async def decided(self, id_: bytes, seconds: float) -> SubmissionRow:
+        """The submission once it is decided, or as it is after so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(lambda: not self._submissions.get(id_).open)
+        return self._submissions.get(id_)
+
+    def all(self) -> list[SubmissionRow]:
+        """The newest first."""
+        return self._submissions.all()
+
+    async def _work(self) -> None:
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._next() is not None)
+                row = self._next()
+                assert row is not None  # the lock is held since it was there
+                self._taken.add(row.id)
+            try:
+                await self._decide(row)
+            finally:
+                self._taken.discard(row.id)
+
+    def _next(self) -> SubmissionRow | None:
+        waiting = [row for row in self._submissions.all() if row.open and row.id not in self._taken]
+        return min(waiting, key=lambda row: row.key, default=None)
+
+    async def _decide(self, row: SubmissionRow) -> None:
+        running = msgspec.structs.replace(row, state="running")
+        await self._put(running)
+        try:
+            report, learnware_id = await asyncio.to_thread(self._judged, row)
+        except Exception as error:  # the outermost edge of a check: the next package has to come to its turn
+            log.exception("a package could not be judged", exc_info=error)
+            report, learnware_id = refused(AtollError("an unexpected error; the node's log says more")), b""
+        state = "accepted" if learnware_id else "refused"
+        decided = msgspec.structs.replace(
+            running, state=state, report=report, learnware_id=learnware_id, decided_at=self._clock()
+        )
+        await self._put(decided)
+        await asyncio.to_thread(self._clean, row)
+
+    def _judged(self, row: SubmissionRow) -> tuple[AcceptanceReport, bytes]:
+        islands = {island.id: island for island in self._catalogue.islands()}
+        path = self._blobs.path(row.package)
+        labelled = None
+        if row.labelled:
+            labelled = unpack(self._blobs.path(row.labelled).read_bytes(), LabelledRows, limit=MAX_LABELLED)
+        report = judge(path, islands, self._models, owner=self._owner, known=self._known(), labelled=labelled)
+        if not report.accepted:
+            return report, b""
+        try:
+            learnware = self._dock.add(path, quality=report.quality[0] if report.quality else None)
+        except AtollError as error:
+            return refused(error), b""
+        return report, learnware.id
+
+    def _clean(self, row: SubmissionRow) -> None:
+        """Blobs of what is decided, unless another submission needs the same."""
+        needed = {blob for each in self._submissions.all() for blob in each.blobs}
+        for blob in {*row.blobs} - needed:
+            self._blobs.remove(blob)
+
+    def _known(self) -> list[Known]:
+        return [
+            Known(
+                each.manifest.semantic.name, each.row.model.hex(),
+                {island.hex(): specification for island, specification in each.specifications.items()},
+            )
+            for each in self._dock.all()
+        ]  # fmt: skip
+
+    async def _put(self, row: SubmissionRow) -> None:
+        await asyncio.to_thread(self._submissions.put, row)
+        async with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,88 @@
+"""Submissions on disk: what was uploaded, how far its checks are, and what came of them."""
+
+from __future__ import annotations
+
+import threading
+from typing import Literal
+
+import msgspec
+from atoll.engine.packages.acceptance import AcceptanceReport
+from atoll.node.store.environment import Store, Transaction
+from atoll.protocol.errors import NotFound
+
+State = Literal["waiting", "running", "accepted", "refused"]
+KEPT = 500  # decided ones
+
+
+class LabelledRows(msgspec.Struct, frozen=True):
+    """A sample to measure quality on: rows in raw units under ``columns``, and the class name or target of each."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[float, ...], ...]
+    truth: tuple[str | float, ...]
+
+
+class SubmissionRow(msgspec.Struct, frozen=True):
+    """``package`` is the blob that was uploaded and ``labelled`` that of a sample, both kept until it is decided;
+    ``by`` is the token that submitted it."""
+
+    id: bytes
+    package: bytes
+    by: str
+    submitted_at: int
+    state: State = "waiting"
+    decided_at: int = 0
+    report: AcceptanceReport | None = None
+    learnware_id: bytes = b""
+    labelled: bytes = b""
+
+    @property
+    def key(self) -> bytes:
+        return self.submitted_at.to_bytes(8, "big") + self.id
+
+    @property
+    def blobs(self) -> tuple[bytes, ...]:
+        """What has to be kept for it."""
+        return tuple(filter(None, (self.package, self.labelled))) if self.open else ()
+
+    @property
+    def open(self) -> bool:
+        return self.state in ("waiting", "running")
+
+
+class Submissions:
+    """Thread-safe; returns after commit."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows = store.table("submissions", SubmissionRow)
+        self._lock = threading.Lock()
+        with store.view() as txn:
+            self._held = {row.id: row for _, row in self._rows.scan(txn)}
+
+    def all(self) -> list[SubmissionRow]:
+        """The newest first."""
+        with self._lock:
+            return sorted(self._held.values(), key=lambda row: row.key, reverse=True)
+
+    def get(self, id_: bytes) -> SubmissionRow:
+        with self._lock:
+            if id_ not in self._held:
+                raise NotFound("no such submission (any more)", hint="see `atoll learnware submissions`")
+            return self._held[id_]
+
+    def put(self, row: SubmissionRow) -> None:
+        """Keep it; the oldest decided ones make room."""
+        with self._lock:
+            self._held[row.id] = row
+            decided = sorted((each for each in self._held.values() if not each.open), key=lambda each: each.key)
+            old = decided[: max(0, len(decided) - KEPT)]
+            for each in old:
+                del self._held[each.id]
+
+        def operation(txn: Transaction) -> None:
+            self._rows.put(txn, row.key, row)
+            for each in old:
+                self._rows.delete(txn, each.key)
+
+        self._store.write(operation).result()

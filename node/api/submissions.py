@@ -1,0 +1,98 @@
+"""Uploads and submissions: a package comes in pieces, is judged, and is then in the dock or refused, with a log."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+from atoll.engine.packages.acceptance import AcceptanceReport
+from atoll.node.acceptance.submissions import LabelledRows, State, SubmissionRow
+from atoll.node.api.routing import Route, read_json, reply, user_of
+from atoll.node.errors import RequestInvalid
+from atoll.protocol.errors import NotFound
+from atoll.protocol.ids import parse_digest
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
+
+PIECE = 1 << 20
+MAX_WAIT = 60.0  # seconds
+
+
+class UploadView(msgspec.Struct, frozen=True):
+    """Bytes that have come; the next piece begins there."""
+
+    received: int
+
+
+class SubmissionBody(msgspec.Struct, frozen=True):
+    """The SHA-256 (hex) of what was uploaded; ``labelled`` is a sample to measure the model's quality on."""
+
+    sha256: str
+    labelled: LabelledRows | None = None
+
+
+class SubmissionView(msgspec.Struct, frozen=True):
+    """``report`` is there once it is decided, ``learnware_id`` once it is accepted."""
+
+    id: str
+    state: State
+    submitted_at: int
+    decided_at: int
+    learnware_id: str
+    report: AcceptanceReport | None
+
+
+async def upload(node: Node, request: web.Request) -> web.Response:
+    """Append the body to an upload at ``offset``."""
+    digest, offset = _digest(request), request.query.get("offset", "0")
+    if not offset.isdecimal():
+        raise RequestInvalid(f"offset {offset[:20]!r} is not a number")
+    received = int(offset)
+    async for piece in request.content.iter_chunked(PIECE):
+        received = await asyncio.to_thread(node.acceptance.uploads.append, digest, received, piece)
+    return reply(UploadView(received))
+
+
+async def uploaded(node: Node, request: web.Request) -> web.Response:
+    return reply(UploadView(await asyncio.to_thread(node.acceptance.uploads.received, _digest(request))))
+
+
+async def submit(node: Node, request: web.Request) -> web.Response:
+    body = await read_json(request, SubmissionBody)
+    row = await node.acceptance.submit(parse_digest(body.sha256), user_of(request), body.labelled)
+    return reply(_view(row), status=201)
+
+
+async def index(node: Node, request: web.Request) -> web.Response:
+    return reply([_view(row) for row in node.acceptance.all()])
+
+
+async def show(node: Node, request: web.Request) -> web.Response:
+    """One submission; with ``wait`` (seconds) only once it is decided, or that time is over."""
+    try:
+        id_, wait = bytes.fromhex(request.match_info["id"]), float(request.query.get("wait", "0"))
+    except ValueError:
+        raise NotFound("no such submission") from None
+    return reply(_view(await node.acceptance.decided(id_, min(max(wait, 0.0), MAX_WAIT))))
+
+
+def _digest(request: web.Request) -> bytes:
+    return parse_digest(request.match_info["sha256"])
+
+
+def _view(row: SubmissionRow) -> SubmissionView:
+    return SubmissionView(row.id.hex(), row.state, row.submitted_at, row.decided_at, row.learnware_id.hex(), row.report)
+
+
+ROUTES = (
+    Route("GET", "/api/v1/uploads/{sha256}", uploaded, "publish", "How much of an upload is there", result=UploadView),
+    Route("PUT", "/api/v1/uploads/{sha256}", upload, "publish", "Go on with an upload", result=UploadView,
+          act="upload.append"),
+    Route("GET", "/api/v1/submissions", index, "publish", "Packages and their checks", result=list[SubmissionView]),
+    Route("POST", "/api/v1/submissions", submit, "publish", "Have an upload checked and taken in", SubmissionBody,
+          SubmissionView, act="learnware.submit", noted=("sha256",)),
+    Route("GET", "/api/v1/submissions/{id}", show, "publish", "One of them, with its log", result=SubmissionView),
+)  # fmt: skip

@@ -1,0 +1,83 @@
+"""The way to a node over HTTP: one session, JSON both ways, problems as errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+import msgspec
+from atoll.engine.errors import AtollError
+from atoll.node.api.problems import Problem
+from atoll.node.errors import NodeUnreachable, RequestInvalid
+
+T = TypeVar("T")
+TIMEOUT = aiohttp.ClientTimeout(total=120, connect=5)
+
+
+class RemoteError(AtollError):
+    """A problem that the node reported, with its code."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.title, hint=problem.hint)
+        self.code = problem.code
+        self.status = problem.status
+
+
+class Transport:
+    """``async with``; every method raises RemoteError or NodeUnreachable."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def _json(
+        self, method: str, path: str, type_: type[T], *, body: object = None, data: bytes | None = None,
+        params: dict[str, str] | None = None,
+    ) -> T:  # fmt: skip
+        payload = msgspec.json.encode(body) if body is not None else data
+        answer = await self._call(method, path, payload, params)
+        try:
+            return msgspec.json.decode(answer, type=type_)
+        except msgspec.DecodeError as error:
+            raise NodeUnreachable(f"{self._url} did not answer as an Atoll node: {error}") from None
+
+    async def _call(
+        self, method: str, path: str, data: bytes | None = None, params: dict[str, str] | None = None
+    ) -> bytes:
+        url = f"{self._url}/api/v1/{path}"
+        with self._reaching():
+            async with self._session.request(method, url, data=data, params=params) as response:
+                answer = await response.read()
+        if response.status >= 400:
+            raise RemoteError(problem(answer, response.status))
+        return answer
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise NodeUnreachable(
+                f"no node answers at {self._url}: {error or type(error).__name__}", hint="is `atoll serve` running?"
+            ) from None
+        except ValueError as error:
+            raise RequestInvalid(f"{self._url} is not a URL: {error}") from None
+
+
+def problem(answer: bytes, status: int) -> Problem:
+    try:
+        return msgspec.json.decode(answer, type=Problem)
+    except msgspec.DecodeError:
+        return Problem("internal", f"the node answered with status {status}", status)

@@ -1,0 +1,110 @@
+"""What was done with each learnware, by whom, by UTC day: for quotas, and for the owner to see.
+
+Kept in memory for today and written without waiting: after a crash the last few milliseconds may be missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+from atoll.node.store.environment import Store, Transaction
+from atoll.protocol.errors import QuotaExceeded
+from atoll.protocol.ids import peer_id, public_key
+from atoll.protocol.limits import DAY
+from atoll.protocol.policy import ACTS, Act, Asker, Rule
+
+KEPT_DAYS = 400
+
+
+class Use(msgspec.Struct, frozen=True):
+    """How much one peer has done with a learnware on one day (ms, its midnight UTC)."""
+
+    day: int
+    federation: str
+    peer_id: str
+    act: Act
+    amount: int
+
+
+class Usage:
+    """Thread-safe."""
+
+    def __init__(self, store: Store, now: int) -> None:
+        self._store = store
+        self._rows = store.table("usage", int)
+        self._lock = threading.Lock()
+        self._day = now // DAY
+        self._peers: Counter[bytes] = Counter()
+        self._users: Counter[bytes] = Counter()
+        with store.view() as txn:
+            old = [key for key, _ in self._rows.scan(txn) if int.from_bytes(key[:4], "big") < self._day - KEPT_DAYS]
+            for key, amount in self._rows.scan(txn, self._day.to_bytes(4, "big")):
+                self._users[key] = amount
+                self._peers[key[:-8]] += amount
+        if old:
+            store.write(lambda txn: [self._rows.delete(txn, key) for key in old])
+
+    def take(self, act: Act, asker: Asker, amounts: Iterable[tuple[bytes, bytes, Rule, int]], now: int) -> None:
+        """Count (federation, learnware id, rule, amount) for an asker; QuotaExceeded, and then nothing is counted."""
+        wanted = [(self._key(now, act, asker, fed, id_), rule, amount) for fed, id_, rule, amount in amounts]
+        with self._lock:
+            self._begin_day(now // DAY)
+            for key, rule, amount in wanted:
+                self._require(act, self._peers[key[:-8]] + amount, rule.per_peer, "your institution", now)
+                self._require(act, self._users[key] + amount, rule.per_user, "you", now)
+            for key, _, amount in wanted:
+                self._peers[key[:-8]] += amount
+                self._users[key] += amount
+            changed = {key: self._users[key] for key, _, amount in wanted if amount}
+        if changed:
+            self._store.write(lambda txn: self._write(txn, changed))
+
+    def left(self, act: Act, asker: Asker, federation: bytes, learnware_id: bytes, rule: Rule, now: int) -> int | None:
+        """How much an asker may still do today; None without a quota."""
+        key = self._key(now, act, asker, federation, learnware_id)
+        with self._lock:
+            self._begin_day(now // DAY)
+            rest = [
+                quota - used
+                for quota, used in ((rule.per_peer, self._peers[key[:-8]]), (rule.per_user, self._users[key]))
+                if quota is not None
+            ]
+        return max(0, min(rest)) if rest else None
+
+    def of(self, learnware_id: bytes) -> list[Use]:
+        """Everything that was done with a learnware, by day, federation, peer and act; users are not told apart."""
+        found: Counter[tuple[int, str, str, Act]] = Counter()
+        with self._store.view() as txn:
+            for key, amount in self._rows.scan(txn):
+                if key[36:68] == learnware_id:
+                    day = int.from_bytes(key[:4], "big") * DAY
+                    found[day, key[4:36].hex(), peer_id(key[69:101]), ACTS[key[68]]] += amount
+        return [Use(*of, amount) for of, amount in sorted(found.items())]
+
+    def _key(self, now: int, act: Act, asker: Asker, federation: bytes, learnware_id: bytes) -> bytes:
+        """Day, federation, learnware, act, peer, and 8 bytes for the user."""
+        user = hashlib.sha256(asker.user.encode()).digest()[:8]
+        day = (now // DAY).to_bytes(4, "big")
+        return day + federation + learnware_id + bytes([ACTS.index(act)]) + public_key(asker.peer) + user
+
+    def _begin_day(self, day: int) -> None:
+        if day != self._day:
+            self._day = day
+            self._peers.clear()
+            self._users.clear()
+
+    def _require(self, act: Act, amount: int, quota: int | None, whose: str, now: int) -> None:
+        if quota is not None and amount > quota:
+            hours = (DAY - now % DAY) / (DAY / 24)
+            raise QuotaExceeded(
+                f"the owner lets {whose} {act} {quota} a day with this learnware, this would be {amount}",
+                hint=f"the day (UTC) ends in {hours:.1f} hours",
+            )
+
+    def _write(self, txn: Transaction, changed: dict[bytes, int]) -> None:
+        for key, amount in changed.items():
+            self._rows.put(txn, key, amount)
