@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 from atoll.engine.errors import AtollError, ModelError, PackageError, SpecificationError
-from atoll.engine.islands import Island
+from atoll.engine.islands import CLIP, Island
 from atoll.engine.packages import belonging, outputs, quality
 from atoll.engine.packages.archive import Package
 from atoll.engine.packages.duplicates import Known, duplicates
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 Outcome = Literal["passed", "failed", "advisory"]
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 ROWS_ASKED_AGAIN = 64
+FARTHEST = 2 * CLIP  # points are means of rows, moved a little
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -148,9 +149,17 @@ def _specifications(trial: _Trial) -> Found:
         if island.kind == "table" and set(island.names) != set(manifest.columns):
             differ = sorted(set(island.names) ^ set(manifest.columns))[:8]
             raise PackageError(f"the model's columns are not those of island {entry.island[:8]}: {', '.join(differ)}")
+        if isinstance(specification, Rkme) and island.kind == "table":
+            _check_points(specification)
         trial.specifications.append((entry, island, specification))
     points = [len(each.weights) for _, _, each in trial.specifications if isinstance(each, Rkme)]
     return "passed", f"{len(read)} specifications; points: {points or 'none, noised sketches'}"
+
+
+def _check_points(rkme: Rkme) -> None:
+    farthest = float(np.abs(rkme.points).max())
+    if farthest > FARTHEST:
+        raise SpecificationError(f"a point lies at {farthest:.3g} island units, where rows are cut at {CLIP:g}")
 
 
 def _runs(trial: _Trial) -> Found:

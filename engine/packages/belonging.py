@@ -3,14 +3,15 @@
 A specification says where the rows are, a trained model where it draws its lines. If the two were made of the same
 rows, the lines run between clusters of points, not through them. Two signs of that, for classifiers:
 
-* contrast: the model is more certain on the specification's rows than on rows with the same marginals whose columns
-  are permuted independently. Compared by rank (an AUC), so that over- and under-confident models are alike.
-* agreement: points are predicted as their kernel neighbours are, beyond chance (Cohen's kappa, at 8 gamma).
+* contrast: the model is more certain on the specification's rows than on their crossovers, rows that take a random half
+  of their columns from another row. Compared by rank (an AUC), so that over- and under-confident models are alike.
+* agreement: points are predicted as their kernel neighbours are, beyond chance (Cohen's kappa).
 
 Honest models show at least one; a model of other rows shows neither. For regressors only the second can be had: the
 share of the outputs' variance that neighbours explain, less what they explain of a random linear map of the same
 points. Another model of the *same* task on other rows is a function of the same kind, and is not told apart.
-Measured by ``examples/benchmarks/acceptance.py``.
+Measured by ``examples/benchmarks/acceptance.py``: of digits and fashion images 92 % and 82 % of swapped classifiers
+are flagged, 0 % and 8 % of honest ones; 2 % of honest ones over all its data sets.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from atoll.engine.packages.samples import SAMPLES, near_points
+from atoll.engine.packages.samples import near_points
 from atoll.engine.specs.kernels import squared_distances
 from atoll.engine.specs.rkme import Rkme
 from numpy.typing import NDArray
 
-CONTRAST, AGREEMENT = 0.66, 0.60  # a classifier below both is flagged
-BEYOND_LINEAR = 0.0  # a regressor below is flagged
-NARROWER = 8.0  # neighbours are those under 8 gamma: next points, not all of the cluster
+CONTRAST, AGREEMENT = 0.58, 0.60  # a classifier below both is flagged
+BEYOND_LINEAR = -0.15  # a regressor below is flagged
+PROBES = 2000  # rows on and off the specification: an AUC of so many is known to 0.01
+NARROWER = 16.0  # neighbours are those under 16 gamma: the next points, not all of the cluster
 ONE_CLASS = 0.98  # share of the points in one class from which nothing can be told
 LEAST_POINTS = 5
 REFERENCES = 200  # random linear maps
@@ -49,9 +51,8 @@ def of_classifier(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
     random = np.random.default_rng(seed)
     if len(rkme.weights) < LEAST_POINTS:
         return _silent(f"{len(rkme.weights)} points are too few to tell")
-    rows = near_points(rkme, SAMPLES, random)
-    permuted = np.stack([random.permutation(column) for column in rows.T], axis=1)
-    contrast = _auc(_certainty(answers(rows)), _certainty(answers(permuted)))
+    rows = near_points(rkme, PROBES, random)
+    contrast = _auc(_certainty(answers(rows)), _certainty(answers(_crossed(rows, random))))
     labels = np.asarray(answers(rkme.points.astype(np.float64))).argmax(axis=1)
     agreement, largest = _agreement(labels, rkme)
     figures = {"contrast": contrast, "agreement": agreement}
@@ -81,6 +82,13 @@ def of_regressor(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
     )
     figures = {"explained": explained, "explained_linear": linear}
     return Belonging(explained - linear >= BEYOND_LINEAR, words, figures)
+
+
+def _crossed(rows: Doubles, random: np.random.Generator) -> Doubles:
+    """Rows of which each takes about half of its columns from one row and the rest from another."""
+    one, other = random.choice(len(rows), (2, len(rows)))
+    halves = random.random((len(one), rows.shape[1])) < 0.5
+    return np.asarray(np.where(halves, rows[one], rows[other]))
 
 
 def _silent(words: str) -> Belonging:

@@ -25,24 +25,25 @@ MODEL_PATH = "model.onnx"
 def pack(
     model: bytes, rows: Any, island: Island, semantic: SemanticSpec, signature: Signature, *,
     owner: str, created_at: int, salt: bytes, class_names: tuple[str, ...] = (), size: int = 100, seed: int = 0,
-    budget: Budget | None = None,
+    budget: Budget | None = None, model_format: str = "onnx", model_path: str = MODEL_PATH,
 ) -> bytes:  # fmt: skip
-    """The bytes of a package. ``rows`` are in raw units, columns in the order that the model takes them.
+    """The bytes of a package. ``rows`` are in raw units, columns in the order that the model takes them. ``model`` is
+    in ``model_format`` and is to be called ``model_path`` in the package.
 
     Fits the RKME of ``rows`` in ``island`` and puts the privacy gate's report beside it; with a ``budget`` there is a
     noised sketch in its place. Raises the errors of either, or PackageError where words and shapes disagree.
     """
     table = Table.of(rows)
     entry, specification = _specified(island.transform(table), island, salt, size, seed, budget)
-    files = {MODEL_PATH: model, entry.path: specification}
+    files = {model_path: model, entry.path: specification}
     manifest = Manifest(
         owner=owner,
         created_at=created_at,
         semantic=semantic.check(),
         signature=signature,
         columns=table.columns or positional_names(table.values.shape[1]),
-        model=MODEL_PATH,
-        model_format="onnx",
+        model=model_path,
+        model_format=model_format,
         files=tuple(FileEntry(path, len(data), hashlib.sha256(data).hexdigest()) for path, data in files.items()),
         specifications=(entry,),
         class_names=class_names,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 SPREAD = 0.25  # length of the step away from a point, in kernel widths (2 gamma)^(-1/2)
 SAMPLES = 400
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,12 @@ def near_points(rkme: Rkme, count: int, random: np.random.Generator) -> NDArray[
     weights = rkme.weights.astype(np.float64)
     homes = random.choice(len(weights), count, p=weights / weights.sum())
     step = SPREAD / np.sqrt(2.0 * rkme.gamma * rkme.dimension)
-    return np.clip(rkme.points[homes] + step * random.standard_normal((count, rkme.dimension)), -CLIP, CLIP)
+    rows = rkme.points[homes] + step * random.standard_normal((count, rkme.dimension))
+    return np.asarray(np.clip(rows, -CLIP, CLIP), np.float64)
 
 
 def in_columns(units: NDArray[np.floating], island: Island, columns: tuple[str, ...]) -> NDArray[np.float32]:
     """Island units (n, d) as the raw rows float32 (n, d) that a model with these ``columns`` takes."""
     places = {name: place for place, name in enumerate(island.names)}
-    return island.restore(units)[:, [places[name] for name in columns]].astype(np.float32)
+    raw = island.restore(units)[:, [places[name] for name in columns]]
+    return np.clip(raw, -LARGEST, LARGEST).astype(np.float32)

@@ -4,7 +4,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from atoll.engine.errors import FeatureMismatch, IslandError
-from atoll.engine.islands import CLIP, Feature, Island
+from atoll.engine.islands import CLIP, Encoder, Feature, Island
 from atoll.engine.tables import Table
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,3 +174,20 @@ def test_transform_centres_scales_clips_and_keeps_nan():
     units = island.transform({"a": [30.0, 45.0, 1e9, -1.7e308, np.nan, np.inf]})
     assert units.dtype == np.float32
     np.testing.assert_allclose(units[:, 0], [0, 1, CLIP, -CLIP, np.nan, np.inf])
+
+
+def test_restore_is_the_inverse_of_transform_within_the_clip():
+    random = np.random.default_rng(3)
+    rows = Table(np.column_stack([random.exponential(50.0, 400), random.normal(2017, 3, 400)]), ("late", "year"))
+    island = Island.mint(rows, log1p=frozenset({"late"}))
+    units = island.transform(rows)
+    inside = (np.abs(units) < 6).all(axis=1)
+    assert inside.sum() > 300
+    back = island.restore(units.astype(np.float64))
+    assert np.allclose(back[inside], rows.select(island.names)[inside], rtol=1e-4, atol=1e-3)
+
+
+def test_what_an_encoder_made_cannot_be_restored():
+    island = Island("image", 4, 1.0, encoder=Encoder("e", "1", b"x" * 32))
+    with pytest.raises(IslandError, match="no inverse"):
+        island.restore(np.zeros((1, 4)))
