@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import numpy as np
 from aiohttp import web
+from atoll.engine.errors import FeatureMismatch
 from atoll.engine.tables import Table
 from atoll.node.api.routing import Route, read_json, reply, user_of
+from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
 from atoll.node.reuse.result import PredictionResult
+from atoll.protocol.ids import parse_digest
 from atoll.protocol.predict import MAX_ROWS
 
 if TYPE_CHECKING:
@@ -29,13 +32,43 @@ class PredictionBody(msgspec.Struct, frozen=True):
 
 async def predict(node: Node, request: web.Request) -> web.Response:
     body = await read_json(request, PredictionBody)
-    if not 1 <= len(body.rows) <= MAX_ROWS or len({len(row) for row in body.rows}) > 1:
-        raise RequestInvalid(f"1 to {MAX_ROWS} rows of one length")
-    rows = Table(np.array(body.rows, np.float64), body.columns)
+    rows = _table(body.rows, body.columns)
     return reply(await node.reuser.predict(body.search_id, rows, body.prefer, body.force, user_of(request)))
 
 
+class RowsBody(msgspec.Struct, frozen=True):
+    """As in a prediction with the mixture of a search, for one learnware."""
+
+    rows: tuple[tuple[float, ...], ...]
+    columns: tuple[str, ...] = ()
+    prefer: Literal["local", "remote"] = "local"
+
+
+async def predict_with(node: Node, request: web.Request) -> web.Response:
+    """Predict with one learnware of the catalogue, here or at its owner."""
+    body = await read_json(request, RowsBody)
+    rows = _table(body.rows, body.columns)
+    listing = node.catalogue.find(parse_digest(request.match_info["id"]), now_ms())
+    held = {island.digest: island for island in node.catalogue.islands()}
+    islands = [held[spec.island] for spec in listing.specifications if spec.island in held]
+    island = next((each for each in islands if each.accepts(rows)), None)
+    if island is None:
+        names = ", ".join(islands[0].names[:8]) if islands else "those of an island that is not here yet"
+        raise FeatureMismatch(f"the learnware takes other columns: {names}")
+    return reply(await node.reuser.predict_with(listing, island, rows, body.prefer, user_of(request)))
+
+
+def _table(rows: tuple[tuple[float, ...], ...], columns: tuple[str, ...]) -> Table:
+    if not 1 <= len(rows) <= MAX_ROWS or len({len(row) for row in rows}) > 1:
+        raise RequestInvalid(f"1 to {MAX_ROWS} rows of one length")
+    return Table(np.array(rows, np.float64), columns)
+
+
 ROUTES = (
+    Route(
+        "POST", "/api/v1/catalogue/{id}/predictions", predict_with, "predict", "Predict with one learnware",
+        RowsBody, PredictionResult,
+    ),
     Route(
         "POST", "/api/v1/predictions", predict, "predict", "Reuse the mixture of a search on rows",
         PredictionBody, PredictionResult,

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, TextIO
 import click
 from atoll.node import config, lock
 from atoll.node import identity as identities
-from atoll.node.cli.connection import home_option, token_option, url_of, url_option
+from atoll.node.cli.connection import home_option, token_option, url_option
 from atoll.node.cli.output import json_option, print_json
 from atoll.node.cli.progress import progress_bars
 from atoll.node.client import Client
+from atoll.node.client.endpoint import url_of
 from atoll.node.clock import now_ms
 from atoll.node.errors import ConfigError, HomeMissing
 from atoll.node.store.backup_file import BLOB, KEY, Manifest, Progress

@@ -9,21 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from atoll.node import config
 from atoll.node.client import Client
-
-ENDPOINT = "endpoint.json"
-DEFAULT_URL = "http://127.0.0.1:8470"
-
-
-class Endpoint(msgspec.Struct, frozen=True):
-    """Written by ``serve`` into its home, so that commands beside it find it."""
-
-    url: str
-    peer_id: str
-    addresses: tuple[str, ...]
-
+from atoll.node.client.endpoint import url_of
 
 home_option = click.option(
     "--home", type=click.Path(path_type=Path, file_okay=False), default=config.default_home,
@@ -52,11 +40,3 @@ def connected(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
         asyncio.run(session())
 
     return run
-
-
-def url_of(home: Path) -> str:
-    """Where the node of a home serves, as it wrote itself."""
-    try:
-        return msgspec.json.decode((home / ENDPOINT).read_bytes(), type=Endpoint).url
-    except (OSError, msgspec.DecodeError):
-        return DEFAULT_URL

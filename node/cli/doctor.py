@@ -14,9 +14,10 @@ import msgspec
 from atoll.engine.errors import AtollError
 from atoll.node import config as configs
 from atoll.node import identity as identities
-from atoll.node.cli.connection import home_option, url_of
+from atoll.node.cli.connection import home_option
 from atoll.node.cli.output import console, json_option, print_json
 from atoll.node.client import Client
+from atoll.node.client.endpoint import url_of
 
 EXTRAS = {
     "skops": "skops", "lightgbm": "lightgbm", "xgboost": "xgboost", "pyarrow": "tables", "matplotlib": "draw",

@@ -14,8 +14,9 @@ import click
 import msgspec
 import structlog
 from atoll.node import config as configs
-from atoll.node.cli.connection import ENDPOINT, Endpoint, home_option
+from atoll.node.cli.connection import home_option
 from atoll.node.cli.output import json_option, print_json
+from atoll.node.client.endpoint import ENDPOINT, Endpoint
 from atoll.node.clock import now_ms
 from atoll.node.errors import ConfigError
 

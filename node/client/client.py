@@ -32,11 +32,12 @@ from atoll.node.api.learnwares import LearnwareView, ListingPage, ListingView, P
 from atoll.node.api.peer_rules import ChangeView, RuleBody, RuleView
 from atoll.node.api.peers import PeerView
 from atoll.node.api.policies import AskBody, GrantBody, RequestView, WhoCanBody
-from atoll.node.api.predictions import PredictionBody
+from atoll.node.api.predictions import PredictionBody, RowsBody
 from atoll.node.api.privacy import GrantView, SpendingBody, SpendingView
 from atoll.node.api.searches import RkmeBody, SearchBody, SpecificationBody
 from atoll.node.api.submissions import SubmissionBody, SubmissionView, UploadView
 from atoll.node.api.tokens import TokenBody, TokenView
+from atoll.node.client.learnware import LoadedLearnware
 from atoll.node.client.transport import RemoteError, Transport, problem
 from atoll.node.errors import NodeUnreachable, PackageRefused, RequestInvalid
 from atoll.node.policy.gate import Permission
@@ -189,6 +190,17 @@ class Client(Transport):
     ) -> PredictionResult:
         body = PredictionBody(search_id, tuple(map(tuple, rows.values.tolist())), rows.columns, prefer, force)
         return await self._json("POST", "predictions", PredictionResult, body=body)
+
+    async def predict_with(
+        self, learnware_id: str, rows: Table, *, prefer: Literal["local", "remote"] = "local"
+    ) -> PredictionResult:
+        """Predict with one learnware of the catalogue."""
+        body = RowsBody(tuple(map(tuple, rows.values.tolist())), rows.columns, prefer)
+        return await self._json("POST", f"catalogue/{learnware_id}/predictions", PredictionResult, body=body)
+
+    def load(self, learnware_id: str, *, prefer: Literal["local", "remote"] = "local") -> LoadedLearnware:
+        """A learnware of the network as a model: ``atoll.Client().load(id).predict(rows)``."""
+        return LoadedLearnware(self, learnware_id, prefer)
 
     async def spend_privacy(
         self, dataset: str, units: NDArray[np.float32], island: Island, epsilon: float, delta: float

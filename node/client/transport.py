@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -11,6 +12,8 @@ import aiohttp
 import msgspec
 from atoll.engine.errors import AtollError
 from atoll.node.api.problems import Problem
+from atoll.node.client.endpoint import url_of
+from atoll.node.config import default_home
 from atoll.node.errors import NodeUnreachable, RequestInvalid
 
 T = TypeVar("T")
@@ -27,11 +30,23 @@ class RemoteError(AtollError):
 
 
 class Transport:
-    """``async with``; every method raises RemoteError or NodeUnreachable."""
+    """``async with``; every method raises RemoteError or NodeUnreachable.
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    Without a ``url`` it is the node of ``$ATOLL_URL``, else that of this machine's home, with ``$ATOLL_TOKEN``.
+    """
+
+    def __init__(self, url: str | None = None, token: str | None = None) -> None:
+        if url is None:
+            url = os.environ.get("ATOLL_URL") or url_of(default_home())
+            token = token or os.environ.get("ATOLL_TOKEN")
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def copy(self) -> Self:
+        """The same node and token, with a session of its own."""
+        made = type(self)(self._url)
+        made._headers = self._headers
+        return made
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
-from atoll.node.cli.connection import Endpoint
 from atoll.node.client import Client
+from atoll.node.client.endpoint import Endpoint
 from atoll.node.errors import NodeUnreachable
 
 NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from atoll.engine.encoding import Array
 from atoll.engine.errors import DimensionMismatch, IntegrityError, ModelError, NotFinite
+from atoll.engine.islands import Island
 from atoll.engine.packages import Manifest, open_package
 from atoll.engine.packages.manifest import read_manifest
 from atoll.engine.reuse import mean, route_by_rkme, route_by_sketch, sparse, spread, union, vote_by_prob
@@ -27,9 +28,11 @@ from atoll.node.serving import Owner, arrange
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.downloads import DownloadRow
 from atoll.node.store.environment import Store
+from atoll.protocol.ask import AskRequest
 from atoll.protocol.errors import PolicyDenied
+from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
-from atoll.protocol.policy import Asker
+from atoll.protocol.policy import Act, Asker
 from atoll.protocol.predict import PredictRequest
 from numpy.typing import NDArray
 
@@ -72,16 +75,14 @@ class Reuser:
         session = self._searcher.session(search_id)
         if not session.members or not (session.mixture.served or force):
             raise NothingFound("no learnware covers this data", hint="look for other learnwares, or force it")
-        raw = rows.select(session.island.names)
-        if not (np.abs(raw) <= np.finfo(np.float32).max).all():
-            raise NotFinite("the rows hold NaN, infinite or too large values", hint="fill or drop them first")
+        raw = _raw(rows, session.island)
         places, skipped = self._places(session.members, prefer)
         members = [member for member in session.members if member.id in places]
         weights = [m.weight for m in session.mixture.members if m.learnware_id in places]
         posterior = await asyncio.to_thread(_route, session, members, weights, rows)
         outputs = await asyncio.gather(
             *(
-                self._run(member, places[member.id], session, raw, posterior[:, k], user)
+                self._run(member, places[member.id], session.island, raw, posterior[:, k], user)
                 for k, member in enumerate(members)
             )
         )
@@ -93,6 +94,29 @@ class Reuser:
         return PredictionResult(
             class_names, labels, tuple(map(tuple, values.tolist())), counts["local"], counts["remote"], places, skipped
         )
+
+    async def predict_with(
+        self, listing: Listing, island: Island, rows: Table, prefer: Place = "local", user: str = ""
+    ) -> PredictionResult:
+        """Predict ``rows`` (raw units) with one learnware, here or at its owner, as its owner allows the user."""
+        member = Candidate(listing, may=await self._may(listing, user))
+        places, _ = self._places((member,), prefer)
+        place = places[member.id]
+        values = await self._run(member, place, island, _raw(rows, island), np.ones(len(rows.values)), user)
+        names = listing.class_names
+        labels = tuple(names[chosen] for chosen in values.argmax(axis=1)) if names else ()
+        here, there = (len(values), 0) if place == "local" else (0, len(values))
+        return PredictionResult(names, labels, tuple(map(tuple, values.tolist())), here, there, places, {})
+
+    async def _may(self, listing: Listing, user: str) -> tuple[Act, ...]:
+        """What the user may do with a learnware, by its owner."""
+        owner, pseudonym = peer_id(listing.owner), self._pseudonyms.of(user, listing.federation)
+        request = AskRequest(listing.federation, listing.learnware_id, user=pseudonym)
+        if owner == self._own:
+            reply = await asyncio.to_thread(self._owner.ask, Asker(owner, pseudonym), request)
+        else:
+            reply = await self._network.request(owner, request)
+        return tuple(each.act for each in reply.states if each.state in ("open", "granted"))
 
     def _places(self, members: tuple[Candidate, ...], prefer: Place) -> tuple[dict[str, Place], dict[str, str]]:
         places: dict[str, Place] = {}
@@ -108,13 +132,13 @@ class Reuser:
                 skipped[member.id] = "its owner offers you neither download nor prediction"
         if not places:
             raise PolicyDenied(
-                "no owner of the mixture offers you download or prediction",
+                "no owner offers you download or prediction",
                 hint="ask the owners: `atoll learnware ask`",
             )
         return places, skipped
 
     async def _run(
-        self, member: Candidate, place: Place, session: Session, raw: NDArray[np.float64], share: NDArray[np.float64],
+        self, member: Candidate, place: Place, island: Island, raw: NDArray[np.float64], share: NDArray[np.float64],
         user: str,
     ) -> NDArray[np.float64]:  # fmt: skip
         """The member's output (n, outputs), zero in the rows where it has no say."""
@@ -125,20 +149,20 @@ class Reuser:
         rows = raw[chosen].astype(np.float32)
         pseudonym = self._pseudonyms.of(user, member.listing.federation)
         if member.owner == self._own or place == "remote":
-            values = await self._at_owner(member, session, rows, pseudonym)
+            values = await self._at_owner(member, island, rows, pseudonym)
         else:
-            values = await self._here(member, session, rows, pseudonym)
+            values = await self._here(member, island, rows, pseudonym)
         if values.shape != (len(rows), member.listing.outputs):
             raise ModelError(f"{member.listing.semantic.name} answered with shape {values.shape}")
         outputs[chosen] = values
         return outputs
 
     async def _at_owner(
-        self, member: Candidate, session: Session, rows: NDArray[np.float32], user: str
+        self, member: Candidate, island: Island, rows: NDArray[np.float32], user: str
     ) -> NDArray[np.float32]:
         """At the member's owner, which may be this node."""
         listing = member.listing
-        message = PredictRequest(listing.federation, listing.learnware_id, session.island.digest, Array.of(rows), user)
+        message = PredictRequest(listing.federation, listing.learnware_id, island.digest, Array.of(rows), user)
         if member.owner == self._own:
             answer = await asyncio.to_thread(self._owner.predict, Asker(self._own, user), message)
         else:
@@ -146,10 +170,10 @@ class Reuser:
         return np.asarray(answer.values.numpy(), dtype=np.float32)
 
     async def _here(
-        self, member: Candidate, session: Session, rows: NDArray[np.float32], user: str
+        self, member: Candidate, island: Island, rows: NDArray[np.float32], user: str
     ) -> NDArray[np.float32]:
         manifest, model = await self.download(member.owner, member.listing, user)
-        arranged = arrange(rows, session.island, manifest)
+        arranged = arrange(rows, island, manifest)
         path = self._blobs.path(model)
         run = partial(self._models.predict, model.hex(), path, manifest.signature, arranged, tenant=user)
         return await asyncio.to_thread(run)
@@ -162,7 +186,8 @@ class Reuser:
                 partial = self._blobs.partial(listing.revision.hex())
                 digest = await self._network.fetch_package(owner, listing.federation, listing.revision, partial, user)
                 row = await asyncio.to_thread(self._take_in, listing.revision, digest)
-        return read_manifest(self._blobs.path(row.manifest).read_bytes()), row.model
+        manifest = await asyncio.to_thread(self._blobs.path(row.manifest).read_bytes)
+        return read_manifest(manifest), row.model
 
     def _downloaded(self, revision: bytes) -> DownloadRow | None:
         with self._store.view() as txn:
@@ -177,6 +202,14 @@ class Reuser:
             row = DownloadRow(self._blobs.put(package.manifest_bytes), model)
         self._store.write(lambda txn: self._downloads.put(txn, revision, row)).result()
         return row
+
+
+def _raw(rows: Table, island: Island) -> NDArray[np.float64]:
+    """In the island's order of columns; NotFinite where a value is missing or too large for a model."""
+    raw = rows.select(island.names)
+    if not (np.abs(raw) <= np.finfo(np.float32).max).all():
+        raise NotFinite("the rows hold NaN, infinite or too large values", hint="fill or drop them first")
+    return raw
 
 
 def _route(session: Session, members: list[Candidate], weights: list[float], rows: Table) -> NDArray[np.float64]:

@@ -79,11 +79,12 @@ async def test_a_federation_with_nothing_to_match_refuses_no_query(federated, di
     assert match(north, federation, digits, probe(digits)) == ()
 
 
-async def test_a_hit_says_how_well_its_distance_is_known(federated, publish, changed, digits):
+async def test_a_hit_says_how_well_its_distance_is_known(federated, publish, changed, until, digits):
     (north, south), federation = await federated("north", "south")
     hidden = await publish(north, federation, HIDDEN, 0, 1, 2)
     shown = await publish(north, federation, SHOWN, 3, 4)
-    await changed(south, lambda: len(south.node.catalogue.alive(now_ms())) == 2 and south.node.catalogue.islands())
+    await changed(south, lambda: len(south.node.catalogue.alive(now_ms())) == 2)
+    await until(south, lambda: south.node.catalogue.islands() != [])
     found = await south.client.search_rows(digits.of(0, 1, 2, 3, 4), deadline_ms=10_000)
     assert {hit.learnware_id: hit.band for hit in found.hits} == {hidden: TOLD_BAND, shown: 0.0}
     assert not any(hit.suspect for hit in found.hits)
