@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import os
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -92,16 +93,18 @@ class Client(Transport):
         self, package: bytes | Path, labelled: LabelledRows | None = None, progress: Progress = lambda done, all_: None
     ) -> SubmissionView:
         """Upload a package, going on where an upload of the same bytes has broken off, and queue it for its checks."""
-        data = package if isinstance(package, bytes) else await asyncio.to_thread(package.read_bytes)
-        if not data:
-            raise RequestInvalid("the package is empty", hint="packages are made by `atoll learnware pack`")
-        digest = hashlib.sha256(data).hexdigest()
-        path = f"uploads/{digest}"
-        received = (await self._json("GET", path, UploadView)).received
-        while received < len(data):
-            piece, offset = data[received : received + PIECE], {"offset": str(received)}
-            received = (await self._json("PUT", path, UploadView, data=piece, params=offset)).received
-            progress(received, len(data))
+        with io.BytesIO(package) if isinstance(package, bytes) else package.open("rb") as file:
+            digest = (await asyncio.to_thread(hashlib.file_digest, file, "sha256")).hexdigest()
+            size, path = file.seek(0, io.SEEK_END), f"uploads/{digest}"
+            if not size:
+                raise RequestInvalid("the package is empty", hint="packages are made by `atoll learnware pack`")
+            received = (await self._json("GET", path, UploadView)).received
+            while received < size:
+                file.seek(received)
+                piece = await asyncio.to_thread(file.read, PIECE)
+                offset = {"offset": str(received)}
+                received = (await self._json("PUT", path, UploadView, data=piece, params=offset)).received
+                progress(received, size)
         return await self._json("POST", "submissions", SubmissionView, body=SubmissionBody(digest, labelled))
 
     async def submission(self, id_: str, wait: float = 0.0) -> SubmissionView:
