@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from atoll.engine.runtime import ModelPool
@@ -123,14 +124,21 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     administration = Administration(identity, federations, store)
     services = Services(identity, config.node.name, federations, catalogue, owner, peers, administration, publisher)
     network = Network(services, config.p2p)
-    acceptance = AcceptanceQueue(
-        Submissions(store), Uploads(blobs, config.http.max_upload_bytes), blobs, dock, catalogue, models, identity.peer,
-        now_ms,
-    )  # fmt: skip
     pseudonyms = Pseudonyms(identity)
     searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms)
     reuser = Reuser(searcher, network, owner, identity.peer, store, blobs, models, pseudonyms)
+    acceptance = AcceptanceQueue(
+        Submissions(store), Uploads(blobs, config.http.max_upload_bytes), blobs, dock, catalogue, models, identity.peer,
+        now_ms, partial(_list_again, publisher, gate, network),
+    )  # fmt: skip
     return Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
         pseudonyms, administration, owner, peers, Tokens(store), AuditLog(store), network, searcher, reuser,
     )  # fmt: skip
+
+
+async def _list_again(publisher: Publisher, gate: Gate, network: Network, learnware_id: bytes) -> None:
+    """A later revision of a learnware is in the dock: it is listed wherever the one before was, by the same policy."""
+    for listing in publisher.listed_in(learnware_id):
+        publish = partial(publisher.publish, learnware_id, listing.federation, gate.policy(listing), now_ms())
+        await network.announce(await asyncio.to_thread(partial(publish, few_rows=True)))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 from atoll.engine.encoding import pack, unpack
 from atoll.engine.errors import AtollError
-from atoll.engine.packages.acceptance import AcceptanceReport, refused
+from atoll.engine.packages import open_package
+from atoll.engine.packages.acceptance import AcceptanceReport, Step, refused
 from atoll.engine.packages.duplicates import Known
+from atoll.engine.packages.revise import only_words_differ
 from atoll.engine.runtime import ModelPool
 from atoll.node.acceptance.judge import judge
 from atoll.node.acceptance.submissions import LabelledRows, SubmissionRow, Submissions
@@ -20,20 +23,24 @@ from atoll.node.acceptance.uploads import Uploads
 from atoll.node.errors import RequestInvalid
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.catalogue import Catalogue
-from atoll.node.store.dock import Dock
+from atoll.node.store.dock import Dock, Learnware
 
 log = logging.getLogger("atoll.acceptance")
 WORKERS = 2
 WAITING = 32  # submissions at a time
+ONLY_WORDS = AcceptanceReport(
+    True, (Step("revision", "passed", "only words and tags are others: the rest was checked before", 0),)
+)
 MAX_LABELLED = 32 << 20  # bytes of a sample
 
 
 class AcceptanceQueue:
-    """Lives in the asyncio loop; packages are judged in worker threads. ``clock`` gives ms."""
+    """Lives in the asyncio loop; packages are judged in worker threads. ``clock`` gives ms; ``revised(learnware_id)``
+    is called after a later revision of a learnware has been taken in."""
 
     def __init__(
         self, submissions: Submissions, uploads: Uploads, blobs: BlobStore, dock: Dock, catalogue: Catalogue,
-        models: ModelPool, owner: str, clock: Callable[[], int],
+        models: ModelPool, owner: str, clock: Callable[[], int], revised: Callable[[bytes], Awaitable[None]],
     ) -> None:  # fmt: skip
         self.uploads = uploads
         self._submissions = submissions
@@ -43,6 +50,7 @@ class AcceptanceQueue:
         self._models = models
         self._owner = owner
         self._clock = clock
+        self._revised = revised
         self._changed = asyncio.Condition()
         self._taken: set[bytes] = set()
 
@@ -93,7 +101,10 @@ class AcceptanceQueue:
         running = msgspec.structs.replace(row, state="running")
         await self._put(running)
         try:
+            before = {each.id: each.row.revision for each in self._dock.all()}
             report, learnware_id = await asyncio.to_thread(self._judged, row)
+            if learnware_id in before and self._dock.get(learnware_id).row.revision != before[learnware_id]:
+                await self._revised(learnware_id)
         except Exception as error:  # the outermost edge of a check: the next package has to come to its turn
             log.exception("a package could not be judged", exc_info=error)
             report, learnware_id = refused(AtollError("an unexpected error; the node's log says more")), b""
@@ -111,11 +122,16 @@ class AcceptanceQueue:
         labelled = None
         if row.labelled:
             labelled = unpack(self._blobs.path(row.labelled).read_bytes(), LabelledRows, limit=MAX_LABELLED)
-        report = judge(path, islands, self._models, owner=self._owner, known=self._known(), labelled=labelled)
+        old = self._words_of(path)
+        if old is None:
+            report = judge(path, islands, self._models, owner=self._owner, known=self._known(), labelled=labelled)
+            quality = report.quality[0] if report.quality else None
+        else:
+            report, quality = ONLY_WORDS, old.row.quality
         if not report.accepted:
             return report, b""
         try:
-            learnware = self._dock.add(path, quality=report.quality[0] if report.quality else None)
+            learnware = self._dock.add(path, quality=quality)
         except AtollError as error:
             return refused(error), b""
         return report, learnware.id
@@ -125,6 +141,17 @@ class AcceptanceQueue:
         needed = {blob for each in self._submissions.all() for blob in each.blobs}
         for blob in {*row.blobs} - needed:
             self._blobs.remove(blob)
+
+    def _words_of(self, path: Path) -> Learnware | None:
+        """The learnware of the dock of which this package changes nothing but the words; None if it is no such."""
+        try:
+            with open_package(path) as package:
+                if not package.manifest.learnware_id:
+                    return None
+                known = self._dock.get(package.learnware_id)
+                return known if only_words_differ(known.manifest, package.manifest) else None
+        except AtollError:  # the checks will say what is wrong
+            return None
 
     def _known(self) -> list[Known]:
         return [

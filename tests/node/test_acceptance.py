@@ -7,6 +7,7 @@ import secrets
 import aiohttp
 import pytest
 from atoll.engine.packages.pack import pack
+from atoll.engine.packages.revise import revise
 from atoll.engine.runtime import Signature
 from atoll.engine.semantic import SemanticSpec
 from atoll.node.acceptance.submissions import LabelledRows
@@ -132,3 +133,22 @@ async def test_who_adds_hears_what_failed(node, digits):
     made = package(digits, node.node.identity.peer, HEAD + BAD["lies about its shapes"][0])
     with pytest.raises(PackageRefused, match="promised is"):
         await node.client.add_learnware(made)
+
+
+async def test_a_revision_of_the_words_needs_no_new_checks_and_is_listed_at_once(federated, digits, changed):
+    (north, south), federation = await federated("north", "south")
+    await north.client.add_island(digits.island())
+    first = good(north, digits, 0, 1)
+    added = await north.client.add_learnware(first)
+    await north.client.publish(added.learnware_id, federation, Offers(predict="members"))
+    await changed(south, lambda: len(south.node.catalogue.alive(now_ms())) == 1)
+
+    words = SemanticSpec("Noughts and ones", "By hand, on paper.")
+    decided = await north.client.submission((await north.client.submit(revise(first, semantic=words))).id, wait=30.0)
+
+    assert (decided.state, decided.learnware_id) == ("accepted", added.learnware_id)
+    assert [step.name for step in decided.report.steps] == ["revision"]
+    await changed(south, lambda: south.node.catalogue.alive(now_ms())[0].semantic.name == words.name)
+    (listing,) = south.node.catalogue.alive(now_ms())
+    assert listing.revision.hex() != added.revision
+    assert listing.offers.predict == "members"
