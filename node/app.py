@@ -128,7 +128,7 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms)
     reuser = Reuser(searcher, network, owner, identity.peer, store, blobs, models, pseudonyms)
     acceptance = AcceptanceQueue(
-        Submissions(store), Uploads(blobs, config.http.max_upload_bytes), blobs, dock, catalogue, models, identity.peer,
+        Submissions(store), Uploads(blobs, config.http.max_upload_bytes), dock, catalogue, models, identity.peer,
         now_ms, partial(_list_again, publisher, gate, network),
     )  # fmt: skip
     return Node(
@@ -139,6 +139,8 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
 
 async def _list_again(publisher: Publisher, gate: Gate, network: Network, learnware_id: bytes) -> None:
     """A later revision of a learnware is in the dock: it is listed wherever the one before was, by the same policy."""
+    await network.settled()
     for listing in publisher.listed_in(learnware_id):
         publish = partial(publisher.publish, learnware_id, listing.federation, gate.policy(listing), now_ms())
-        await network.announce(await asyncio.to_thread(partial(publish, few_rows=True)))
+        same = publisher.specified_as(learnware_id, listing)
+        await network.announce(await asyncio.to_thread(partial(publish, few_rows=same)))

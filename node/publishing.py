@@ -120,6 +120,11 @@ class Publisher:
             ]
             return self._append(federation, [sign_listing(self._identity.key, each) for each in own], now)
 
+    def specified_as(self, learnware_id: bytes, listing: Listing) -> bool:
+        """Whether a listing commits to the very specifications that the dock has: the owner's word on them holds."""
+        own = self._dock.get(learnware_id).commitments
+        return {spec.island: spec.commitment for spec in listing.specifications} == own
+
     def listed_in(self, learnware_id: bytes) -> list[Listing]:
         """The live listings of an own learnware."""
         own = self._identity.public

@@ -57,7 +57,9 @@ class Owner:
         listings = {
             listing.learnware_id.hex(): listing
             for listing in self._listings(request.federation)
-            if request.semantic.matches(listing.semantic) and self.gate.may("match", listing, asker, now)
+            if request.semantic.matches(listing.semantic)
+            and self.gate.may("match", listing, asker, now)
+            and self.gate.left("match", listing, asker, now)
         }
         found = {id_: self._dock.get(bytes.fromhex(id_)).rkme(island.digest) for id_ in listings}
         rkmes = {id_: rkme for id_, rkme in found.items() if rkme is not None}
@@ -87,9 +89,9 @@ class Owner:
             raise DimensionMismatch(f"rows of shape {rows.shape}: expected 1 to {MAX_ROWS} rows")
         learnware, island = self._dock.get(request.learnware_id), self._catalogue.island(request.island)
         arranged = arrange(rows, island, learnware.manifest)
+        self.gate.count("predict", [(listing, len(rows))], asker, now)
         if asker.peer != self._identity.peer:
             _check_support(rows, learnware, island)
-        self.gate.count("predict", [(listing, len(rows))], asker, now)
         values = self._models.predict(
             learnware.row.model.hex(), self._dock.model_path(learnware), learnware.manifest.signature, arranged,
             own=True,
@@ -97,13 +99,14 @@ class Owner:
         return Prediction(Array.of(values), listing.class_names)
 
     def package(self, asker: Asker, federation: bytes, revision: bytes, *, resumed: bool = False) -> Path:
-        """The file of a package that may be downloaded; one that is ``resumed`` counts no more."""
+        """The file of a package that may be downloaded; one that is ``resumed`` counts no more, if it has counted."""
         listing = next((each for each in self._listings(federation) if each.revision == revision), None)
         now = now_ms()
         if listing is None or not self.gate.acts(listing, asker, now):
             raise NotFound("no package of this revision here")
         self.gate.require("download", listing, asker, now)
-        self.gate.count("download", [(listing, 0 if resumed else 1)], asker, now)
+        counted = resumed and self.gate.used("download", listing, asker, now) > 0
+        self.gate.count("download", [(listing, 0 if counted else 1)], asker, now)
         return self._dock.served_path(self._dock.get(listing.learnware_id))
 
     def ask(self, asker: Asker, request: AskRequest) -> AskReply:
@@ -161,11 +164,9 @@ def _check_support(rows: NDArray[np.floating], learnware: Learnware, island: Isl
     if specification is None:
         raise NotFound("the learnware has no specification in this island")
     units = island.transform(Table(rows.astype(np.float64), island.names))
-    found, least = support(units, specification, island), needed(len(rows))
-    if found < least:
+    if support(units, specification, island) < needed(len(rows)):  # how far off they are would tell of the points
         raise OffSpecification(
-            f"{learnware.manifest.semantic.name}: these rows are unlike the data that it is good on "
-            f"(support {found:.2g}, {least:.2g} is needed of {len(rows)} rows)",
+            f"{learnware.manifest.semantic.name}: these rows are unlike the data that it is good on",
             hint="search with exactly these rows, and take what is found for them",
         )
 

@@ -47,6 +47,7 @@ async def take_over(node: Node, federation: bytes) -> None:
     handed = await asyncio.to_thread(node.federations.succeeded, federation)
     if handed is None or not node.federations.standing(federation, node.identity.public, now_ms()):
         return
+    await node.network.settled()
     decree = await asyncio.to_thread(node.administration.inherit, federation, now_ms())
     news = await asyncio.to_thread(node.publisher.take_over, federation, handed.succession.owner, now_ms())
     for each in (decree, news):

@@ -50,7 +50,7 @@ class Roll:
             return None
         if succession.issued_at > now + limits.CLOCK_SKEW:
             raise RecordRejected("the succession is from the future")
-        named = self._recovery_of(succession.owner, signed.certificate)
+        named = self.recovery_of(succession.owner, signed.certificate)
         if succession.recovery is not None and named != recovery_hash(succession.recovery):
             raise RecordRejected("the member has named no such recovery key")
         self._successions[succession.owner] = signed
@@ -62,7 +62,17 @@ class Roll:
         self._successions[signed.succession.owner] = signed
         self._decide()
 
-    def _recovery_of(self, owner: bytes, record: Record) -> bytes | None:
+    def restore_decree(self, signed: SignedDecree) -> None:
+        """As :meth:`restore_succession`; who has signed it may be no admin any more."""
+        self._decrees[signed.decree.admin] = signed
+        self._decide()
+
+    def founding_successions(self) -> list[SignedSuccession]:
+        """By which founders' places have passed on, one after the other: a newcomer needs them to know who decides."""
+        lines = (line_of(founder, self._heirs) for founder in self.charter.admins)
+        return [self._successions[key] for line in lines for key in line[:-1]]
+
+    def recovery_of(self, owner: bytes, record: Record) -> bytes | None:
         """The hash of a member's recovery key; NotMember unless it is or was one. What a certificate said that is
         known already counts before one that is shown now."""
         for founder in self.charter.admins:
@@ -72,7 +82,7 @@ class Roll:
             return self._certificates[owner][0].recovery
         begun = read(record, Certificate, limit=limits.CERTIFICATE).not_before
         return open_certificate(
-            record, federation=self.federation, charter=self.charter, admins=self.authority.heard, member=owner,
+            record, federation=self.federation, charter=self.charter, admins=self.authority.admins, member=owner,
             now=begun,
         ).recovery  # fmt: skip
 

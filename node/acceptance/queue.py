@@ -21,7 +21,6 @@ from atoll.node.acceptance.judge import judge
 from atoll.node.acceptance.submissions import LabelledRows, SubmissionRow, Submissions
 from atoll.node.acceptance.uploads import Uploads
 from atoll.node.errors import RequestInvalid
-from atoll.node.store.blobs import BlobStore
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.dock import Dock, Learnware
 
@@ -39,12 +38,11 @@ class AcceptanceQueue:
     is called after a later revision of a learnware has been taken in."""
 
     def __init__(
-        self, submissions: Submissions, uploads: Uploads, blobs: BlobStore, dock: Dock, catalogue: Catalogue,
+        self, submissions: Submissions, uploads: Uploads, dock: Dock, catalogue: Catalogue,
         models: ModelPool, owner: str, clock: Callable[[], int], revised: Callable[[bytes], Awaitable[None]],
     ) -> None:  # fmt: skip
         self.uploads = uploads
         self._submissions = submissions
-        self._blobs = blobs
         self._dock = dock
         self._catalogue = catalogue
         self._models = models
@@ -64,9 +62,11 @@ class AcceptanceQueue:
         """Queue what was uploaded; RequestInvalid if too many are waiting, IntegrityError if it is not whole."""
         if sum(row.open for row in self._submissions.all()) >= WAITING:
             raise RequestInvalid(f"{WAITING} packages are waiting already", hint="try again when some are decided")
-        await asyncio.to_thread(self.uploads.finish, digest)
-        sample = b"" if labelled is None else await asyncio.to_thread(self._blobs.put, pack(labelled))
-        row = SubmissionRow(secrets.token_bytes(8), digest, by, self._clock(), labelled=sample)
+        id_ = secrets.token_bytes(8)
+        await asyncio.to_thread(self.uploads.finish, digest, id_)
+        if labelled is not None:
+            await asyncio.to_thread(self.uploads.labelled(id_).write_bytes, pack(labelled))
+        row = SubmissionRow(id_, digest, by, self._clock(), labelled=labelled is not None)
         await self._put(row)
         return row
 
@@ -99,12 +99,10 @@ class AcceptanceQueue:
 
     async def _decide(self, row: SubmissionRow) -> None:
         running = msgspec.structs.replace(row, state="running")
+        before = {each.id: each.row.revision for each in self._dock.all()}
         await self._put(running)
         try:
-            before = {each.id: each.row.revision for each in self._dock.all()}
             report, learnware_id = await asyncio.to_thread(self._judged, row)
-            if learnware_id in before and self._dock.get(learnware_id).row.revision != before[learnware_id]:
-                await self._revised(learnware_id)
         except Exception as error:  # the outermost edge of a check: the next package has to come to its turn
             log.exception("a package could not be judged", exc_info=error)
             report, learnware_id = refused(AtollError("an unexpected error; the node's log says more")), b""
@@ -113,15 +111,25 @@ class AcceptanceQueue:
             running, state=state, report=report, learnware_id=learnware_id, decided_at=self._clock()
         )
         await asyncio.to_thread(self._submissions.put, decided)
-        await asyncio.to_thread(self._clean, row)
+        await asyncio.to_thread(self.uploads.forget, row.id)
+        if learnware_id in before:
+            await self._revise(learnware_id, before[learnware_id])
         await self._tell()
+
+    async def _revise(self, learnware_id: bytes, before: bytes) -> None:
+        """What was accepted is in the dock, whatever becomes of its listings."""
+        try:
+            if self._dock.get(learnware_id).row.revision != before:
+                await self._revised(learnware_id)
+        except AtollError as error:
+            log.warning("a revision is not listed yet, list it with its policy: %s", error.message)
 
     def _judged(self, row: SubmissionRow) -> tuple[AcceptanceReport, bytes]:
         islands = {island.id: island for island in self._catalogue.islands()}
-        path = self._blobs.path(row.package)
+        path = self.uploads.submitted(row.id)
         labelled = None
         if row.labelled:
-            labelled = unpack(self._blobs.path(row.labelled).read_bytes(), LabelledRows, limit=MAX_LABELLED)
+            labelled = unpack(self.uploads.labelled(row.id).read_bytes(), LabelledRows, limit=MAX_LABELLED)
         old = self._words_of(path)
         if old is None:
             report = judge(path, islands, self._models, owner=self._owner, known=self._known(), labelled=labelled)
@@ -135,12 +143,6 @@ class AcceptanceQueue:
         except AtollError as error:
             return refused(error), b""
         return report, learnware.id
-
-    def _clean(self, row: SubmissionRow) -> None:
-        """Blobs of what is decided, unless another submission needs the same."""
-        needed = {blob for each in self._submissions.all() for blob in each.blobs}
-        for blob in {*row.blobs} - needed:
-            self._blobs.remove(blob)
 
     def _words_of(self, path: Path) -> Learnware | None:
         """The learnware of the dock of which this package changes nothing but the words; None if it is no such."""

@@ -23,8 +23,8 @@ class LabelledRows(msgspec.Struct, frozen=True):
 
 
 class SubmissionRow(msgspec.Struct, frozen=True):
-    """``package`` is the blob that was uploaded and ``labelled`` that of a sample, both kept until it is decided;
-    ``by`` is the token that submitted it."""
+    """``package`` is the SHA-256 of what was uploaded, ``by`` the token that submitted it, ``labelled`` whether a
+    sample came with it; the files are kept until it is decided (node.acceptance.uploads)."""
 
     id: bytes
     package: bytes
@@ -34,16 +34,11 @@ class SubmissionRow(msgspec.Struct, frozen=True):
     decided_at: int = 0
     report: AcceptanceReport | None = None
     learnware_id: bytes = b""
-    labelled: bytes = b""
+    labelled: bool = False
 
     @property
     def key(self) -> bytes:
         return self.submitted_at.to_bytes(8, "big") + self.id
-
-    @property
-    def blobs(self) -> tuple[bytes, ...]:
-        """What has to be kept for it."""
-        return tuple(filter(None, (self.package, self.labelled))) if self.open else ()
 
     @property
     def open(self) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from pathlib import Path
 
 from atoll.engine.errors import IntegrityError
 from atoll.node.errors import RequestInvalid
 from atoll.node.store.blobs import BlobStore
+from atoll.node.store.durable import fsync_folder
 
 FORGOTTEN = 7 * 86_400.0  # seconds after which an upload that nobody goes on with is removed
 
@@ -39,14 +42,42 @@ class Uploads:
             file.write(data)
         return stands + len(data)
 
-    def finish(self, digest: bytes) -> None:
-        """The whole is a blob now, durably; IntegrityError, and nothing is left, if it is something else."""
-        if self._blobs.has(digest):
-            return
+    def take(self, path: Path) -> bytes:
+        """A file that has come in one piece is an upload from now on; returns its digest."""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+        path.replace(self._path(digest))
+        return digest
+
+    def finish(self, digest: bytes, submission: bytes) -> None:
+        """The whole belongs to a submission now, durably; IntegrityError, and nothing is left, if it is not whole."""
         path = self._path(digest)
-        if not path.exists():
-            raise IntegrityError("nothing was uploaded under this hash", hint="PUT it to /api/v1/uploads first")
-        self._blobs.adopt_checked(path, digest)
+        try:
+            with path.open("rb+") as file:
+                found = hashlib.file_digest(file, "sha256").digest()
+                os.fsync(file.fileno())
+        except FileNotFoundError:
+            raise IntegrityError(
+                "nothing was uploaded under this hash", hint="PUT it to /api/v1/uploads first"
+            ) from None
+        if found != digest:
+            path.unlink()
+            raise IntegrityError("what was received does not have the hash that was promised")
+        path.replace(self.submitted(submission))
+        fsync_folder(path.parent)
+
+    def submitted(self, submission: bytes) -> Path:
+        """The package of a submission."""
+        return self._blobs.partial(f"submission-{submission.hex()}")
+
+    def labelled(self, submission: bytes) -> Path:
+        """The labelled sample of a submission, if one was given."""
+        return self._blobs.partial(f"labelled-{submission.hex()}")
+
+    def forget(self, submission: bytes) -> None:
+        """It is decided."""
+        for path in (self.submitted(submission), self.labelled(submission)):
+            path.unlink(missing_ok=True)
 
     def _path(self, digest: bytes) -> Path:
         return self._blobs.partial(f"upload-{digest.hex()}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -93,7 +92,7 @@ async def add(node: Node, request: web.Request) -> web.Response:
     file = await asyncio.to_thread(node.blobs.temporary)
     try:
         await _receive(request, file, node.config.http.max_upload_bytes)
-        digest = await asyncio.to_thread(_adopted, node, Path(file.name))
+        digest = await asyncio.to_thread(node.acceptance.uploads.take, Path(file.name))
     finally:
         await asyncio.to_thread(_discard, file)
     row = await node.acceptance.submit(digest, user_of(request))
@@ -150,12 +149,6 @@ async def _receive(request: web.Request, file: IO[bytes], limit: int) -> None:
 def _discard(file: IO[bytes]) -> None:
     file.close()
     Path(file.name).unlink(missing_ok=True)
-
-
-def _adopted(node: Node, path: Path) -> bytes:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").digest()
-    return node.blobs.adopt(path, digest)
 
 
 def _listing(node: Node, listing: Listing) -> ListingView:

@@ -54,6 +54,8 @@ def rotate(recovery: TextIO | None, home: Path, as_json: bool) -> None:
     click.echo(f"Was       {made.old}\nIs        {made.new}")
     for name in made.federations:
         click.echo(f"handed over in {name!r}")
+    for name in made.left_out:
+        click.echo(f"not handed over in {name!r}, which knows no such recovery key: join it anew by an invite")
     if made.federations:
         click.echo("Start the node: it shows its new key to members, and is one again once an admin has seen it.")
     click.echo(f"The old key is in {home / identities.PREVIOUS}; delete it when the new one works.")

@@ -98,7 +98,7 @@ class Membership:
         others = self._introductions.members(message.federation, peer)
         known = tuple(KnownPeer(each.peer, each.name, each.addresses) for each in others)
         decrees = self._federations.decrees(message.federation)
-        successions = self._federations.successions(message.federation)
+        successions = self._federations.founding_successions(message.federation)
         return JoinReply(charter, certificate, (self._me(), *known), decrees, successions)
 
     def _recognise(self, successor: bytes, message: SucceedRequest) -> SucceedReply:

@@ -77,6 +77,10 @@ class Gate:
         rule = self.policy(listing).rule(act)
         return self.usage.left(act, asker, listing.federation, listing.learnware_id, rule, now) != 0
 
+    def used(self, act: Act, listing: Listing, asker: Asker, now: int) -> int:
+        """How much an asker has done today."""
+        return self.usage.used(act, asker, listing.federation, listing.learnware_id, now)
+
     def who_can(
         self, listing: Listing, peers: Iterable[tuple[str, str]], now: int, policy: Policy | None = None
     ) -> list[Permission]:

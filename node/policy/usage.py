@@ -18,6 +18,7 @@ from atoll.protocol.limits import DAY
 from atoll.protocol.policy import ACTS, Act, Asker, Rule
 
 KEPT_DAYS = 400
+USERS, OTHERS = 10_000, bytes(8)  # told apart of one peer on one day, and what the rest count as
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -40,19 +41,21 @@ class Usage:
         self._day = now // DAY
         self._peers: Counter[bytes] = Counter()
         self._users: Counter[bytes] = Counter()
+        self._named: dict[bytes, set[bytes]] = {}
         with store.view() as txn:
             old = [key for key, _ in self._rows.scan(txn) if int.from_bytes(key[:4], "big") < self._day - KEPT_DAYS]
             for key, amount in self._rows.scan(txn, self._day.to_bytes(4, "big")):
                 self._users[key] = amount
                 self._peers[key[:-8]] += amount
+                self._named.setdefault(key[69:101], set()).add(key[-8:])
         if old:
             store.write(lambda txn: [self._rows.delete(txn, key) for key in old])
 
     def take(self, act: Act, asker: Asker, amounts: Iterable[tuple[bytes, bytes, Rule, int]], now: int) -> None:
         """Count (federation, learnware id, rule, amount) for an asker; QuotaExceeded, and then nothing is counted."""
-        wanted = [(self._key(now, act, asker, fed, id_), rule, amount) for fed, id_, rule, amount in amounts]
         with self._lock:
             self._begin_day(now // DAY)
+            wanted = [(self._key(act, asker, fed, id_), rule, amount) for fed, id_, rule, amount in amounts]
             for key, rule, amount in wanted:
                 self._require(act, self._peers[key[:-8]] + amount, rule.per_peer, "your institution", now)
                 self._require(act, self._users[key] + amount, rule.per_user, "you", now)
@@ -63,11 +66,17 @@ class Usage:
         if changed:
             self._store.write(lambda txn: self._write(txn, changed))
 
-    def left(self, act: Act, asker: Asker, federation: bytes, learnware_id: bytes, rule: Rule, now: int) -> int | None:
-        """How much an asker may still do today; None without a quota."""
-        key = self._key(now, act, asker, federation, learnware_id)
+    def used(self, act: Act, asker: Asker, federation: bytes, learnware_id: bytes, now: int) -> int:
+        """How much a user has done today."""
         with self._lock:
             self._begin_day(now // DAY)
+            return self._users[self._key(act, asker, federation, learnware_id)]
+
+    def left(self, act: Act, asker: Asker, federation: bytes, learnware_id: bytes, rule: Rule, now: int) -> int | None:
+        """How much an asker may still do today; None without a quota."""
+        with self._lock:
+            self._begin_day(now // DAY)
+            key = self._key(act, asker, federation, learnware_id)
             rest = [
                 quota - used
                 for quota, used in ((rule.per_peer, self._peers[key[:-8]]), (rule.per_user, self._users[key]))
@@ -85,17 +94,22 @@ class Usage:
                     found[day, key[4:36].hex(), peer_id(key[69:101]), ACTS[key[68]]] += amount
         return [Use(*of, amount) for of, amount in sorted(found.items())]
 
-    def _key(self, now: int, act: Act, asker: Asker, federation: bytes, learnware_id: bytes) -> bytes:
-        """Day, federation, learnware, act, peer, and 8 bytes for the user."""
-        user = hashlib.sha256(asker.user.encode()).digest()[:8]
-        day = (now // DAY).to_bytes(4, "big")
-        return day + federation + learnware_id + bytes([ACTS.index(act)]) + public_key(asker.peer) + user
+    def _key(self, act: Act, asker: Asker, federation: bytes, learnware_id: bytes) -> bytes:
+        """Day, federation, learnware, act, peer, and 8 bytes for the user: a peer names them as it likes, so beyond a
+        number all of its others count as one."""
+        peer, user = public_key(asker.peer), hashlib.sha256(asker.user.encode()).digest()[:8]
+        known = self._named.setdefault(peer, set())
+        if user not in known and len(known) >= USERS:
+            user = OTHERS
+        known.add(user)
+        return self._day.to_bytes(4, "big") + federation + learnware_id + bytes([ACTS.index(act)]) + peer + user
 
     def _begin_day(self, day: int) -> None:
-        if day != self._day:
+        if day > self._day:  # a clock that was set back does not give yesterday's quotas again
             self._day = day
             self._peers.clear()
             self._users.clear()
+            self._named.clear()
 
     def _require(self, act: Act, amount: int, quota: int | None, whose: str, now: int) -> None:
         if quota is not None and amount > quota:

@@ -50,10 +50,6 @@ class BlobStore:
         """What grows under names that begin so."""
         return [path for path in self._partial.iterdir() if path.name.startswith(prefix)]
 
-    def remove(self, digest: bytes) -> None:
-        """Forget a blob that nothing names any more."""
-        self.path(digest).unlink(missing_ok=True)
-
     def adopt(self, path: Path, digest: bytes) -> bytes:
         """Move a file that is known to hash to ``digest`` into the store, durably."""
         target = self.path(digest)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
+from atoll.engine.errors import AtollError
 from atoll.node.identity import Identity
 from atoll.node.store.environment import Store, Transaction
 from atoll.protocol import limits
@@ -112,7 +114,8 @@ class Federations:
         opened = open_charter(charter)
         told = Roll(charter.digest, opened)
         for records in successions:
-            told.take_succession(records, now)
+            with suppress(AtollError):  # what is needed and missing shows when the certificate is judged
+                told.take_succession(records, now)
         for record in _founders_first(decrees, told):
             told.take_decree(record, now)
         if certificate is None:
@@ -247,10 +250,10 @@ class Federations:
         with self.lock:
             return self.roll(federation).barred(member)
 
-    def successions(self, federation: bytes) -> tuple[tuple[Record, ...], ...]:
-        """Every succession, as it is sent."""
+    def founding_successions(self, federation: bytes) -> tuple[tuple[Record, ...], ...]:
+        """Those that a newcomer needs, as they are sent; the others come by replication."""
         with self.lock:
-            return tuple(signed.records for signed in self.roll(federation).successions.values())
+            return tuple(signed.records for signed in self.roll(federation).founding_successions())
 
     def decrees(self, federation: bytes) -> tuple[Record, ...]:
         """The newest decree of each admin, as it is sent."""
@@ -323,8 +326,8 @@ class Federations:
     def _load_decrees(self, decrees: list[tuple[bytes, Record]]) -> None:
         for federation, roll in self._rolls.items():
             own = [record for key, record in decrees if key[:32] == federation]
-            for record in _founders_first(own, roll):
-                roll.take_decree(record, open_decree(record, federation=federation).decree.issued_at)
+            for record in own:
+                roll.restore_decree(open_decree(record, federation=federation))
 
 
 def _founders_first(decrees: Sequence[Record], roll: Roll) -> list[Record]:

@@ -55,7 +55,7 @@ def check(table: str, key: bytes, row: object) -> None:
 
 def blobs_of(row: object) -> tuple[bytes, ...]:
     """The blobs that a row names."""
-    return row.blobs if isinstance(row, (DockRow, DownloadRow, SubmissionRow)) else ()
+    return row.blobs if isinstance(row, (DockRow, DownloadRow)) else ()
 
 
 def _head(key: bytes, row: Record) -> bytes:

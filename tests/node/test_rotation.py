@@ -156,7 +156,8 @@ async def test_a_lost_key_needs_the_recovery_line_and_the_right_one(three):
     (one.home / FILE).unlink()
     assert "recovery" in error_of(one.rotate())
     line, one.recovery = one.recovery, admin.recovery
-    assert "no such recovery key" in error_of(one.rotate(by_recovery=True))
+    assert "such a recovery key" in error_of(one.rotate(by_recovery=True))
+    assert not (one.home / NEXT).exists()
     one.recovery = line
     assert one.rotate(by_recovery=True).exit_code == 0
     assert (one.home / FILE).exists()

@@ -205,3 +205,29 @@ def test_a_recovery_line_is_read_as_it_was_written():
     for damaged in (line[:-1], line[5:], "", "atoll-recovery-1.", line + "AA", line.replace("1.", "1.é")):
         with pytest.raises(ProtocolError):
             read_recovery(damaged)
+
+
+def test_a_dismissed_admin_makes_up_no_members_and_hands_over_nobody(roll):
+    decree = Decree(FEDERATION, public(FOUNDER), 1, NOW, appointed=(public(THIEF),))
+    roll.take_decree(sign_decree(FOUNDER, decree).record, NOW)
+    gone = msgspec.structs.replace(decree, seq=2, revoked=(Revocation(public(THIEF), NOW),))
+    roll.take_decree(sign_decree(FOUNDER, gone).record, NOW)
+    forged = certificate(THIEF, MEMBER, recovery=recovery_hash(public(THIEF)))
+    with pytest.raises(NotMember):
+        roll.take_succession(handed(THIEF, HEIR, MEMBER, forged), NOW)
+
+
+def test_what_was_stored_is_put_back_also_of_who_decides_nothing_any_more(roll):
+    """The founder has handed over, and the admin it had appointed is one no more: both decrees were kept."""
+    decrees = [
+        sign_decree(FOUNDER, Decree(FEDERATION, public(FOUNDER), 1, NOW, appointed=(public(MEMBER),))),
+        sign_decree(MEMBER, Decree(FEDERATION, public(MEMBER), 1, NOW)),
+    ]
+    own = grant(FOUNDER, FEDERATION, public(FOUNDER), "", NOW, roles=("admin",), max_listings=1)
+    succession = open_succession(handed(FOUNDER, HEIR, FOUNDER, own), federation=FEDERATION)
+    roll.restore_succession(succession)
+    for each in decrees:
+        roll.restore_decree(each)
+    assert set(roll.decrees) == {public(FOUNDER), public(MEMBER)}
+    assert roll.authority.admins == {public(HEIR)}
+    assert roll.founding_successions() == [succession]
