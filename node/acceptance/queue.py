@@ -7,6 +7,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -110,8 +111,7 @@ class AcceptanceQueue:
         decided = msgspec.structs.replace(
             running, state=state, report=report, learnware_id=learnware_id, decided_at=self._clock()
         )
-        await asyncio.to_thread(self._submissions.put, decided)
-        await asyncio.to_thread(self.uploads.forget, row.id)
+        await asyncio.to_thread(self._submissions.put, decided, partial(self.uploads.forget, row.id))
         if learnware_id in before:
             await self._revise(learnware_id, before[learnware_id])
         await self._tell()

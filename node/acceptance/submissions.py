@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -66,14 +67,11 @@ class Submissions:
                 raise NotFound("no such submission (any more)", hint="see `atoll learnware submissions`")
             return self._held[id_]
 
-    def put(self, row: SubmissionRow) -> None:
-        """Keep it; the oldest decided ones make room."""
+    def put(self, row: SubmissionRow, then: Callable[[], None] = lambda: None) -> None:
+        """Keep it; the oldest decided ones make room. ``then`` is called when it is on disk and nobody sees it yet."""
         with self._lock:
-            self._held[row.id] = row
             decided = sorted((each for each in self._held.values() if not each.open), key=lambda each: each.key)
             old = decided[: max(0, len(decided) - KEPT)]
-            for each in old:
-                del self._held[each.id]
 
         def operation(txn: Transaction) -> None:
             self._rows.put(txn, row.key, row)
@@ -81,3 +79,8 @@ class Submissions:
                 self._rows.delete(txn, each.key)
 
         self._store.write(operation).result()
+        then()
+        with self._lock:
+            self._held[row.id] = row
+            for each in old:
+                self._held.pop(each.id, None)
