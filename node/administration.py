@@ -15,12 +15,11 @@ from atoll.node.store.federations import Federation, Federations
 from atoll.protocol import limits
 from atoll.protocol.decrees import Decree, Revocation, Takedown, sign_decree
 from atoll.protocol.errors import InviteInvalid, NotFound, NotMember, ProtocolError
-from atoll.protocol.membership import Invite, grant
+from atoll.protocol.membership import TOKEN_BYTES, Invite, grant
 from atoll.protocol.signing import Record
 from atoll.protocol.sync import Kind, Notice
 
 Role = Literal["member", "reader"]
-TOKEN_BYTES = 16
 QUOTA = 10_000  # listings of a member, unless the invite says otherwise
 
 
@@ -98,17 +97,14 @@ class Administration:
         self._require_admin(federation)
         with self._federations.lock:
             roll = self._federations.roll(federation)
-            heir_of = roll.predecessor(member)
-            known = roll.certificate(member)
-            first = known is None and heir_of is not None
-            if first and heir_of is not None:
-                known = roll.certificate(heir_of)
+            own, heir_of = roll.certificate(member), roll.predecessor(member)
+            known = own or (roll.certificate(heir_of) if heir_of else None)
             if known is None:
                 raise NotMember("no certificate of this member is known here")
             old = known[0]
-            if roll.authority.void(old.member, old.serial) if first else roll.void(old):
+            if roll.void(old) if own else roll.authority.void(old.member, old.serial):
                 raise NotMember("the membership has been revoked")
-        named = recovery or old.recovery if first else old.recovery or recovery
+        named = old.recovery or recovery if own else recovery or old.recovery
         return self._certify(
             federation, member, old.name, now, roles=old.roles, max_listings=old.max_listings, recovery=named,
             succeeds=heir_of,

@@ -192,7 +192,7 @@ class Publisher:
             status="live",
             semantic=manifest.semantic.summary(),
             specifications=tuple(
-                self._summary(learnware, island, disclosed=offers.disclose in ("members", "anyone"))
+                self._summary(learnware, island, disclosed=offers.discloses)
                 for island in sorted(learnware.specifications)
             ),
             offers=offers,

@@ -28,6 +28,11 @@ class Offers(msgspec.Struct, frozen=True):
     predict: Audience = "nobody"
     download: Audience = "nobody"
 
+    @property
+    def discloses(self) -> bool:
+        """Whether every signed-in user of the federation may have the RKME: else the listing is of a stand-in."""
+        return self.disclose in ("members", "anyone")
+
 
 class Quality(msgspec.Struct, frozen=True):
     """A measured figure, e.g. accuracy on ``rows`` labelled rows."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable
 
 import msgspec
 from atoll.engine.encoding import pack, unpack
 from atoll.engine.errors import EncodingError
-from atoll.protocol import limits
+from atoll.protocol import limits, lines
 from atoll.protocol.errors import InviteInvalid, NotMember, ProtocolError
 from atoll.protocol.signing import Record, read, sign, verify
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 INVITE_PREFIX = "atoll-invite-1."
+TOKEN_BYTES = 16  # of an invite that somebody is named by
 
 
 class Charter(msgspec.Struct, frozen=True):
@@ -59,7 +58,7 @@ class Invite(msgspec.Struct, frozen=True):
 
     def line(self) -> str:
         """One line of text, safe to paste."""
-        return INVITE_PREFIX + base64.urlsafe_b64encode(pack(self)).decode().rstrip("=")
+        return lines.written(INVITE_PREFIX, pack(self))
 
 
 def read_invite(line: str) -> Invite:
@@ -67,12 +66,11 @@ def read_invite(line: str) -> Invite:
     text = line.strip()
     if not text.startswith(INVITE_PREFIX):
         raise InviteInvalid("this is not an invite line", hint=f"it starts with {INVITE_PREFIX!r}")
-    data = text[len(INVITE_PREFIX) :]
     try:
-        invite = unpack(base64.urlsafe_b64decode(data + "=" * (-len(data) % 4)), Invite, limit=4096)
-    except (binascii.Error, ValueError, EncodingError):
+        invite = unpack(lines.read(INVITE_PREFIX, text) or b"", Invite, limit=4096)
+    except EncodingError:
         raise InviteInvalid("the invite line is damaged", hint="copy the whole line") from None
-    if len(invite.federation) != 32 or len(invite.token) not in (0, 16):
+    if len(invite.federation) != 32 or len(invite.token) not in (0, TOKEN_BYTES):
         raise InviteInvalid("the invite line is damaged", hint="copy the whole line")
     return invite
 

@@ -9,14 +9,12 @@ own, and what has to be handed over is the membership.)
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from atoll.protocol import limits
+from atoll.protocol import limits, lines
 from atoll.protocol.errors import ProtocolError, RecordRejected
 from atoll.protocol.signing import Record, read, sign, verify
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -60,17 +58,13 @@ def recovery_hash(public: bytes) -> bytes:
 
 def recovery_line(key: Ed25519PrivateKey) -> str:
     """A recovery key as a line of text, to be kept off the machine."""
-    return RECOVERY_PREFIX + base64.urlsafe_b64encode(key.private_bytes_raw()).decode().rstrip("=")
+    return lines.written(RECOVERY_PREFIX, key.private_bytes_raw())
 
 
 def read_recovery(line: str) -> Ed25519PrivateKey:
     """The key in a pasted line; ProtocolError if it is none."""
-    text = line.strip()
-    try:
-        seed = base64.urlsafe_b64decode(text.removeprefix(RECOVERY_PREFIX) + "=")
-    except (binascii.Error, ValueError):
-        seed = b""
-    if not text.startswith(RECOVERY_PREFIX) or len(seed) != 32:
+    seed = lines.read(RECOVERY_PREFIX, line) or b""
+    if not line.strip().startswith(RECOVERY_PREFIX) or len(seed) != 32:
         raise ProtocolError(
             "this is not a whole recovery line", hint=f"it starts with {RECOVERY_PREFIX!r}; `atoll init` has shown it"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -110,26 +109,22 @@ def without_code(source: IO[bytes]) -> torch.nn.Module:
 
 
 def perceptron(data: bytes) -> torch.nn.Module:
-    """The module of safetensors whose metadata say ``atoll.architecture = mlp``: layers.K.weight, layers.K.bias."""
-    load = optional("safetensors.torch", "models", "a safetensors file").load
-    size = int.from_bytes(data[:8], "little")
-    about = json.loads(data[8 : 8 + size]).get("__metadata__", {})
-    kinds = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "gelu": torch.nn.GELU}
-    kind = kinds.get(about.get("atoll.activation", "relu"))
-    tensors = load(data)
-    count = len(tensors) // 2
-    names = {f"layers.{place}.{part}" for place in range(count) for part in ("weight", "bias")}
-    if about.get("atoll.architecture") != "mlp" or kind is None or set(tensors) != names or not count:
+    """The module of a safetensors file of the architecture that is run (engine.runtime.safetensors_model)."""
+    optional("safetensors.torch", "models", "a safetensors file")
+    from atoll.engine.runtime.safetensors_model import read_perceptron
+
+    try:
+        activation, weights = read_perceptron(data)
+    except ModelRefused as error:
         raise ModelRefused(
-            "weights without an architecture that is known here",
+            f"weights without an architecture that is known here: {error.message}",
             hint="load them into your module and save that with torch.export.save",
-        )
+        ) from None
     layers: list[torch.nn.Module] = []
-    for place in range(count):
-        weight, bias = tensors[f"layers.{place}.weight"].float(), tensors[f"layers.{place}.bias"].float()
+    for weight, bias in weights:
         linear = torch.nn.Linear(weight.shape[1], weight.shape[0])
         linear.load_state_dict({"weight": weight, "bias": bias})
-        layers += [linear, kind()] if place < count - 1 else [linear]
+        layers += [activation, linear] if layers else [linear]
     return torch.nn.Sequential(*layers)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from pathlib import Path
 
 from atoll.engine.errors import IntegrityError
 from atoll.node.errors import RequestInvalid
-from atoll.node.store.blobs import BlobStore
+from atoll.node.store.blobs import BlobStore, hash_of, require_hash
 from atoll.node.store.durable import fsync_folder
 
 FORGOTTEN = 7 * 86_400.0  # seconds after which an upload that nobody goes on with is removed
@@ -44,25 +43,18 @@ class Uploads:
 
     def take(self, path: Path) -> bytes:
         """A file that has come in one piece is an upload from now on; returns its digest."""
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
+        digest = hash_of(path)
         path.replace(self._path(digest))
         return digest
 
     def finish(self, digest: bytes, submission: bytes) -> None:
         """The whole belongs to a submission now, durably; IntegrityError, and nothing is left, if it is not whole."""
         path = self._path(digest)
-        try:
-            with path.open("rb+") as file:
-                found = hashlib.file_digest(file, "sha256").digest()
-                os.fsync(file.fileno())
-        except FileNotFoundError:
-            raise IntegrityError(
-                "nothing was uploaded under this hash", hint="PUT it to /api/v1/uploads first"
-            ) from None
-        if found != digest:
-            path.unlink()
-            raise IntegrityError("what was received does not have the hash that was promised")
+        if not path.exists():
+            raise IntegrityError("nothing was uploaded under this hash", hint="PUT it to /api/v1/uploads first")
+        require_hash(path, digest)
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
         path.replace(self.submitted(submission))
         fsync_folder(path.parent)
 

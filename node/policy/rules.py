@@ -36,11 +36,6 @@ class Policies:
             self._put(federation + learnware_id, before)
             raise
 
-    def of(self, learnware_id: bytes) -> dict[bytes, Policy]:
-        """By federation."""
-        with self._lock:
-            return {key[:32]: policy for key, policy in self._held.items() if key[32:] == learnware_id}
-
     def forget(self, federation: bytes, learnware_ids: Iterable[bytes]) -> None:
         """After they were withdrawn; returns after commit."""
         for learnware_id in learnware_ids:

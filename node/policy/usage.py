@@ -9,6 +9,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from itertools import takewhile
 
 import msgspec
 from atoll.node.store.environment import Store, Transaction
@@ -43,7 +44,8 @@ class Usage:
         self._users: Counter[bytes] = Counter()
         self._named: dict[bytes, set[bytes]] = {}
         with store.view() as txn:
-            old = [key for key, _ in self._rows.scan(txn) if int.from_bytes(key[:4], "big") < self._day - KEPT_DAYS]
+            oldest = max(0, self._day - KEPT_DAYS).to_bytes(4, "big")
+            old = [key for key, _ in takewhile(lambda row: row[0] < oldest, self._rows.scan(txn))]
             for key, amount in self._rows.scan(txn, self._day.to_bytes(4, "big")):
                 self._users[key] = amount
                 self._peers[key[:-8]] += amount
@@ -55,7 +57,8 @@ class Usage:
         """Count (federation, learnware id, rule, amount) for an asker; QuotaExceeded, and then nothing is counted."""
         with self._lock:
             self._begin_day(now // DAY)
-            wanted = [(self._key(act, asker, fed, id_), rule, amount) for fed, id_, rule, amount in amounts]
+            who = self._who(asker)
+            wanted = [(self._key(act, who, fed, id_), rule, amount) for fed, id_, rule, amount in amounts]
             for key, rule, amount in wanted:
                 self._require(act, self._peers[key[:-8]] + amount, rule.per_peer, "your institution", now)
                 self._require(act, self._users[key] + amount, rule.per_user, "you", now)
@@ -70,19 +73,21 @@ class Usage:
         """How much a user has done today."""
         with self._lock:
             self._begin_day(now // DAY)
-            return self._users[self._key(act, asker, federation, learnware_id)]
+            return self._users[self._key(act, self._who(asker), federation, learnware_id)]
 
     def left(self, act: Act, asker: Asker, federation: bytes, learnware_id: bytes, rule: Rule, now: int) -> int | None:
         """How much an asker may still do today; None without a quota."""
+        if rule.per_peer is None and rule.per_user is None:
+            return None
         with self._lock:
             self._begin_day(now // DAY)
-            key = self._key(act, asker, federation, learnware_id)
+            key = self._key(act, self._who(asker), federation, learnware_id)
             rest = [
                 quota - used
                 for quota, used in ((rule.per_peer, self._peers[key[:-8]]), (rule.per_user, self._users[key]))
                 if quota is not None
             ]
-        return max(0, min(rest)) if rest else None
+        return max(0, min(rest))
 
     def of(self, learnware_id: bytes) -> list[Use]:
         """Everything that was done with a learnware, by day, federation, peer and act; users are not told apart."""
@@ -94,15 +99,19 @@ class Usage:
                     found[day, key[4:36].hex(), peer_id(key[69:101]), ACTS[key[68]]] += amount
         return [Use(*of, amount) for of, amount in sorted(found.items())]
 
-    def _key(self, act: Act, asker: Asker, federation: bytes, learnware_id: bytes) -> bytes:
-        """Day, federation, learnware, act, peer, and 8 bytes for the user: a peer names them as it likes, so beyond a
-        number all of its others count as one."""
+    def _key(self, act: Act, who: bytes, federation: bytes, learnware_id: bytes) -> bytes:
+        """Day, federation, learnware, act, and who."""
+        return self._day.to_bytes(4, "big") + federation + learnware_id + bytes([ACTS.index(act)]) + who
+
+    def _who(self, asker: Asker) -> bytes:
+        """The peer, and 8 bytes for the user: a peer names them as it likes, so beyond a number all of its others count
+        as one."""
         peer, user = public_key(asker.peer), hashlib.sha256(asker.user.encode()).digest()[:8]
         known = self._named.setdefault(peer, set())
         if user not in known and len(known) >= USERS:
             user = OTHERS
         known.add(user)
-        return self._day.to_bytes(4, "big") + federation + learnware_id + bytes([ACTS.index(act)]) + peer + user
+        return peer + user
 
     def _begin_day(self, day: int) -> None:
         if day > self._day:  # a clock that was set back does not give yesterday's quotas again

@@ -40,7 +40,7 @@ def settle(candidate: Candidate, answer: MatchAnswer) -> Candidate:
         return candidate
     rkme = _disclosed(answer, summary.commitment)
     # what is disclosed to some only is listed by its stand-in, from which the truth may differ by the band
-    apart = 0.0 if candidate.listing.offers.disclose in ("members", "anyone") or rkme is None else TOLD_BAND
+    apart = 0.0 if candidate.listing.offers.discloses or rkme is None else TOLD_BAND
     believable = (
         np.isfinite(answer.mmd2)
         and abs(answer.mmd2 - candidate.mmd2) <= ERROR_BAND + apart

@@ -65,9 +65,18 @@ class BlobStore:
 
     def adopt_checked(self, path: Path, digest: bytes) -> bytes:
         """As :meth:`adopt`, after hashing; a file that is something else is removed with IntegrityError."""
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").digest()
-        if found != digest:
-            path.unlink()
-            raise IntegrityError("what was received does not have the hash that was promised")
+        require_hash(path, digest)
         return self.adopt(path, digest)
+
+
+def hash_of(path: Path) -> bytes:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def require_hash(path: Path, digest: bytes) -> None:
+    """IntegrityError, and the file is removed, unless it is what was promised."""
+    if hash_of(path) != digest:
+        path.unlink()
+        raise IntegrityError("what was received does not have the hash that was promised")

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from atoll.engine.packages import open_package
 from atoll.engine.runtime.onnx_model import OnnxModel
-from atoll.node.cli.main import main
 from atoll.node.cli.templates import TEMPLATES
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -20,21 +19,6 @@ X, Y = load_iris(return_X_y=True)
 COLUMNS = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 OWNER = "12D3KooWOwner"
 OFFLINE = ("--owner", OWNER, "--new-island")
-
-
-@pytest.fixture
-def atoll(monkeypatch, capsys):
-    """``atoll("learnware", ...)`` runs the real entry point: exit code, output, errors."""
-    monkeypatch.setenv("ATOLL_URL", "http://127.0.0.1:9")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["atoll", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return ended.value.code or 0, shown.out, shown.err
-
-    return run
 
 
 @pytest.fixture

@@ -12,25 +12,9 @@ from atoll.engine.specs import Rkme, fit_rkme
 from atoll.engine.tables import Table
 from atoll.node.cli import rows
 from atoll.node.cli.island_file import read_island, write_island
-from atoll.node.cli.main import main
 
 NOWHERE = "http://127.0.0.1:9"
 NAMES = ("age", "height", "pulse", "weight")
-
-
-@pytest.fixture
-def atoll(monkeypatch, capsys):
-    """``atoll("spec", ...)`` runs the real entry point: exit code, output, errors."""
-    monkeypatch.setenv("ATOLL_URL", NOWHERE)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["atoll", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return ended.value.code or 0, shown.out, shown.err
-
-    return run
 
 
 def people(count, seed=0):
