@@ -172,14 +172,16 @@ class Administration:
         return Notice(federation, Kind.DECREE, (signed.record,))
 
     def inherit(self, federation: bytes, now: int) -> Notice | None:
-        """Decree anew what the key has decreed whose successor this node's key is; None if there is nothing to do."""
+        """Decree anew what the key has decreed whose successor this node's key is, be it nothing: whoever has stolen
+        that key is heard until then. None if it is done, or this node is no admin."""
         handed, own = self._federations.succeeded(federation), self._identity.public
         with self._federations.lock:
             roll = self._federations.roll(federation)
-            old = roll.decrees.get(handed.succession.owner) if handed else None
-            if old is None or own in roll.decrees or own not in roll.authority.admins:
+            if handed is None or own in roll.decrees or own not in roll.authority.admins:
                 return None
-        return self._decree(federation, lambda new: msgspec.structs.replace(old.decree, admin=own), now)
+            known = roll.decrees.get(handed.succession.owner)
+        said = known.decree if known else Decree(federation, own, 0, now)
+        return self._decree(federation, lambda _: msgspec.structs.replace(said, admin=own), now)
 
     def _certify(
         self, federation: bytes, member: bytes, name: str, now: int, *, roles: tuple[str, ...], max_listings: int,

@@ -96,22 +96,23 @@ def authority(
     """What charter admins (``founders``) and those they have appointed have decided together.
 
     Founders cannot be revoked and only they appoint: an appointed admin can neither take over nor multiply. Whoever has
-    handed over (``heirs``: old key -> new key) decides nothing any more, also not with what it has decreed before: its
-    successor says it anew.
+    handed over (``heirs``: old key -> new key) decides nothing any more; what it had decreed stays in force until its
+    successor says it anew, so that nobody who was revoked comes back in between.
     """
-    given, all_ = frozenset(founders), list(decrees)
+    given, by_admin = frozenset(founders), {each.admin: each for each in decrees}
     roots = _present(given, heirs)
-    appointed = {key for decree in all_ if decree.admin in roots for key in decree.appointed}
-    dismissed = {each.member for decree in all_ if decree.admin in roots for each in decree.revoked}
-    admins = roots | (_present(appointed - dismissed, heirs) - dismissed)
+    of_founders = _spoken(given, by_admin, heirs)
+    appointed = {key for decree in of_founders for key in decree.appointed}
+    dismissed = {each.member for decree in of_founders for each in decree.revoked}
+    lasting = {key for key in appointed - dismissed if line_of(key, heirs)[-1] not in dismissed}
+    admins = roots | _present(lasting, heirs)
     revoked: dict[bytes, int] = {}
     takedowns = set()
-    for decree in all_:
-        if decree.admin in admins:
-            for each in decree.revoked:
-                if each.member not in roots:
-                    revoked[each.member] = max(each.until, revoked.get(each.member, -1))
-            takedowns |= {(each.owner, each.learnware_id) for each in decree.takedowns}
+    for decree in _spoken(given | lasting, by_admin, heirs):
+        for each in decree.revoked:
+            if each.member not in roots:
+                revoked[each.member] = max(each.until, revoked.get(each.member, -1))
+        takedowns |= {(each.owner, each.learnware_id) for each in decree.takedowns}
     heard = frozenset(key for each in given | appointed for key in line_of(each, heirs))
     return Authority(admins, roots, heard, revoked, frozenset(takedowns))
 
@@ -122,6 +123,13 @@ def line_of(key: bytes, heirs: Mapping[bytes, bytes]) -> list[bytes]:
     while line[-1] in heirs and heirs[line[-1]] not in line:
         line.append(heirs[line[-1]])
     return line
+
+
+def _spoken(keys: Iterable[bytes], by_admin: Mapping[bytes, Decree], heirs: Mapping[bytes, bytes]) -> list[Decree]:
+    """The decree of each of those keys that counts: of a line of successors, the last that has decreed anything."""
+    lines = [line for line in (line_of(key, heirs) for key in keys) if line[-1] not in heirs]  # round in a circle
+    said = [[by_admin[key] for key in line if key in by_admin] for line in lines]
+    return [decrees[-1] for decrees in said if decrees]
 
 
 def _present(keys: Iterable[bytes], heirs: Mapping[bytes, bytes]) -> frozenset[bytes]:

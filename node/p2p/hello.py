@@ -48,6 +48,7 @@ class Greeter:
 
     async def greet(self, streams: Streams, peer: str, deadline: float) -> frozenset[bytes]:
         """Say hello to a connected peer; returns the federations in common. PeerRefused if it will not have us."""
+        turn = self._peers.turn()
         async with streams.open(peer, PROTOCOL, deadline=deadline) as channel:
             nonce = secrets.token_bytes(16)
             mine = self._tags(nonce, self._own, peer)
@@ -59,8 +60,7 @@ class Greeter:
             done = await request(channel, Proof(self._certificates(proven)), Done, limit=limits.CONTROL_FRAME)
             shared = await self._verify(peer, common, done.certificates)
         self._peers.learn(peer, welcome.name, welcome.addresses if shared else ())
-        self._peers.admit(peer, shared, now_ms())
-        return shared
+        return self._peers.admit(peer, shared, now_ms(), turn)
 
     async def answer(self, channel: Channel) -> tuple[frozenset[bytes], bool]:
         """Serve one hello; returns the federations in common, and whether the peer may take this node for revoked: it
@@ -70,6 +70,7 @@ class Greeter:
             await channel.send(encode(Refusal.of(PeerDenied("this node does not admit you"))))
             return frozenset(), False
         hello = await receive_request(channel, Hello, limits.CONTROL_FRAME)
+        turn = self._peers.turn()
         if not set(hello.versions) & set(VERSIONS):
             await channel.send(encode(Refusal("protocol.version", f"this node speaks versions {VERSIONS}")))
             self._peers.failed(channel.peer, f"speaks none of the versions {VERSIONS}", now_ms(), refused=True)
@@ -83,7 +84,7 @@ class Greeter:
         proof = await receive_request(channel, Proof, limits.CONTROL_FRAME)
         shared = await self._verify(channel.peer, common, proof.certificates)
         self._peers.learn(channel.peer, hello.name, hello.addresses if shared else ())
-        self._peers.admit(channel.peer, shared, now_ms())
+        shared = self._peers.admit(channel.peer, shared, now_ms(), turn)
         await channel.send(encode(Done(self._certificates({t: fed for t, fed in common.items() if fed in shared}))))
         silent = [fed for tag, fed in common.items() if tag.hex() not in proof.certificates]
         own = public_key(self._own)

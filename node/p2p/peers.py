@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class Peers:
         self._table = PeerTable(PeerRows(store), limit)
         self._topics: dict[str, bytes] = {}
         self._listeners: list[Listener] = []
+        self._turns = itertools.count(1)
 
     def on_change(self, listener: Listener) -> None:
         """Call ``listener(peer)`` after each change but of traffic, from whatever thread made it."""
@@ -90,16 +92,26 @@ class Peers:
             if state is not None and not state.shared:
                 state.state, state.why, state.last_seen = "connected", "", now
 
-    def admit(self, peer: str, shared: frozenset[bytes], now: int) -> None:
-        """The hello has proven these federations in common."""
+    def turn(self) -> int:
+        """To be taken when a hello begins: two that cross end in any order, and the later one has seen more."""
+        return next(self._turns)
+
+    def admit(self, peer: str, shared: frozenset[bytes], now: int, turn: int | None = None) -> frozenset[bytes]:
+        """The hello that began with ``turn`` (now, if None) has proven these federations in common; returns what is
+        shared, which is something else if a later one has ended before it."""
+        turn = self.turn() if turn is None else turn
         with self._changing(peer, (bool(shared), True, 0, now)) as state:
             if state is None:
-                return
+                return frozenset()
+            if turn < state.turn:
+                return state.shared
+            state.turn = turn
             state.state, state.why = ("member" if shared else "connected"), ""
             state.shared, state.last_seen, state.failures, state.next_dial = shared, now, 0, 0
             state.proven = state.proven or bool(shared)
             state.lags = {federation: lag for federation, lag in state.lags.items() if federation in shared}
             self._topics |= {topic(federation): federation for federation in shared}
+            return shared
 
     def lost(self, peer: str, why: str, now: int) -> None:
         """The last connection has ended: not dialled at once, for it may be closing.
@@ -114,7 +126,7 @@ class Peers:
             if state.state in ("connected", "member"):  # else it is said already why
                 state.state, state.why, state.last_seen = "unreachable", why, now
                 state.next_dial = next_try(1, now, random.random())
-            state.shared = frozenset()
+            state.shared, state.turn = frozenset(), self.turn()
 
     def failed(self, peer: str, why: str, now: int, *, refused: bool = False) -> None:
         """A dial or hello failed (``refused``: the peer, or we, said no): back off."""
@@ -135,7 +147,7 @@ class Peers:
         with self._changing(peer) as state:
             if state is not None:
                 state.state, state.why, state.next_dial = "refused", why[:200], until
-                state.shared = frozenset()
+                state.shared, state.turn = frozenset(), self.turn()
 
     def note_lag(self, peer: str, federation: bytes, behind: int, ahead: int, now: int) -> None:
         """A comparison found ``behind`` logs lower or missing at the peer, and ``ahead`` that stand higher there."""

@@ -26,12 +26,14 @@ class Lag(msgspec.Struct, frozen=True):
 class PeerState(PeerRow):
     """A row and what is known of this run: connection, proven federations, traffic in bytes, lags by federation.
 
-    ``configured`` are addresses of the configuration; ``why`` says why the peer was dropped, refused or denied.
+    ``configured`` are addresses of the configuration; ``why`` says why the peer was dropped, refused or denied;
+    ``turn`` is that of the hello, or of the loss, that said last what is shared.
     """
 
     state: Standing = "known"
     why: str = ""
     shared: frozenset[bytes] = frozenset()
+    turn: int = 0
     configured: tuple[str, ...] = ()
     bytes_in: int = 0
     bytes_out: int = 0

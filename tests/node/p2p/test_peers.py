@@ -66,6 +66,17 @@ def test_a_member_is_known_then_connected_then_member_then_unreachable(peers):
     assert (peers.get(peer(1)).why, peers.get(peer(1)).last_seen) == ("disconnected", NOW + 5)
 
 
+def test_of_two_hellos_that_cross_the_one_that_began_later_says_what_is_shared(peers):
+    earlier, later = peers.turn(), peers.turn()
+    assert peers.admit(peer(1), frozenset([FED]), NOW, later) == {FED}
+    assert peers.admit(peer(1), frozenset(), NOW, earlier) == {FED}
+    assert peers.shared(peer(1)) == {FED}
+    during = peers.turn()
+    peers.lost(peer(1), "disconnected", NOW)
+    assert peers.admit(peer(1), frozenset([FED]), NOW, during) == frozenset()
+    assert peers.get(peer(1)).state == "unreachable"
+
+
 def test_a_refusal_is_told_apart_from_silence_and_outlives_the_connection(peers):
     peers.connected(peer(1), NOW)
     peers.reached(peer(1), place(1))
