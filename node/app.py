@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from atoll.engine.runtime import ModelPool
+from atoll.engine.runtime.environments import Environments
 from atoll.node import config as configs
 from atoll.node import identity as identities
 from atoll.node import lock
@@ -36,6 +37,7 @@ from atoll.node.serving import Owner
 from atoll.node.store.audit import AuditLog
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.catalogue import Catalogue
+from atoll.node.store.code import AdmittedCode
 from atoll.node.store.dock import Dock
 from atoll.node.store.environment import Store
 from atoll.node.store.federations import Federations
@@ -73,6 +75,7 @@ class Node:
     network: Network
     searcher: Searcher
     reuser: Reuser
+    code: AdmittedCode
 
 
 @asynccontextmanager
@@ -87,10 +90,15 @@ async def running(home: Path) -> AsyncIterator[Node]:
             await asyncio.to_thread(verify_after_crash, home)
         with lock.marked(home):
             store = Store(home / "store")
-            models = ModelPool(config.sandbox.max_models)
+            environments = Environments(
+                home / "environments", config.sandbox.package_index, config.sandbox.environment_seconds
+            )
+            models = ModelPool(config.sandbox.max_models, config.sandbox.limits, environments=environments)
             try:
                 node = _build(home, config, identity, store, models)
                 await asyncio.to_thread(begin_epochs_after_restore, node)
+                needed = (node.dock.needs(each) for each in node.dock.all())
+                await asyncio.to_thread(environments.keep_only, [needs.key for needs in needed if needs])
                 await node.network.start()
                 tasks = [asyncio.create_task(work) for work in (upkeep(node), node.acceptance.run())]
                 try:
@@ -126,14 +134,16 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     network = Network(services, config.p2p)
     pseudonyms = Pseudonyms(identity)
     searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms)
-    reuser = Reuser(searcher, network, owner, identity.peer, store, blobs, models, pseudonyms)
+    reuser = Reuser(
+        searcher, network, owner, identity.peer, store, blobs, models, pseudonyms, code := AdmittedCode(store)
+    )
     acceptance = AcceptanceQueue(
         Submissions(store), Uploads(blobs, config.http.max_upload_bytes), dock, catalogue, models, identity.peer,
         now_ms, partial(_list_again, publisher, gate, network),
     )  # fmt: skip
     return Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
-        pseudonyms, administration, owner, peers, Tokens(store), AuditLog(store), network, searcher, reuser,
+        pseudonyms, administration, owner, peers, Tokens(store), AuditLog(store), network, searcher, reuser, code,
     )  # fmt: skip
 
 

@@ -10,11 +10,15 @@ from typing import Annotated, Any
 
 import msgspec
 import platformdirs
+from atoll.engine.runtime.signature import Limits
 from atoll.node.errors import ConfigError
 from rapidfuzz import process
 
 FILE = "atoll.toml"
 PREFIX = "ATOLL__"
+LIMITS = Limits()
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Bytes = Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 44)]
 
 
 class NodeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,9 +70,29 @@ class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SandboxSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many foreign models stay loaded."""
+    """How many models stay loaded, and what each may use: seconds, bytes of memory (of torch and its models: more),
+    threads. ``package_index`` is where environments of Python code come from ("": as uv is configured), within
+    ``environment_seconds``."""
 
-    max_models: int = 8
+    max_models: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 8
+    load_seconds: Seconds = LIMITS.load_seconds
+    call_seconds: Seconds = LIMITS.call_seconds
+    memory_bytes: Bytes = LIMITS.memory_bytes
+    torch_memory_bytes: Bytes = LIMITS.torch_memory_bytes
+    model_bytes: Bytes = LIMITS.file_bytes
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = LIMITS.threads
+    workers_per_core: Annotated[int, msgspec.Meta(ge=1, le=64)] = LIMITS.workers_per_core
+    queue: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = LIMITS.queue
+    package_index: str = ""
+    environment_seconds: Seconds = 1800.0
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            load_seconds=self.load_seconds, call_seconds=self.call_seconds, memory_bytes=self.memory_bytes,
+            torch_memory_bytes=self.torch_memory_bytes, file_bytes=self.model_bytes, threads=self.threads,
+            workers_per_core=self.workers_per_core, queue=self.queue,
+        )  # fmt: skip
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -94,7 +94,7 @@ class Owner:
             _check_support(rows, learnware, island)
         values = self._models.predict(
             learnware.row.model.hex(), self._dock.model_path(learnware), learnware.manifest.signature, arranged,
-            own=True,
+            trust="own", needs=self._dock.needs(learnware),
         )  # fmt: skip
         return Prediction(Array.of(values), listing.class_names)
 

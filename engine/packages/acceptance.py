@@ -20,6 +20,7 @@ from atoll.engine.packages.duplicates import Known, duplicates
 from atoll.engine.packages.manifest import SpecEntry
 from atoll.engine.packages.quality import Measured
 from atoll.engine.packages.samples import Samples, draw, in_columns
+from atoll.engine.runtime.environments import Environment
 from atoll.engine.specs.noised import Specification
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.rows import Progress
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 Outcome = Literal["passed", "failed", "advisory"]
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Prepare = Callable[[], Environment | None]
 ROWS_ASKED_AGAIN = 64
 FARTHEST = 2 * CLIP  # points are means of rows, moved a little
 
@@ -61,16 +63,17 @@ class AcceptanceReport(msgspec.Struct, frozen=True):
 def check(
     package: Package, islands: Mapping[str, Island], run: Run, progress: Progress = lambda stage, done, total: None, *,
     clock: Callable[[], int], known: Sequence[Known] = (), labelled: tuple[Any, Sequence[object]] | None = None,
-    seed: int = 0,
+    prepare: Prepare = lambda: None, seed: int = 0,
 ) -> AcceptanceReport:  # fmt: skip
     """Check an opened package. ``islands`` are by id in hex; ``run`` maps float32 (n, inputs) to float32 (n, outputs),
-    in the sandbox; ``clock`` gives milliseconds; ``progress`` is told ("acceptance", step, steps).
+    in the sandbox; ``prepare`` builds the environment that a model of code runs in; ``clock`` gives milliseconds;
+    ``progress`` is told ("acceptance", step, steps).
 
     ``known`` are the learnwares to look for duplicates among; ``labelled`` is a sample (rows, labels or targets) in raw
-    units, to measure quality on. The first failing step is the last one. Errors of Atoll's tree that ``run`` raises
-    are findings; others are not caught.
+    units, to measure quality on. The first failing step is the last one. Errors of Atoll's tree that ``run`` and
+    ``prepare`` raise are findings; others are not caught.
     """
-    trial = _Trial(package, islands, run, known, labelled, seed)
+    trial = _Trial(package, islands, run, prepare, known, labelled, seed)
     steps: list[Step] = []
     for place, (name, step) in enumerate(STEPS):
         progress("acceptance", place, len(STEPS))
@@ -100,6 +103,7 @@ class _Trial:
     package: Package
     islands: Mapping[str, Island]
     run: Run
+    prepare: Prepare
     known: Sequence[Known]
     labelled: tuple[Any, Sequence[object]] | None
     seed: int
@@ -160,6 +164,14 @@ def _check_points(rkme: Rkme) -> None:
     farthest = float(np.abs(rkme.points).max())
     if farthest > FARTHEST:
         raise SpecificationError(f"a point lies at {farthest:.3g} island units, where rows are cut at {CLIP:g}")
+
+
+def _environment(trial: _Trial) -> Found:
+    """Step 2c: what a model of code needs can be had; not a step where nothing is needed."""
+    built = trial.prepare()
+    if built is None:
+        return None, ""
+    return ("advisory" if built.left_out else "passed"), built.words
 
 
 def _runs(trial: _Trial) -> Found:
@@ -237,6 +249,7 @@ STEPS: tuple[tuple[str, Callable[[_Trial], Found]], ...] = (
     ("semantic specification", _words),
     ("files", _files),
     ("statistical specification", _specifications),
+    ("environment", _environment),
     ("model runs", _runs),
     ("model and specification", _belongs),
     ("duplicates", _is_new),

@@ -15,6 +15,7 @@ from typing import IO
 
 from atoll.engine.errors import IntegrityError, PackageError
 from atoll.engine.packages.manifest import MAX_BYTES, NAME, Manifest, SpecEntry, read_manifest, revision_of
+from atoll.engine.runtime.environments import Needs
 from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
 
@@ -54,6 +55,12 @@ class Package:
         if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
             raise IntegrityError(f"{path} is not what the manifest promises")
         return data
+
+    @property
+    def needs(self) -> Needs | None:
+        """What a model of code needs to run; None where it needs nothing, or is none."""
+        name = self.manifest.environment
+        return Needs(name, self.read(name)) if name else None
 
     def specifications(self) -> dict[bytes, tuple[Specification, bytes]]:
         """By island id: the specification and the salt of its commitment."""

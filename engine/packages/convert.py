@@ -6,7 +6,7 @@ Libraries are loaded when a model of theirs is met.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,13 @@ COMPARED = 10_000  # rows, at most
 FILES = {
     "onnx": "model.onnx", "skops": "model.skops", "lightgbm": "model.txt", "xgboost": "model.ubj",
     writers.TORCH_EXPORT: "model.pt2", "safetensors": "model.safetensors", "python": "model.py",
+    "pickle": "model.pkl",
 }  # fmt: skip
-
+WHY = {
+    "onnx": "data, not code, and runs in the lightest sandbox",
+    "pickle": "code, which others run only where their administrator lets it in",
+}
+AS_IT_IS = "allow a pickle (--allow-pickle) to pack it as it is: others will have to trust its code"
 LIBRARIES = {"sklearn": "Scikit-learn", "torch": "PyTorch"}
 
 
@@ -50,12 +55,15 @@ class Converted:
         return FILES[self.format]
 
 
-def from_estimator(model: Any, rows: Any, *, task: Task | None = None, class_names: tuple[str, ...] = ()) -> Converted:
+def from_estimator(
+    model: Any, rows: Any, *, task: Task | None = None, class_names: tuple[str, ...] = (), allow_pickle: bool = False
+) -> Converted:
     """Convert a fitted scikit-learn estimator or pipeline, LightGBM, XGBoost or torch model, or ONNX bytes.
 
     ``rows`` are in raw units, columns as the model takes them. ``task`` and ``class_names`` are for models that do not
-    know theirs. ModelRefused where no format gives the original's outputs: within 1e-4 of the largest, or for
-    classifiers the same label on every row; the message has the numbers.
+    know theirs. With ``allow_pickle`` an estimator that fits no other format is pickled. ModelRefused where no format
+    gives the original's outputs: within 1e-4 of the largest, or for classifiers the same label on every row; the
+    message has the numbers.
     """
     values = Table.of(rows).values.astype(np.float32)
     values = values[np.linspace(0, len(values) - 1, min(len(values), COMPARED)).astype(np.int64)]
@@ -64,7 +72,10 @@ def from_estimator(model: Any, rows: Any, *, task: Task | None = None, class_nam
     source = original(model, values, task, class_names)
     expected = _finite(source.answers(values), source)
     failures: list[str] = []
-    for written in _attempts(source, values, failures):
+    writing = writers.BY_LIBRARY[source.library]
+    if allow_pickle and hasattr(source.model, "get_params"):
+        writing = (*writing, writers.pickled)
+    for written in _attempts(writing, source, values, failures):
         try:
             difference, same = _compared(expected, written.answers(values), source.signature)
         except AtollError as error:
@@ -76,19 +87,21 @@ def from_estimator(model: Any, rows: Any, *, task: Task | None = None, class_nam
         words = _words(written, source, difference, failures, len(values))
         tag = LIBRARIES.get(source.library, "Others")
         return Converted(written.format, written.data, source.signature, source.class_names, difference, words, tag)
-    raise ModelRefused(f"{source.name} cannot be converted: {'; '.join(failures)}", hint=source.hint)
+    raise ModelRefused(f"{source.name} cannot be converted: {'; '.join(failures)}", hint=source.hint or AS_IT_IS)
 
 
 def from_code(data: bytes, inputs: int, class_names: tuple[str, ...], outputs: int) -> Converted:
     """Python code that defines ``predict(rows)``, as it is: it is not run here, so what it gives must be said."""
     signature = Signature("classification" if class_names else "regression", inputs, len(class_names) or outputs)
-    words = "Python code, not run here: it runs on your own node, in the sandbox, and on no other"
+    words = "Python code, not run here: it runs on your own node, in the sandbox, and on others that let it in"
     return Converted("python", data, signature, class_names, None, words)
 
 
-def _attempts(source: Original, values: NDArray[np.float32], failures: list[str]) -> Iterator[Written]:
+def _attempts(
+    writing: Sequence[writers.Write], source: Original, values: NDArray[np.float32], failures: list[str]
+) -> Iterator[Written]:
     """What could be written, safest first; what could not goes to ``failures`` in words."""
-    for write in writers.BY_LIBRARY[source.library]:
+    for write in writing:
         try:
             yield write(source, values)
         except ModelRefused as error:
@@ -117,7 +130,7 @@ def _compared(expected: NDArray[np.float64], answers: NDArray[Any], signature: S
 
 
 def _words(written: Written, source: Original, difference: float, failures: list[str], rows: int) -> str:
-    why = "data, not code, and runs in the lightest sandbox" if written.format == "onnx" else "the safest that fits"
+    why = WHY.get(written.format, "the safest that fits")
     words = f"{source.name} as {written.format}: {why}; differs by at most {difference:.2g} on {rows} rows"
     rejected = f"; not as {'; '.join(failures)}" if failures else ""
     return f"{words}{rejected}{''.join(f'; {note}' for note in source.notes)}"

@@ -8,6 +8,9 @@ import re
 import msgspec
 from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import AtollError, PackageError
+from atoll.engine.runtime.formats import CODE
+from atoll.engine.runtime.requirements import MAX_BYTES as MAX_REQUIREMENTS
+from atoll.engine.runtime.requirements import NAMES
 from atoll.engine.runtime.signature import Signature
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs.noised import DpParameters
@@ -38,7 +41,8 @@ class SpecEntry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a package holds. ``owner`` is a PeerId; ``learnware_id`` is None in a first revision."""
+    """What a package holds. ``owner`` is a PeerId; ``learnware_id`` is None in a first revision. ``environment`` is
+    the file that lists the packages which a model of code needs, or ""."""
 
     owner: str
     created_at: int
@@ -52,6 +56,7 @@ class Manifest(msgspec.Struct, frozen=True):
     class_names: tuple[str, ...] = ()
     learnware_id: str | None = None
     version: int = 1
+    environment: str = ""
 
     def to_bytes(self) -> bytes:
         """Readable JSON; these bytes are what is hashed, so they are kept as they are."""
@@ -82,17 +87,28 @@ def read_manifest(data: bytes) -> Manifest:
     except AtollError as error:
         raise PackageError(f"{NAME}: {error.message}", hint=error.hint) from None
     paths = [entry.path for entry in manifest.files]
-    for path in (*paths, manifest.model, *(spec.path for spec in manifest.specifications)):
+    needed = {manifest.model, *(spec.path for spec in manifest.specifications), manifest.environment} - {""}
+    for path in (*paths, *needed):
         if len(path) > 200 or not _PATH.fullmatch(path) or path == NAME:
             raise PackageError(f"{NAME}: {path[:80]!r} is not a plain relative path")
     if len(set(paths)) != len(paths):
         raise PackageError(f"{NAME} names a file twice")
-    if not {manifest.model, *(spec.path for spec in manifest.specifications)} <= set(paths):
+    if not needed <= set(paths):
         raise PackageError(f"{NAME} refers to a file that it does not list")
     if manifest.version != 1:
         raise PackageError(f"{NAME}: package version {manifest.version} is not known")
     _check_shapes(manifest)
+    _check_environment(manifest)
     return manifest
+
+
+def _check_environment(manifest: Manifest) -> None:
+    if not manifest.environment:
+        return
+    if manifest.environment not in NAMES or manifest.file(manifest.environment).size > MAX_REQUIREMENTS:
+        raise PackageError(f"{NAME}: the list of requirements is no {' or '.join(NAMES)}, or is too long")
+    if manifest.model_format not in CODE:
+        raise PackageError(f"{NAME}: a model in {manifest.model_format[:20]} needs no environment, only code does")
 
 
 def _check_shapes(manifest: Manifest) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from atoll.engine.islands import Island, positional_names
 from atoll.engine.packages import archive
 from atoll.engine.packages.manifest import FileEntry, Manifest, SpecEntry
+from atoll.engine.runtime import requirements
+from atoll.engine.runtime.environments import Needs
 from atoll.engine.runtime.signature import Signature
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs.dp import Budget, private_sketch
@@ -25,10 +27,10 @@ MODEL_PATH = "model.onnx"
 def pack(
     model: bytes, rows: Any, island: Island, semantic: SemanticSpec, signature: Signature, *,
     owner: str, created_at: int, salt: bytes, class_names: tuple[str, ...] = (), size: int = 100, seed: int = 0,
-    budget: Budget | None = None, model_format: str = "onnx", model_path: str = MODEL_PATH,
+    budget: Budget | None = None, model_format: str = "onnx", model_path: str = MODEL_PATH, needs: Needs | None = None,
 ) -> bytes:  # fmt: skip
     """The bytes of a package. ``rows`` are in raw units, columns in the order that the model takes them. ``model`` is
-    in ``model_format`` and is to be called ``model_path`` in the package.
+    in ``model_format`` and is to be called ``model_path`` in the package; ``needs`` is what code needs to run.
 
     Fits the RKME of ``rows`` in ``island`` and puts the privacy gate's report beside it; with a ``budget`` there is a
     noised sketch in its place. Raises the errors of either, or PackageError where words and shapes disagree.
@@ -36,6 +38,9 @@ def pack(
     table = Table.of(rows)
     entry, specification = _specified(island.transform(table), island, salt, size, seed, budget)
     files = {model_path: model, entry.path: specification}
+    if needs is not None:
+        requirements.read(needs.name, needs.data)
+        files[needs.name] = needs.data
     manifest = Manifest(
         owner=owner,
         created_at=created_at,
@@ -47,6 +52,7 @@ def pack(
         files=tuple(FileEntry(path, len(data), hashlib.sha256(data).hexdigest()) for path, data in files.items()),
         specifications=(entry,),
         class_names=class_names,
+        environment=needs.name if needs else "",
     )
     target = io.BytesIO()
     archive.write(target, manifest.to_bytes(), files)

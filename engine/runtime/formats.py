@@ -1,7 +1,7 @@
 """Which format a model file is in, told by its bytes, never by a name; and which sandbox each format needs.
 
 Only heads, lengths and directories are read here, nothing is parsed into objects: this runs in the node.
-Pickle and joblib are named in their refusal, never loaded.
+Formats that run code when they are loaded are told here as well; :func:`require` says for whom they are run.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Literal, NamedTuple
 from atoll.engine.errors import ModelRefused
 
 Level = Literal["strong", "limited", "none"]
+Trust = Literal["own", "admitted", "foreign"]  # admitted: the administrator has let this very code in
 LEVELS: tuple[Level, ...] = ("none", "limited", "strong")  # weakest first
 MAX_ENTRIES = 4096
 MAX_HEADER = 1 << 20
 EXPANSION = 4  # an archive may unpack to so many times the largest file
 ONNX_GRAPH, ONNX_OPSETS = 7, 8  # field numbers of ModelProto
 CODE_HINT = "convert it to ONNX, or save it with skops"
+OTHERS_HINT = "predict at its owner, or have the administrator let it in: `atoll code allow`"
 
 
 class Format(NamedTuple):
@@ -41,8 +43,10 @@ FORMATS: dict[str, Format] = {
     "xgboost": Format("xgboost", "xgboost_model", "XgboostModel", "xgboost", "xgboost", "strong"),
     "torch_export": Format("torch", "torch_export_model", "TorchExportModel", "torch", "", "strong"),
     "safetensors": Format("torch", "safetensors_model", "SafetensorsModel", "safetensors", "", "strong"),
-    "python": Format("python", "python_model", "PythonModel", "numpy", "", "none"),
+    "pickle": Format("pickle", "pickle_model", "PickleModel", "joblib", "", "strong"),
+    "python": Format("python", "python_model", "PythonModel", "numpy", "", "strong"),
 }
+CODE = ("pickle", "python")  # these run code of the publisher's
 FAMILIES: dict[str, tuple[str, ...]] = {
     name: tuple(f.module for f in FORMATS.values() if f.family == name) for name in {f.family for f in FORMATS.values()}
 }
@@ -71,8 +75,6 @@ def detect(data: bytes) -> str:
         (_is_safetensors(data), "safetensors"),
         (_is_onnx(data), "onnx"),
     ):
-        if found and name == "pickle":
-            raise _code("pickle", "")
         if found:
             return name
     for magic, name in MAGIC.items():
@@ -83,11 +85,11 @@ def detect(data: bytes) -> str:
     raise ModelRefused("the file is in no model format that is run", hint=f"known: {', '.join(sorted(FORMATS))}")
 
 
-def require(name: str, own: bool, level: Level, missing: str, hint: str) -> None:
+def require(name: str, trust: Trust, level: Level, missing: str, hint: str) -> None:
     """ModelRefused unless a model in this format may run at ``level``; ``missing`` says why it is no higher."""
-    format_ = FORMATS[name]
-    if not own and name == "python":
-        raise _code("Python code", " for others")
+    format_, own = FORMATS[name], trust == "own"
+    if trust == "foreign" and name in CODE:
+        raise _code("Python code" if name == "python" else name, " for others", OTHERS_HINT)
     if not own and LEVELS.index(level) < LEVELS.index(format_.level):
         raise ModelRefused(f"others' {name} models need the {format_.level} sandbox: {missing}", hint=hint)
     if importlib.util.find_spec(format_.library) is None:
@@ -97,8 +99,8 @@ def require(name: str, own: bool, level: Level, missing: str, hint: str) -> None
         )
 
 
-def _code(name: str, whom: str) -> ModelRefused:
-    return ModelRefused(f"{name} runs code when it is loaded and is not run{whom}", hint=CODE_HINT)
+def _code(name: str, whom: str, hint: str = CODE_HINT) -> ModelRefused:
+    return ModelRefused(f"{name} runs code when it is loaded and is not run{whom}", hint=hint)
 
 
 def _is_pickle(data: bytes) -> bool:

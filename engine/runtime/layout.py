@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import atoll.engine
 
-SANDBOX_PACKAGE = "/atoll"
+SANDBOX_PACKAGE, SANDBOX_ENVIRONMENT = "/atoll", "/environment"
 BOOTSTRAP = """
 import importlib.util, sys
 package, places = sys.argv[1], sys.argv[2].split(":")
@@ -42,9 +42,10 @@ class Layout(NamedTuple):
     places: tuple[str, ...]
     libraries: tuple[str, ...]
 
-    def command(self, package: str, *arguments: str) -> list[str]:
+    def command(self, package: str, environment: str, *arguments: str) -> list[str]:
+        """``environment`` is a folder of packages that are found before the node's own, or ""."""
         options = ("-I", "-S", "-B", "-u", "-c", BOOTSTRAP)
-        return [self.interpreter, *options, package, ":".join(self.places), *arguments]
+        return [self.interpreter, *options, package, ":".join((environment, *self.places)), *arguments]
 
 
 @cache
@@ -74,15 +75,16 @@ def _shared_libraries() -> list[str]:
     return sorted(found)
 
 
-def readable(sandboxed: bool) -> tuple[str, ...]:
-    """All that a worker may read, for Landlock."""
+def readable(sandboxed: bool, environment: str = "") -> tuple[str, ...]:
+    """All that a worker may read, for Landlock; ``environment`` as the worker sees it."""
     here = layout()
     package = (SANDBOX_PACKAGE,) if sandboxed else (here.engine, os.path.realpath(f"{here.package}/__init__.py"))
-    return (*SYSTEM, *here.libraries, *package, *DEVICES)
+    return (*SYSTEM, *here.libraries, *package, *DEVICES, *filter(None, (environment,)))
 
 
-def bubblewrap(here: Layout, inner: list[str]) -> list[str]:
-    """``inner`` in every namespace of its own, under a read-only root that holds :func:`readable` and nothing else."""
+def bubblewrap(here: Layout, inner: list[str], environment: str = "") -> list[str]:
+    """``inner`` in every namespace of its own, under a read-only root that holds :func:`readable` and nothing else;
+    the folder ``environment`` is SANDBOX_ENVIRONMENT there."""
     binary = shutil.which("bwrap") or "bwrap"
     binds: list[str] = []
     for path in SYSTEM:
@@ -95,6 +97,8 @@ def bubblewrap(here: Layout, inner: list[str]) -> list[str]:
             binds += ["--ro-bind-try", path, path]
     for path in DEVICES:
         binds += ["--dev-bind", path, path]
+    if environment:
+        binds += ["--ro-bind", environment, SANDBOX_ENVIRONMENT]
     return [
         binary, "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL",
         "--uid", "65534", "--gid", "65534", "--hostname", "model",

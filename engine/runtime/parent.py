@@ -17,7 +17,7 @@ from pathlib import Path
 from atoll.engine.errors import ModelError, ModelRefused, SandboxLimit
 from atoll.engine.runtime import frames
 from atoll.engine.runtime.formats import Level
-from atoll.engine.runtime.layout import SANDBOX_PACKAGE, bubblewrap, layout, readable
+from atoll.engine.runtime.layout import SANDBOX_ENVIRONMENT, SANDBOX_PACKAGE, bubblewrap, layout, readable
 
 IMPORT_SECONDS = 60.0
 FORK_SECONDS = 10.0
@@ -32,9 +32,10 @@ class ParentDied(ModelError):
 class WarmParent:
     """One runtime family, imported once. Thread-safe: one order at a time."""
 
-    def __init__(self, family: str, level: Level, starter: Executor) -> None:
+    def __init__(self, family: str, level: Level, starter: Executor, environment: str = "") -> None:
         """Start and wait for the imports; ModelRefused with the cause where it does not come up.
 
+        ``environment`` is a folder of packages that come before the node's own, or "".
         ``starter`` has one thread that outlives this: bubblewrap ends with the *thread* that has started it.
         """
         self._lock = threading.Lock()
@@ -42,7 +43,7 @@ class WarmParent:
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._errors = os.memfd_create("stderr")
         with inner:
-            self._process = starter.submit(self._launch, family, level, inner.fileno()).result()
+            self._process = starter.submit(self._launch, family, level, inner.fileno(), environment).result()
         try:
             self.private_bytes, self.address_bytes = self._await_imports(family)
         except BaseException:
@@ -85,13 +86,16 @@ class WarmParent:
         self._control.close()
         os.close(self._errors)
 
-    def _launch(self, family: str, level: Level, control: int) -> subprocess.Popen[bytes]:
+    def _launch(self, family: str, level: Level, control: int, environment: str) -> subprocess.Popen[bytes]:
         here, strong = layout(), level == "strong"
-        arguments = (str(control), family, level, *readable(sandboxed=strong))
-        command = here.command(SANDBOX_PACKAGE if strong else here.package, *arguments)
+        inside = SANDBOX_ENVIRONMENT if environment and strong else environment
+        arguments = (str(control), family, level, *readable(strong, inside))
+        command = here.command(SANDBOX_PACKAGE if strong else here.package, inside, *arguments)
+        if strong:
+            command = bubblewrap(here, command, environment)
         return subprocess.Popen(
-            bubblewrap(here, command) if strong else command, stdin=subprocess.DEVNULL, stdout=self._errors,
-            stderr=self._errors, cwd="/", start_new_session=True, env=_environment(), pass_fds=[control],
+            command, stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors, cwd="/",
+            start_new_session=True, env=_environment(), pass_fds=[control],
         )  # fmt: skip
 
     def _await_imports(self, family: str) -> tuple[int, int]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from atoll.engine.errors import ModelError, ModelRefused, SandboxBusy
+from atoll.engine.runtime.environments import Environment, Environments, Needs
+from atoll.engine.runtime.formats import Trust
 from atoll.engine.runtime.ladder import Rung
 from atoll.engine.runtime.parent import ParentDied
 from atoll.engine.runtime.process import ModelProcess
@@ -19,16 +21,21 @@ from numpy.typing import NDArray
 
 CRASHES = 3
 
-Slot = tuple[str, str]  # digest, tenant
+Slot = tuple[str, str, str, Trust]  # digest, tenant, environment: what runs for one is not there for another
 
 
 class ModelPool:
-    """Thread-safe. At most ``size`` models stay loaded, and no more than ``workers_per_core`` allow."""
+    """Thread-safe. At most ``size`` models stay loaded, and no more than ``workers_per_core`` allow. Without
+    ``environments`` code runs with the node's own packages only."""
 
-    def __init__(self, size: int = 8, limits: Limits = Limits(), rung: Rung | None = None) -> None:  # noqa: B008
+    def __init__(
+        self, size: int = 8, limits: Limits = Limits(), rung: Rung | None = None,  # noqa: B008
+        environments: Environments | None = None,
+    ) -> None:  # fmt: skip
         self._size = max(1, min(size, limits.workers_per_core * (os.cpu_count() or 1)))
         self._limits = limits
         self._sandbox = Sandbox(limits, rung)
+        self._environments = environments
         self._changed = threading.Condition()
         self._idle: OrderedDict[Slot, ModelProcess] = OrderedDict()
         self._busy: dict[Slot, ModelProcess | None] = {}
@@ -37,19 +44,21 @@ class ModelPool:
         self._closed = False
 
     def predict(
-        self, key: str, model: Path, signature: Signature, rows: NDArray[np.float32], *, own: bool = False,
-        tenant: str = "",
+        self, key: str, model: Path, signature: Signature, rows: NDArray[np.float32], *, trust: Trust = "foreign",
+        tenant: str = "", needs: Needs | None = None,
     ) -> NDArray[np.float32]:  # fmt: skip
         """Run ``rows`` through the model with digest ``key``; float32 (n, outputs).
 
-        ``own``: the node's own model, in any format, on any rung. ``tenant``: whose rows; no two share a worker.
+        ``trust``: "own" models run in any format, on any rung. ``tenant``: whose rows; no two share a worker.
+        ``needs``: what its environment is built of, now if that has not been done.
         SandboxBusy where too many calls wait already; ModelRefused, ModelError or SandboxLimit else.
         """
-        slot = (key, tenant)
+        environment = self.environment(needs)
+        slot = (key, tenant, environment.packages if environment else "", trust)
         process = self._take(slot)
         try:
             if process is None:
-                process = self._start(slot, model, signature, own)
+                process = self._start(slot, model, signature)
             return process.predict(rows)
         except ModelError:
             if process is not None and not process.alive:
@@ -57,6 +66,14 @@ class ModelPool:
             raise
         finally:
             self._give_back(slot, process)
+
+    def environment(self, needs: Needs | None) -> Environment | None:
+        """What is needed, built; None where nothing is. ModelRefused names what cannot be had."""
+        if needs is None:
+            return None
+        if self._environments is None:
+            raise ModelRefused("no environments are built here")
+        return self._environments.built(needs)
 
     def close(self) -> None:
         """No process is left; calls that run end with ModelError."""
@@ -109,12 +126,13 @@ class ModelPool:
         finally:
             self._waiting -= 1
 
-    def _start(self, slot: Slot, model: Path, signature: Signature, own: bool) -> ModelProcess:
+    def _start(self, slot: Slot, model: Path, signature: Signature) -> ModelProcess:
+        digest, _, environment, trust = slot
         try:
-            process = self._sandbox.start(model, signature, own=own)
+            process = self._sandbox.start(model, signature, trust=trust, environment=environment)
         except ModelError as error:
             if not isinstance(error, (ModelRefused, ParentDied)):
-                self._crashes[slot[0]] += 1
+                self._crashes[digest] += 1
             raise
         with self._changed:
             self._busy[slot] = process

@@ -1,19 +1,23 @@
-"""The sandbox of a node: one warm parent per runtime family, at this machine's rung of the ladder."""
+"""The sandbox of a node: one warm parent per runtime family and environment, at this machine's rung of the ladder."""
 
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from atoll.engine.errors import ModelRefused
 from atoll.engine.runtime import ladder
-from atoll.engine.runtime.formats import FORMATS, detect, require
+from atoll.engine.runtime.formats import CODE, FORMATS, Trust, detect, require
 from atoll.engine.runtime.parent import ParentDied, WarmParent
 from atoll.engine.runtime.process import ModelProcess
 from atoll.engine.runtime.signature import Limits, Signature
 from atoll.engine.runtime.start import start_worker
+
+ENVIRONMENTS = 16  # warm parents with an environment of their own; more than a pool has workers
+
+Family = tuple[str, str]  # and the folder of its environment
 
 
 class Sandbox:
@@ -23,22 +27,29 @@ class Sandbox:
         self._limits = limits
         self._rung = rung
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="atoll-sandbox")
-        self._gates: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._parents: dict[str, WarmParent] = {}
+        self._gates: defaultdict[Family, threading.Lock] = defaultdict(threading.Lock)
+        self._lock = threading.Lock()
+        self._parents: OrderedDict[Family, WarmParent] = OrderedDict()
 
-    def start(self, model: Path, signature: Signature, *, own: bool = False) -> ModelProcess:
-        """A worker with the model loaded; ModelRefused, ModelError or SandboxLimit, and then nothing runs on."""
+    def start(
+        self, model: Path, signature: Signature, *, trust: Trust = "foreign", environment: str = ""
+    ) -> ModelProcess:
+        """A worker with the model loaded; ModelRefused, ModelError or SandboxLimit, and then nothing runs on.
+
+        ``environment`` is a folder of packages that Python code and pickles find before the node's own, or "".
+        """
         size = model.stat().st_size
         if size > self._limits.file_bytes:
             raise ModelRefused(f"the model has {size} bytes, at most {self._limits.file_bytes} are run")
         data = model.read_bytes()
         rung = self._rung or ladder.rung()
         name = detect(data)
-        require(name, own, rung.level, rung.missing, rung.hint)
+        require(name, trust, rung.level, rung.missing, rung.hint)
+        family = (FORMATS[name].family, environment if name in CODE else "")
         try:
-            return start_worker(self._parent(name, rung), name, data, signature, self._limits, rung.layers)
+            return start_worker(self._parent(family, rung), name, data, signature, self._limits, rung.layers)
         except ParentDied:  # once more, with a new one
-            return start_worker(self._parent(name, rung), name, data, signature, self._limits, rung.layers)
+            return start_worker(self._parent(family, rung), name, data, signature, self._limits, rung.layers)
 
     def close(self) -> None:
         """End every warm parent and its workers; idempotent."""
@@ -47,12 +58,20 @@ class Sandbox:
         self._parents.clear()
         self._starter.shutdown()
 
-    def _parent(self, name: str, rung: ladder.Rung) -> WarmParent:
-        family = FORMATS[name].family
+    def _parent(self, family: Family, rung: ladder.Rung) -> WarmParent:
         with self._gates[family]:
             parent = self._parents.get(family)
             if parent is None or not parent.alive:
                 if parent is not None:
                     parent.close()
-                parent = self._parents[family] = WarmParent(family, rung.level, self._starter)
-            return parent
+                parent = WarmParent(family[0], rung.level, self._starter, family[1])
+            for each in self._keep(family, parent):
+                each.close()
+        return parent
+
+    def _keep(self, family: Family, parent: WarmParent) -> list[WarmParent]:
+        """Those that have to go for it: of the ones with an environment, the least recently ordered from."""
+        with self._lock:
+            self._parents[family] = parent
+            self._parents.move_to_end(family)
+            return [self._parents.pop(each) for each in [each for each in self._parents if each[1]][:-ENVIRONMENTS]]

@@ -35,10 +35,10 @@ def attacked(found: Rung, folder: Path) -> dict[str, str]:
         }  # fmt: skip
         for name in code.STOPPED:
             model.write_bytes(code.source(name, **targets))
-            outcomes[name] = outcome(sandbox, model, own=True)[0]
+            outcomes[name] = outcome(sandbox, model, trust="own")[0]
         for name, (data, _, _) in files.FILES.items():
             model.write_bytes(data)
-            outcomes[name] = outcome(sandbox, model, own=False)[0]
+            outcomes[name] = outcome(sandbox, model, trust="foreign")[0]
     if victim.poll() is not None:
         outcomes["killing another"] = "REACHED"
     victim.communicate(b"\n")

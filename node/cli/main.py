@@ -12,6 +12,7 @@ from atoll.node.cli import (
     acceptance,
     audit,
     backup,
+    code,
     demo,
     doctor,
     federation,
@@ -35,7 +36,7 @@ def cli() -> None:
 
 for command in (
     home.init, home.serve, home.config, doctor.doctor, demo.demo, spec.spec, learnware.learnware, policy.request,
-    search.search, search.predict,
+    code.code, search.search, search.predict,
     peer.peer, federation.federation, network.island, network.token, audit.audit,
     identity.identity, backup.backup, backup.restore, backup.verify,
 ):  # fmt: skip

@@ -14,6 +14,8 @@ from atoll.engine.encoding import unpack_json
 from atoll.engine.islands import Island
 from atoll.engine.packages.archive import open_package
 from atoll.engine.packages.manifest import SpecEntry
+from atoll.engine.runtime.environments import Needs
+from atoll.engine.runtime.formats import CODE
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs.noised import DpParameters
 from atoll.engine.specs.report import ROWS_IN_THE_OPEN, PrivacyReport
@@ -64,6 +66,7 @@ class _Asked:
     task: Any
     class_names: tuple[str, ...]
     outputs: int | None
+    allow_pickle: bool
 
 
 @click.command()
@@ -72,6 +75,10 @@ class _Asked:
 @click.option("--semantic", type=File, required=True, help="JSON: name, description, task, scenario, ...")
 @click.option("--class-name", "class_names", multiple=True, help="One per output of a classifier, in its order.")
 @click.option("--task", type=click.Choice(["classification", "regression"]), help="Where the model does not say.")
+@click.option(
+    "--environment", type=File, help="What Python code or a pickle needs: requirements.txt, environment.yaml."
+)
+@click.option("--allow-pickle", is_flag=True, help="Pack an estimator that no other format fits as a pickle.")
 @click.option("--outputs", type=click.IntRange(1), help="Target values of a regressor.  [default: as the model says]")
 @click.option("--size", default=100, show_default=True, type=click.IntRange(1, MAX_POINTS),
               help="Points of the specification, at most.")  # fmt: skip
@@ -88,12 +95,16 @@ async def pack(
     client: Client, model: Path, data: Path, semantic: Path, class_names: tuple[str, ...], task: Any,
     outputs: int | None, size: int, dp_epsilon: float | None, dp_delta: float, dataset: str | None,
     definition: Path | None, new_island: bool, owner: str | None, output: Path, as_json: bool,
+    environment: Path | None, allow_pickle: bool,
 ) -> None:  # fmt: skip
     """Pack MODEL with a specification fitted to its data. The rows stay on this machine.
 
     MODEL is a file of your own, told by its bytes: ONNX, LightGBM text, XGBoost, skops, torch.export, safetensors,
     Python code, or a pickle or joblib, which is loaded with a warning. It is packed in the safest format that gives the
     same outputs on DATA, ONNX first. With --owner and an island of a file no node is asked.
+
+    Python code and pickles run on your own node, in the sandbox, and on others that let them in. With --environment
+    your node builds what they need, once, of wheels, and locks it.
 
     With --dp-epsilon the specification is a noised sketch: the node enters the budget in its ledger and is told a hash
     of the rows. The promise is for the specification; the model is not made private by it, nor is an island that was
@@ -103,8 +114,11 @@ async def pack(
 
     if definition and new_island:
         raise click.UsageError("give one of --island and --new-island")
-    asked = _Asked(model, data, semantic, task, class_names, outputs)
+    asked = _Asked(model, data, semantic, task, class_names, outputs, allow_pickle)
     converted, rows, words, warning = await asyncio.to_thread(_converted, asked)
+    if environment and converted.format not in CODE:
+        raise click.UsageError(f"the model is packed as {converted.format}, which needs no environment")
+    needs = Needs(environment.name, environment.read_bytes()) if environment else None
     island = await _island(client, rows, definition, new_island)
     beside = output.with_suffix(".island.json") if new_island else None
     peer = owner or (await client.node()).peer_id
@@ -115,7 +129,7 @@ async def pack(
     package = await asyncio.to_thread(
         make, converted.data, rows, island, words, converted.signature, owner=peer, created_at=now_ms(),
         salt=secrets.token_bytes(16), class_names=converted.class_names, size=size, budget=budget,
-        model_format=converted.format, model_path=converted.file_name,
+        model_format=converted.format, model_path=converted.file_name, needs=needs,
     )  # fmt: skip
     output.write_bytes(package)
     if beside:
@@ -178,7 +192,10 @@ def _converted(asked: _Asked) -> tuple[Any, Table, SemanticSpec, str | None]:
         converted = from_code(own.model, rows.values.shape[1], asked.class_names, asked.outputs or 1)
     else:
         rows = aligned(own.model, rows)
-        converted = from_estimator(own.model, rows, task=asked.task, class_names=asked.class_names)
+        converted = from_estimator(
+            own.model, rows, task=asked.task, class_names=asked.class_names,
+            allow_pickle=asked.allow_pickle,
+        )  # fmt: skip
     signature = converted.signature
     if asked.outputs and signature.task == "regression" and signature.outputs != asked.outputs:
         raise click.UsageError(f"--outputs {asked.outputs}, but the model gives {signature.outputs}")

@@ -25,6 +25,7 @@ from atoll.engine.tables import Table
 from atoll.node.acceptance.submissions import LabelledRows
 from atoll.node.admission import Kind
 from atoll.node.api.audit import AuditPage, VerificationView
+from atoll.node.api.code import CodeView
 from atoll.node.api.federations import FederationBody, FederationView, InviteBody, InviteView, MemberView
 from atoll.node.api.governance import GovernanceView, PeerBody, RootView
 from atoll.node.api.information import NodeView
@@ -152,6 +153,16 @@ class Client(Transport):
 
     async def revoke_grant(self, request_id: str) -> RequestView:
         return await self._json("POST", f"requests/{request_id}/revoke", RequestView)
+
+    async def admitted_code(self) -> list[CodeView]:
+        """Others' learnwares of code that this node runs."""
+        return await self._json("GET", "code", list[CodeView])
+
+    async def allow_code(self, learnware_id: str) -> CodeView:
+        return await self._json("PUT", f"code/{learnware_id}", CodeView)
+
+    async def refuse_code(self, learnware_id: str) -> list[CodeView]:
+        return await self._json("DELETE", f"code/{learnware_id}", list[CodeView])
 
     async def remove_learnware(self, learnware_id: str) -> None:
         await self._call("DELETE", f"learnwares/{learnware_id}")

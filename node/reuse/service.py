@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 from atoll.engine.encoding import Array
-from atoll.engine.errors import DimensionMismatch, IntegrityError, ModelError, NotFinite
+from atoll.engine.errors import DimensionMismatch, IntegrityError, ModelError, ModelRefused, NotFinite
 from atoll.engine.islands import Island
 from atoll.engine.packages import Manifest, open_package
 from atoll.engine.packages.manifest import read_manifest
@@ -26,6 +26,7 @@ from atoll.node.search.plan import Candidate
 from atoll.node.search.service import Searcher, Session
 from atoll.node.serving import Owner, arrange
 from atoll.node.store.blobs import BlobStore
+from atoll.node.store.code import AdmittedCode
 from atoll.node.store.downloads import DownloadRow
 from atoll.node.store.environment import Store
 from atoll.protocol.ask import AskRequest
@@ -52,6 +53,7 @@ class Reuser:
         blobs: BlobStore,
         models: ModelPool,
         pseudonyms: Pseudonyms,
+        code: AdmittedCode,
     ) -> None:
         self._searcher = searcher
         self._network = network
@@ -61,6 +63,7 @@ class Reuser:
         self._blobs = blobs
         self._models = models
         self._pseudonyms = pseudonyms
+        self._code = code
         self._downloads = store.table("downloads", DownloadRow)
         self._fetching: dict[bytes, asyncio.Lock] = {}
 
@@ -175,7 +178,16 @@ class Reuser:
         manifest, model = await self.download(member.owner, member.listing, user)
         arranged = arrange(rows, island, manifest)
         path = self._blobs.path(model)
-        run = partial(self._models.predict, model.hex(), path, manifest.signature, arranged, tenant=user)
+        admitted = self._code.admits(member.listing.owner, member.listing.revision)
+        if admitted and manifest.environment:
+            raise ModelRefused(
+                f"{member.listing.semantic.name} needs an environment, which nobody builds but its owner",
+                hint="predict at its owner",
+            )
+        run = partial(
+            self._models.predict, model.hex(), path, manifest.signature, arranged, tenant=user,
+            trust="admitted" if admitted else "foreign",
+        )  # fmt: skip
         return await asyncio.to_thread(run)
 
     async def download(self, owner: str, listing: Listing, user: str) -> tuple[Manifest, bytes]:

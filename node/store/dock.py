@@ -11,6 +11,7 @@ from atoll.engine.packages import Manifest, Package, open_package
 from atoll.engine.packages import archive as archives
 from atoll.engine.packages.manifest import commitment, read_manifest
 from atoll.engine.packages.quality import Measured
+from atoll.engine.runtime.environments import Needs
 from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
 from atoll.node.errors import RequestInvalid
@@ -38,10 +39,12 @@ class DockRow(msgspec.Struct, frozen=True):
     served: bytes  # blob: the package without its specifications
     specifications: tuple[SpecRow, ...]
     quality: Measured | None = None  # by the checks, where the publisher gave a labelled sample
+    environment: bytes | None = None  # blob: what a model of code needs
 
     @property
     def blobs(self) -> tuple[bytes, ...]:
-        return self.manifest, self.model, self.served, *(spec.blob for spec in self.specifications)
+        needs = (self.environment,) if self.environment else ()
+        return self.manifest, self.model, self.served, *(spec.blob for spec in self.specifications), *needs
 
 
 class Learnware(msgspec.Struct, frozen=True):
@@ -117,6 +120,11 @@ class Dock:
     def model_path(self, learnware: Learnware) -> Path:
         return self._blobs.path(learnware.row.model)
 
+    def needs(self, learnware: Learnware) -> Needs | None:
+        """What a model of code needs to run; None where it needs nothing, or is none."""
+        blob = learnware.row.environment
+        return Needs(learnware.manifest.environment, self._blobs.path(blob).read_bytes()) if blob else None
+
     def served_path(self, learnware: Learnware) -> Path:
         """The package as others may download it."""
         return self._blobs.path(learnware.row.served)
@@ -139,6 +147,7 @@ class Dock:
             self._blobs.put(files[manifest.model]),
             self._blobs.put(served.getvalue()),
             tuple(specifications),
+            environment=self._blobs.put(files[manifest.environment]) if manifest.environment else None,
         )
 
     def _opened(self, row: DockRow) -> Learnware:

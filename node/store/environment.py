@@ -46,6 +46,7 @@ TABLES = (
     "requests",
     "usage",
     "submissions",
+    "admitted_code",
 )
 
 Transaction = lmdb.Transaction

@@ -17,6 +17,7 @@ from atoll.node.administration import InviteRow
 from atoll.node.policy.requests import RequestRow
 from atoll.node.store.audit import AuditRow
 from atoll.node.store.catalogue import ForkRow
+from atoll.node.store.code import CodeRow
 from atoll.node.store.dock import DockRow
 from atoll.node.store.downloads import DownloadRow
 from atoll.node.store.environment import MAX_VALUE
@@ -119,6 +120,7 @@ ROWS = {
     "requests": Rows(RequestRow, lambda key, row: row.key),
     "usage": Rows(int, _anywhere),
     "submissions": Rows(SubmissionRow, lambda key, row: row.key),
+    "admitted_code": Rows(CodeRow, lambda key, row: row.key),
     "audit": Rows(AuditRow, lambda key, row: row.seq.to_bytes(8, "big")),
 }
 """Every table but "meta", whose rows are numbers as text; a test compares it with the environment's."""

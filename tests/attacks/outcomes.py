@@ -7,15 +7,16 @@ import errno
 import numpy as np
 from atoll.engine.errors import ModelError
 from atoll.engine.runtime import Sandbox, Signature
+from atoll.engine.runtime.formats import Trust
 
 ROW = Signature("regression", 4, 4)
 ROWS = -np.ones((3, 4), np.float32)
 
 
-def outcome(sandbox: Sandbox, path, *, own: bool) -> tuple[str, str]:
+def outcome(sandbox: Sandbox, path, *, trust: Trust) -> tuple[str, str]:
     """(``REACHED``, the name of an error number, or of an error of ours; what the node tells its user)."""
     try:
-        with sandbox.start(path, ROW, own=own) as worker:
+        with sandbox.start(path, ROW, trust=trust) as worker:
             worker.predict(ROWS)
             found = int(worker.predict(ROWS)[0, 0])  # a second call: what an answer too many leads to
     except ModelError as error:

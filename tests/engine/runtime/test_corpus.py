@@ -67,7 +67,7 @@ def test_a_worker_that_was_taken_over_reaches_nothing(sandbox, targets, tmp_path
         pytest.skip("system calls by their numbers on x86_64")
     path = tmp_path / "model"
     path.write_bytes(code.source(name, **targets))
-    seen, words = outcome(box, path, own=True)
+    seen, words = outcome(box, path, trust="own")
     assert seen in expected.split("|"), words
     assert all(character.isprintable() for character in words)
 
@@ -80,7 +80,7 @@ def test_a_hostile_file_is_refused_or_stopped(sandbox, tmp_path, name):
         expected = "ModelRefused"
     path = tmp_path / "model"
     path.write_bytes(data)
-    seen, words = outcome(box, path, own=False)
+    seen, words = outcome(box, path, trust="foreign")
     assert seen == expected, words
 
 

@@ -10,7 +10,7 @@ import pytest
 from atoll.engine.errors import ModelRefused
 from atoll.engine.packages.convert import to_onnx
 from atoll.engine.runtime import Rung, Sandbox, Signature, rung
-from atoll.engine.runtime.formats import FORMATS, detect
+from atoll.engine.runtime.formats import CODE, FORMATS, detect
 from attacks import files
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +27,13 @@ def strong(sandbox):
     if rung().level != "strong":
         pytest.skip(f"others' models of these formats need the strong rung: {rung().missing}")
     return sandbox
+
+
+class Trap:
+    """Unpickled, it opens what the sandbox does not have."""
+
+    def __reduce__(self):
+        return open, ("/etc/passwd",)
 
 
 def lightgbm_text(rows, labels):
@@ -114,7 +121,7 @@ def test_a_booster_of_two_classes_gives_two_columns(sandbox, digits, tmp_path):
     data, expected = xgboost_raw(rows, labels % 2, "ubj")
     path = tmp_path / "model"
     path.write_bytes(data)
-    with sandbox.start(path, Signature("classification", 64, 2), own=True) as worker:
+    with sandbox.start(path, Signature("classification", 64, 2), trust="own") as worker:
         assert np.abs(worker.predict(rows[:50]) - expected[:50]).max() < 1e-5
 
 
@@ -133,22 +140,48 @@ def test_own_code_runs_and_others_does_not(sandbox, tmp_path):
     path = tmp_path / "model.py"
     path.write_bytes(b"import numpy as np\n\ndef predict(rows):\n    return rows.sum(axis=1)\n")
     signature = Signature("regression", 3, 1)
-    with sandbox.start(path, signature, own=True) as worker:
+    with sandbox.start(path, signature, trust="own") as worker:
         assert worker.predict(np.ones((2, 3), np.float32)).tolist() == [[3.0], [3.0]]
     with pytest.raises(ModelRefused, match="Python code runs code when it is loaded and is not run for others"):
         sandbox.start(path, signature)
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_pickle_is_named_and_refused_even_for_its_owner(sandbox, tmp_path, protocol):
+def test_own_pickles_run_and_others_do_not(sandbox, digits, tmp_path, protocol):
+    rows, _, estimator = digits
     path = tmp_path / "model"
-    path.write_bytes(pickle.dumps({"model": np.ones(3)}, protocol))
+    path.write_bytes(pickle.dumps(estimator, protocol))
+    with sandbox.start(path, DIGITS, trust="own") as worker:
+        assert np.abs(worker.predict(rows[:50]) - estimator.predict_proba(rows[:50])).max() < 1e-5
     with pytest.raises(ModelRefused, match="pickle runs code") as caught:
-        sandbox.start(path, DIGITS, own=True)
-    assert "ONNX" in caught.value.hint
+        sandbox.start(path, DIGITS)
+    assert "atoll code allow" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].level == "strong"])
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [({"model": 1}, "holds a dict, which has no predict_proba"), (Trap(), "does not load: FileNotFoundError")],
+)
+def test_a_pickle_of_something_else_is_refused(sandbox, tmp_path, held, said):
+    path = tmp_path / "model"
+    path.write_bytes(pickle.dumps(held))
+    with pytest.raises(ModelRefused, match=f"{said}"):
+        sandbox.start(path, DIGITS, trust="own")
+
+
+def test_others_code_that_was_let_in_runs_at_the_strong_rung_only(sandbox, tmp_path):
+    path, signature = tmp_path / "model.py", Signature("regression", 3, 1)
+    path.write_bytes(b"def predict(rows):\n    return rows.sum(axis=1)\n")
+    if rung().level == "strong":
+        with sandbox.start(path, signature, trust="admitted") as worker:
+            assert worker.predict(np.ones((2, 3), np.float32)).tolist() == [[3.0], [3.0]]
+    box = Sandbox(rung=Rung("limited", (), "bubblewrap is not installed", "apt install bubblewrap"))
+    with pytest.raises(ModelRefused, match="need the strong sandbox"):
+        box.start(path, signature, trust="admitted")
+    box.close()
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].level == "strong" and name not in CODE])
 def test_below_the_strong_rung_a_refusal_says_what_is_missing(tmp_path, monkeypatch, name):
     monkeypatch.setattr("atoll.engine.runtime.sandbox.detect", lambda data: name)
     path = tmp_path / "model"
@@ -165,7 +198,7 @@ def test_a_missing_library_is_named_with_its_extra(sandbox, tmp_path, monkeypatc
     path = tmp_path / "model"
     path.write_bytes(b"tree\nversion=v4\n")
     with pytest.raises(ModelRefused, match="need the library lightgbm") as caught:
-        sandbox.start(path, DIGITS, own=True)
+        sandbox.start(path, DIGITS, trust="own")
     assert caught.value.hint == "pip install 'atoll[lightgbm]'"
 
 

@@ -46,7 +46,7 @@ def opened():
 
 
 def calls(pool, path, key="counter", tenant=""):
-    return int(pool.predict(key, path, ROW, ONE, own=True, tenant=tenant)[0, 0])
+    return int(pool.predict(key, path, ROW, ONE, trust="own", tenant=tenant)[0, 0])
 
 
 def ended(pidfd):
@@ -75,8 +75,8 @@ def test_never_more_workers_than_the_cores_allow(written, opened, monkeypatch):
 def test_a_killed_worker_is_replaced_and_others_go_on(written, opened):
     path, pool = written(COUNTER), opened(2)
     assert calls(pool, path, "a") == calls(pool, path, "b") == 1
-    signal.pidfd_send_signal(pool._idle[("a", "")]._ends.pidfd, signal.SIGKILL)
-    assert ended(pool._idle[("a", "")]._ends.pidfd)
+    signal.pidfd_send_signal(pool._idle["a", "", "", "own"]._ends.pidfd, signal.SIGKILL)
+    assert ended(pool._idle["a", "", "", "own"]._ends.pidfd)
     assert calls(pool, path, "a") == 1
     assert calls(pool, path, "b") == 2
 
@@ -84,17 +84,17 @@ def test_a_killed_worker_is_replaced_and_others_go_on(written, opened):
 def test_a_dead_warm_parent_is_started_again(written, opened):
     path, pool = written(COUNTER), opened(4)
     assert calls(pool, path, "a") == 1
-    parent = pool._sandbox._parents["python"]
+    parent = pool._sandbox._parents["python", ""]
     os.killpg(parent._process.pid, signal.SIGKILL)
     parent._process.wait()
     assert calls(pool, path, "b") == 1
-    assert pool._sandbox._parents["python"] is not parent
+    assert pool._sandbox._parents["python", ""] is not parent
 
 
 def test_a_parent_that_dies_between_two_orders_costs_no_call(written, opened, monkeypatch):
     path, pool = written(COUNTER), opened(4)
     assert calls(pool, path, "a") == 1
-    parent = pool._sandbox._parents["python"]
+    parent = pool._sandbox._parents["python", ""]
     os.killpg(parent._process.pid, signal.SIGKILL)
     parent._process.wait()
     seen = iter([True])
@@ -106,9 +106,9 @@ def test_three_crashes_quarantine_a_model_for_everybody(written, opened):
     path, pool = written(LEAVES), opened(2)
     for tenant in ("a", "b", "c"):
         with pytest.raises(ModelError, match="died"):
-            pool.predict("digest", path, ROW, ONE, own=True, tenant=tenant)
+            pool.predict("digest", path, ROW, ONE, trust="own", tenant=tenant)
     with pytest.raises(ModelRefused, match="quarantined"):
-        pool.predict("digest", path, ROW, ONE, own=True)
+        pool.predict("digest", path, ROW, ONE, trust="own")
     assert calls(pool, written(COUNTER, "other")) == 1
 
 
@@ -124,7 +124,7 @@ def test_a_model_that_keeps_hanging_is_quarantined(written, opened):
 def test_a_load_that_hangs_is_stopped(written, opened):
     path, pool = written(b"def predict(rows): pass\nwhile True: pass\n"), opened(2, Limits(load_seconds=0.3))
     with pytest.raises(SandboxLimit, match="in time"):
-        pool.predict("digest", path, ROW, ONE, own=True)
+        pool.predict("digest", path, ROW, ONE, trust="own")
 
 
 def test_a_full_queue_refuses_and_who_waited_is_served(written, opened, monkeypatch):
@@ -199,7 +199,7 @@ def test_nothing_is_left_behind(written, level, tmp_path, monkeypatch):
     calls(pool, path, "a")
     calls(pool, path, "b")
     workers = [os.dup(worker._ends.pidfd) for worker in pool._idle.values()]
-    parent = pool._sandbox._parents["python"]._process
+    parent = pool._sandbox._parents["python", ""]._process
     pool.close()
     assert all(ended(worker) for worker in workers)
     assert parent.returncode is not None
@@ -217,7 +217,7 @@ from pathlib import Path
 import numpy as np
 from atoll.engine.runtime import ModelPool, Signature, ladder, rung
 pool = ModelPool(2, rung=rung() if sys.argv[2] == "strong" else ladder.lower("for the test", ""))
-pool.predict("m", Path(sys.argv[1]), Signature("regression", 4, 4), np.ones((1, 4), np.float32), own=True)
+pool.predict("m", Path(sys.argv[1]), Signature("regression", 4, 4), np.ones((1, 4), np.float32), trust="own")
 (worker,) = pool._idle.values()
 print(Path(f"/proc/self/fdinfo/{worker._ends.pidfd}").read_text().split("Pid:")[1].split()[0], flush=True)
 input()

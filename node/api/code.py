@@ -1,0 +1,60 @@
+"""Others' learnwares of code, Python or pickles, that this node runs: those that its administrator has let in."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+from atoll.node.api.routing import Route, reply
+from atoll.node.clock import now_ms
+from atoll.node.store.code import CodeRow
+from atoll.protocol.errors import NotFound
+from atoll.protocol.ids import parse_digest, peer_id
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
+
+
+class CodeView(msgspec.Struct, frozen=True):
+    """A revision that was let in; a later one is not."""
+
+    learnware_id: str
+    revision: str
+    name: str
+    owner: str
+    owner_name: str
+    since: int
+
+
+async def index(node: Node, request: web.Request) -> web.Response:
+    return reply([_view(node, row) for row in node.code.all()])
+
+
+async def put(node: Node, request: web.Request) -> web.Response:
+    """Let the listed revision of a learnware in, by its owner."""
+    listing = node.catalogue.find(parse_digest(request.match_info["id"]), now_ms())
+    row = CodeRow(listing.owner, listing.revision, listing.learnware_id, listing.semantic.name, now_ms())
+    await asyncio.to_thread(node.code.add, row)
+    return reply(_view(node, row))
+
+
+async def delete(node: Node, request: web.Request) -> web.Response:
+    gone = await asyncio.to_thread(node.code.remove, parse_digest(request.match_info["id"]))
+    if not gone:
+        raise NotFound("no code of this learnware has been let in", hint="see `atoll code list`")
+    return reply([_view(node, row) for row in gone])
+
+
+def _view(node: Node, row: CodeRow) -> CodeView:
+    owner = peer_id(row.owner)
+    return CodeView(row.learnware_id.hex(), row.revision.hex(), row.name, owner, node.peers.name(owner), row.since)
+
+
+ROOT = "/api/v1/code"
+ROUTES = (
+    Route("GET", ROOT, index, "read", "Others' code that was let in", result=list[CodeView]),
+    Route("PUT", ROOT + "/{id}", put, "admin", "Let the code of a learnware in", result=CodeView, act="code.allow"),
+    Route("DELETE", ROOT + "/{id}", delete, "admin", "Let it in no more", result=list[CodeView], act="code.refuse"),
+)
