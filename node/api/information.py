@@ -9,6 +9,7 @@ import atoll
 import msgspec
 from aiohttp import web
 from atoll.engine.runtime import rung
+from atoll.engine.runtime.formats import LEVELS
 from atoll.node.api.routing import Route, reply
 from atoll.node.clock import now_ms
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
@@ -56,6 +57,12 @@ async def metrics(node: Node, request: web.Request) -> web.Response:
     }
     for name, (text, value) in figures.items():
         Gauge(name, text, registry=registry).set(value)
+    level = (await asyncio.to_thread(rung)).level
+    held = Gauge(
+        "atoll_sandbox", "Isolation in which models run: 1 for the rung that holds", ["rung"], registry=registry
+    )
+    for each in LEVELS:
+        held.labels(each).set(each == level)
     return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

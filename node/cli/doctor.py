@@ -21,7 +21,7 @@ from atoll.node.client.endpoint import url_of
 
 EXTRAS = {
     "skops": "skops", "lightgbm": "lightgbm", "xgboost": "xgboost", "pyarrow": "tables", "matplotlib": "draw",
-    "sentence_transformers": "text",
+    "sentence_transformers": "text", "uv": "environments",
 }  # fmt: skip
 MARKS = {"fine": "[green]fine[/green]", "look": "[yellow]look[/yellow]", "bad": "[red]bad[/red]"}
 

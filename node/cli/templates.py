@@ -219,8 +219,9 @@ TEMPLATES: dict[str, dict[str, str]] = {
         "Wine colour, Python code", _PYTHON, "model.py",
         {"name": "Wine colour", "description": "Colour intensity of wines from 13 chemical measurements, by a rule.",
          "scenario": ["Agriculture"], "license": "BSD-3-Clause"},
-        "Code runs on your own node only, in the sandbox; others may ask it to predict and cannot download it to run. "
-        "Where the model can be said in ONNX, do that.",
+        "Code runs on your own node, in the sandbox, and on others only where their administrator lets it in. What it "
+        "imports beside numpy goes into a requirements.txt, given to `pack` with --environment. Where the model can be "
+        "said in ONNX, do that.",
         more={"model.py": _PYTHON_MODEL},
     ),
 }  # fmt: skip

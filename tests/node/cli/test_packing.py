@@ -12,6 +12,7 @@ import pytest
 from atoll.engine.packages import open_package
 from atoll.engine.runtime.onnx_model import OnnxModel
 from atoll.node.cli.templates import TEMPLATES
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -102,6 +103,45 @@ def test_pack_refuses_a_file_that_is_no_model(project, atoll):
     code, _, err = packed(atoll, folder, model="words.json")
     assert code == 16
     assert "in no model format" in err
+
+
+class Rounded(RegressorMixin, BaseEstimator):
+    """An estimator of a class that no format but a pickle knows."""
+
+    def fit(self, rows, values):
+        self.mean_, self.n_features_in_ = np.mean(values), np.shape(rows)[1]
+        return self
+
+    def predict(self, rows):
+        return np.full(len(rows), self.mean_)
+
+
+def test_what_no_other_format_fits_is_pickled_only_where_that_is_allowed(project, atoll):
+    folder, _, _ = project
+    (folder / "own.pkl").write_bytes(pickle.dumps(Rounded().fit(X, Y)))
+    (folder / "requirements.txt").write_text("scikit-learn>=1.6\n")
+    environment = ("--environment", folder / "requirements.txt")
+    code, _, err = packed(atoll, folder, model="own.pkl")
+    assert code == 16
+    assert "--allow-pickle" in err
+    code, out, err = packed(atoll, folder, "--allow-pickle", *environment, "--json", model="own.pkl")
+    assert code == 0, err
+    assert "only where their administrator lets it in" in json.loads(out)["why"]
+    with open_package(folder / "a.zip") as package:
+        assert (package.manifest.model, package.manifest.model_format) == ("model.pkl", "pickle")
+        assert package.needs == ("requirements.txt", b"scikit-learn>=1.6\n")
+    code, _, err = packed(atoll, folder, *environment)
+    assert code == 2
+    assert "packed as onnx, which needs no environment" in err
+
+
+def test_pack_refuses_a_list_that_says_where_packages_come_from(project, atoll):
+    folder, _, _ = project
+    (folder / "model.py").write_text("def predict(rows):\n    return rows[:, 0]\n")
+    (folder / "requirements.txt").write_text("--index-url http://127.0.0.1/\nsix\n")
+    code, _, err = packed(atoll, folder, "--environment", folder / "requirements.txt", model="model.py")
+    assert code == 16
+    assert "is no requirement" in err
 
 
 def test_edit_changes_words_and_nothing_else(project, atoll):
