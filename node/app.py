@@ -116,7 +116,7 @@ async def running(home: Path) -> AsyncIterator[Node]:
 
 def _build(home: Path, config: configs.Config, identity: Identity, store: Store, models: ModelPool) -> Node:
     blobs = BlobStore(home / "blobs")
-    federations = Federations(store, identity, config.node.recovery_hash)
+    federations = Federations(store, identity, config.node.recovery_hash, config.node.name)
     catalogue = Catalogue(store, federations)
     dock = Dock(store, blobs, identity.peer)
     ledger = Ledger(store, config.privacy.epsilon_limit)

@@ -48,12 +48,14 @@ class Federation(msgspec.Struct, frozen=True):
 
 
 class Federations:
-    """Thread-safe. ``lock`` guards the rolls; the catalogue, which reads them in every rule, holds it too."""
+    """Thread-safe. ``lock`` guards the rolls; the catalogue, which reads them in every rule, holds it too. ``name`` is
+    what this node is called in certificates that it makes for itself."""
 
-    def __init__(self, store: Store, identity: Identity, recovery: bytes | None = None) -> None:
+    def __init__(self, store: Store, identity: Identity, recovery: bytes | None = None, name: str = "") -> None:
         self._store = store
         self._identity = identity
         self._recovery = recovery
+        self._name = name
         self._rows = store.table("federations", FederationRow)
         self._members = store.table("members", Record)
         self._decrees = store.table("decrees", Record)
@@ -94,8 +96,9 @@ class Federations:
         charter = Charter(name, (self._identity.public,), now, open=open_, recovery=named)
         record = found(self._identity.key, charter)
         open_charter(record)
+        roles = ("admin", "member")
         return self._keep(
-            record, self._self_certified(record.digest, name, now, ("admin", "member"), limits.LISTINGS, self._recovery)
+            record, self._self_certified(record.digest, self._name, now, roles, limits.LISTINGS, self._recovery)
         )
 
     def accept(
@@ -120,7 +123,7 @@ class Federations:
             told.take_decree(record, now)
         if certificate is None:
             certificate = self._self_certified(
-                charter.digest, "", now, ("member",), limits.OPEN_LISTINGS, self._recovery
+                charter.digest, self._name, now, ("member",), limits.OPEN_LISTINGS, self._recovery
             )
         told.admit(self._identity.public, certificate, now)
         federation = self._keep(charter, certificate)
