@@ -14,6 +14,7 @@ from atoll.engine.runtime.parent import ParentDied, WarmParent
 from atoll.engine.runtime.process import ModelProcess
 from atoll.engine.runtime.signature import Limits, Signature
 from atoll.engine.runtime.start import start_worker
+from atoll.engine.zips import length
 
 
 class Sandbox:
@@ -28,17 +29,16 @@ class Sandbox:
 
     def start(self, model: Path, signature: Signature, *, own: bool = False) -> ModelProcess:
         """A worker with the model loaded; ModelRefused, ModelError or SandboxLimit, and then nothing runs on."""
-        size = model.stat().st_size
-        if size > self._limits.file_bytes:
-            raise ModelRefused(f"the model has {size} bytes, at most {self._limits.file_bytes} are run")
-        data = model.read_bytes()
-        rung = self._rung or ladder.rung()
-        name = detect(data)
-        require(name, own, rung.level, rung.missing, rung.hint)
-        try:
-            return start_worker(self._parent(name, rung), name, data, signature, self._limits, rung.layers)
-        except ParentDied:  # once more, with a new one
-            return start_worker(self._parent(name, rung), name, data, signature, self._limits, rung.layers)
+        with model.open("rb") as file:
+            if (size := length(file)) > self._limits.file_bytes:
+                raise ModelRefused(f"the model has {size} bytes, at most {self._limits.file_bytes} are run")
+            rung = self._rung or ladder.rung()
+            name = detect(file)
+            require(name, own, rung.level, rung.missing, rung.hint)
+            try:
+                return start_worker(self._parent(name, rung), name, file, signature, self._limits, rung.layers)
+            except ParentDied:  # once more, with a new one
+                return start_worker(self._parent(name, rung), name, file, signature, self._limits, rung.layers)
 
     def close(self) -> None:
         """End every warm parent and its workers; idempotent."""

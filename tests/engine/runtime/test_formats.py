@@ -97,14 +97,14 @@ def test_a_worker_answers_as_the_library_does(strong, digits, tmp_path, name):
     data, expected = make(rows, labels)
     path = tmp_path / "no_extension.onnx"  # a name says nothing
     path.write_bytes(data)
-    assert detect(data) == found
+    assert detect(io.BytesIO(data)) == found
     with strong.start(path, DIGITS) as worker:
         assert np.abs(worker.predict(rows[:200]) - expected[:200]).max() < 1e-4
 
 
 def test_onnx_classifier(sandbox, digits, model):
     rows, _, estimator = digits
-    assert detect(model.read_bytes()) == "onnx"
+    assert detect(io.BytesIO(model.read_bytes())) == "onnx"
     with sandbox.start(model, DIGITS) as worker:
         assert np.abs(worker.predict(rows) - estimator.predict_proba(rows)).max() < 1e-4
 
@@ -179,4 +179,4 @@ def test_another_width_is_refused(sandbox, tmp_path):
 @given(st.binary(max_size=400) | st.binary(max_size=200).map(lambda tail: files.identity()[:90] + tail))
 def test_any_bytes_are_either_known_or_refused(data):
     with contextlib.suppress(ModelRefused):
-        assert detect(data) in FORMATS
+        assert detect(io.BytesIO(data)) in FORMATS
