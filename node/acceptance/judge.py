@@ -38,11 +38,11 @@ def judge(
                 raise RequestInvalid(
                     "the package was made for another owner", hint="pack it with this node's peer id as owner"
                 )
-            data = package.read(package.manifest.model)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atoll-judge-")))
+            with (folder / "model").open("wb") as file:
+                file.writelines(package.pieces(package.manifest.model))
         except AtollError as error:
             return refused(error)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atoll-judge-")))
-        (folder / "model").write_bytes(data)
         key = package.manifest.file(package.manifest.model).sha256
         run = partial(models.predict, key, folder / "model", package.manifest.signature, own=True)
         sample = None
