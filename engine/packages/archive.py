@@ -122,7 +122,7 @@ def write(target: IO[bytes] | Path, manifest: bytes, files: Mapping[str, Source]
 def require_size(size: int, limit: int = LIMIT) -> None:
     """PackageError for a package that is, or holds, more bytes than ``limit``."""
     if size > limit:
-        raise PackageError(f"a package of {size} bytes is more than {limit} bytes", hint="publish a smaller model")
+        raise PackageError(f"{size} bytes are more than the {limit} of a package", hint="publish a smaller model")
 
 
 def _size(path: str, source: Source) -> int:

@@ -23,6 +23,7 @@ from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs import Rkme
 from atoll.engine.specs.dp import Budget
 from atoll.engine.tables import Table
+from atoll.engine.zips import length
 from atoll.node.acceptance.submissions import LabelledRows
 from atoll.node.admission import Kind
 from atoll.node.api.audit import AuditPage, VerificationView
@@ -98,11 +99,12 @@ class Client(Transport):
         PackageError, before anything is sent, for one that is too large for any node.
         """
         with io.BytesIO(package) if isinstance(package, bytes) else package.open("rb") as file:
-            digest = (await asyncio.to_thread(hashlib.file_digest, file, "sha256")).hexdigest()
-            size, path = file.seek(0, io.SEEK_END), f"uploads/{digest}"
+            size = length(file)
             if not size:
                 raise RequestInvalid("the package is empty", hint="packages are made by `atoll learnware pack`")
             require_size(size)
+            digest = (await asyncio.to_thread(hashlib.file_digest, file, "sha256")).hexdigest()
+            path = f"uploads/{digest}"
             received = (await self._json("GET", path, UploadView)).received
             while received < size:
                 file.seek(received)

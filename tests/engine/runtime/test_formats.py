@@ -180,3 +180,22 @@ def test_another_width_is_refused(sandbox, tmp_path):
 def test_any_bytes_are_either_known_or_refused(data):
     with contextlib.suppress(ModelRefused):
         assert detect(io.BytesIO(data)) in FORMATS
+
+
+def test_the_format_of_a_large_model_is_told_without_reading_it(tmp_path):
+    class Counted(io.FileIO):
+        read_bytes = 0
+
+        def read(self, size=-1):
+            data = super().read(size)
+            self.read_bytes += len(data)
+            return data
+
+    path = tmp_path / "model"
+    path.write_bytes(files.identity() + b"\x72\x80\x80\x80\x10" + bytes(32 << 20))  # a field of 32 MB that says nothing
+    with Counted(path) as file:
+        assert detect(file) == "onnx"
+        assert file.read_bytes < 10_000
+    path.write_bytes(path.read_bytes() + b"\x72")
+    with Counted(path) as file, pytest.raises(ModelRefused):
+        detect(file)
