@@ -23,6 +23,7 @@ from atoll.engine.specs.rkme import Rkme
 from atoll.engine.zips import length, open_zip
 
 LIMIT = 2 * 1024**3  # bytes of a package, and of all that is in it
+MODEL_LIMIT = LIMIT - (20 << 20)  # room for specification, manifest and table of contents, in later revisions too
 PIECE = 1 << 20  # bytes that are in memory at a time
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one timestamp for all: the same content gives the same archive
 _UNREADABLE = (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, zlib.error)
@@ -122,7 +123,7 @@ def write(target: IO[bytes] | Path, manifest: bytes, files: Mapping[str, Source]
 def require_size(size: int, limit: int = LIMIT) -> None:
     """PackageError for a package that is, or holds, more bytes than ``limit``."""
     if size > limit:
-        raise PackageError(f"{size} bytes are more than the {limit} of a package", hint="publish a smaller model")
+        raise PackageError(f"{size} bytes, where at most {limit} are allowed", hint="publish a smaller model")
 
 
 def _size(path: str, source: Source) -> int:

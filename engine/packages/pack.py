@@ -20,7 +20,6 @@ from atoll.engine.tables import Table
 from numpy.typing import NDArray
 
 MODEL_PATH = "model.onnx"
-ROOM = 20 << 20  # bytes for what is beside a model: specification, manifest, table of contents, in later revisions too
 
 
 def pack(
@@ -37,7 +36,7 @@ def pack(
     noised sketch in its place. Raises the errors of either, or PackageError where words and shapes disagree or the
     model is too large; what stands in ``target`` then is no package.
     """
-    archive.require_size(model.stat().st_size if isinstance(model, Path) else len(model), archive.LIMIT - ROOM)
+    archive.require_size(model.stat().st_size if isinstance(model, Path) else len(model), archive.MODEL_LIMIT)
     table = Table.of(rows)
     entry, specification = _specified(island.transform(table), island, salt, size, seed, budget)
     manifest = Manifest(

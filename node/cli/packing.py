@@ -12,7 +12,7 @@ import click
 import msgspec
 from atoll.engine.encoding import unpack_json
 from atoll.engine.islands import Island
-from atoll.engine.packages.archive import open_package
+from atoll.engine.packages.archive import MODEL_LIMIT, open_package, require_size
 from atoll.engine.packages.manifest import SpecEntry
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs.noised import DpParameters
@@ -169,11 +169,15 @@ def new(template: str, folder: Path, as_json: bool) -> None:
 
 
 def _converted(asked: _Asked) -> tuple[Any, Table, SemanticSpec, str | None]:
-    """The model in the format to pack, the rows in its order of columns, the words, and a warning of its file."""
+    """The model in the format to pack, the rows in its order of columns, the words, and a warning of its file.
+
+    Its library loads it whole to compare the two: the one place where a model is in memory outside the sandbox.
+    """
     from atoll.engine.packages.convert import from_code, from_estimator
     from atoll.engine.packages.originals import aligned
     from atoll.engine.packages.own import load_own
 
+    require_size(asked.model.stat().st_size, MODEL_LIMIT)
     rows = Table.read(asked.data)
     own = load_own(asked.model, lambda words: click.echo(f"warning: {words}", err=True))
     if own.format == "python":

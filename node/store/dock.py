@@ -121,7 +121,7 @@ class Dock:
         return self._blobs.path(learnware.row.served)
 
     def _store_files(self, package: Package) -> DockRow:
-        manifest = package.manifest
+        model = self._blobs.put_pieces(package.pieces(package.manifest.model))  # first: what is damaged leaves nothing
         specifications = []
         for island, (spec, salt) in package.specifications().items():
             noised = isinstance(spec, NoisedSketch)
@@ -130,7 +130,7 @@ class Dock:
             package.learnware_id,
             package.revision,
             self._blobs.put(package.manifest_bytes),
-            self._blobs.put_pieces(package.pieces(manifest.model)),
+            model,
             self._store_served(package),
             tuple(specifications),
         )

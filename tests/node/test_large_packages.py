@@ -16,8 +16,8 @@ import pytest
 from atoll.engine.errors import PackageError
 from atoll.engine.islands import Island
 from atoll.engine.packages import open_package
-from atoll.engine.packages.archive import LIMIT
-from atoll.engine.packages.pack import ROOM, pack
+from atoll.engine.packages.archive import LIMIT, MODEL_LIMIT
+from atoll.engine.packages.pack import pack
 from atoll.engine.packages.revise import revise
 from atoll.engine.runtime import ModelPool
 from atoll.engine.runtime.signature import Limits, Signature
@@ -117,14 +117,14 @@ def test_what_goes_wrong_on_the_way_leaves_no_blob(tmp_path):
 
 async def test_one_byte_over_the_limit_is_refused_before_it_is_packed_read_or_sent(tmp_path):
     path = tmp_path / "sparse"
-    for act, limit in ((packed, LIMIT - ROOM), (open_package, LIMIT)):
+    for act, limit in ((packed, MODEL_LIMIT), (open_package, LIMIT)):
         with path.open("wb") as file:
             file.truncate(limit + 1)
         arguments = (tmp_path / "package", path, Island.mint(ROWS)) if act is packed else (path,)
-        with pytest.raises(PackageError, match=f"{limit + 1} bytes are more than the {limit} of a package"):
+        with pytest.raises(PackageError, match=f"{limit + 1} bytes, where at most {limit} are allowed"):
             act(*arguments)
     async with Client("http://127.0.0.1:1", "token") as client:
-        with pytest.raises(PackageError, match=f"more than the {LIMIT} of a package"):
+        with pytest.raises(PackageError, match=f"at most {LIMIT} are allowed"):
             await client.submit(path)
     assert list(tmp_path.iterdir()) == [path]
 
