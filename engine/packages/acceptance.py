@@ -130,7 +130,7 @@ def _words(trial: _Trial) -> Found:
 
 def _files(trial: _Trial) -> Found:
     """Step 2a: every file is what the manifest says."""
-    total = sum(len(trial.package.read(entry.path)) for entry in trial.package.manifest.files)
+    total = sum(trial.package.verify(entry.path) for entry in trial.package.manifest.files)
     trial.figures["bytes"] = float(total)
     return "passed", f"{len(trial.package.manifest.files)} files, {total} bytes, as the manifest lists them"
 

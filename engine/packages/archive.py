@@ -1,7 +1,8 @@
-"""Packages as zip files: written deterministically, read with distrust.
+"""Packages as zip files: written deterministically, read with distrust, both piece by piece.
 
 Nothing is ever extracted by the archive's own paths: the manifest says which files there are, how long they are
-and what they hash to; any other entry, size or content refuses the package.
+and what they hash to; any other entry, size or content refuses the package. Files are stored as they are: models hardly
+shrink. Only manifest and specifications are ever held whole.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -17,17 +19,23 @@ from atoll.engine.errors import IntegrityError, PackageError
 from atoll.engine.packages.manifest import MAX_BYTES, NAME, Manifest, SpecEntry, read_manifest, revision_of
 from atoll.engine.runtime.environments import Needs
 from atoll.engine.specs.noised import NoisedSketch, Specification
+from atoll.engine.specs.rkme import MAX_BYTES as MAX_SPECIFICATION
 from atoll.engine.specs.rkme import Rkme
+from atoll.engine.zips import length, open_zip
 
+LIMIT = 2 * 1024**3  # bytes of a package, and of all that is in it
+MODEL_LIMIT = LIMIT - (20 << 20)  # room for specification, manifest and table of contents, in later revisions too
+PIECE = 1 << 20  # bytes that are in memory at a time
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one timestamp for all: the same content gives the same archive
-_UNREADABLE = (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError, zlib.error)
+_UNREADABLE = (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, zlib.error)
 
 
 class Package:
     """An opened package whose table of contents has been checked; contents are checked as they are read."""
 
-    def __init__(self, archive: zipfile.ZipFile, manifest_bytes: bytes, manifest: Manifest) -> None:
+    def __init__(self, archive: zipfile.ZipFile, manifest_bytes: bytes, manifest: Manifest, held: ExitStack) -> None:
         self._archive = archive
+        self._held = held
         self.manifest_bytes = manifest_bytes
         self.manifest = manifest
 
@@ -44,17 +52,31 @@ class Package:
     def has(self, path: str) -> bool:
         return path in self._archive.namelist()
 
-    def read(self, path: str) -> bytes:
-        """The bytes of a listed file; IntegrityError unless they hash to what the manifest says."""
+    def pieces(self, path: str) -> Iterator[bytes]:
+        """The bytes of a listed file, at most PIECE at a time; IntegrityError, after the last of them at the latest,
+        unless they hash to what the manifest says."""
         entry = self.manifest.file(path)
+        hashed, size = hashlib.sha256(), 0
         try:
             with self._archive.open(path) as file:
-                data = file.read(entry.size + 1)
+                while size <= entry.size and (piece := file.read(PIECE)):
+                    hashed.update(piece)
+                    size += len(piece)
+                    yield piece
         except _UNREADABLE as error:
             raise PackageError(f"{path} cannot be read: {error}") from None
-        if len(data) != entry.size or hashlib.sha256(data).hexdigest() != entry.sha256:
+        if size != entry.size or hashed.hexdigest() != entry.sha256:
             raise IntegrityError(f"{path} is not what the manifest promises")
-        return data
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a listed file that is small; PackageError where it is larger than a specification may be."""
+        if (size := self.manifest.file(path).size) > MAX_SPECIFICATION:
+            raise PackageError(f"{path} has {size} bytes, at most {MAX_SPECIFICATION} are read at once")
+        return b"".join(self.pieces(path))
+
+    def verify(self, path: str) -> int:
+        """Read a listed file through; how many bytes it has, or IntegrityError as for :meth:`pieces`."""
+        return sum(map(len, self.pieces(path)))
 
     @property
     def needs(self) -> Needs | None:
@@ -79,7 +101,7 @@ class Package:
         return noised
 
     def close(self) -> None:
-        self._archive.close()
+        self._held.close()
 
     def __enter__(self) -> Package:
         return self
@@ -88,30 +110,63 @@ class Package:
         self.close()
 
 
-def write(target: IO[bytes] | Path, manifest: bytes, files: Mapping[str, bytes]) -> None:
-    """Write a package: the manifest, then ``files`` sorted by path."""
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, data in [(NAME, manifest), *sorted(files.items())]:
-            archive.writestr(zipfile.ZipInfo(path, _EPOCH), data, zipfile.ZIP_DEFLATED)
+Source = bytes | Path | Package  # a file's bytes, where they are on disk, or the package that has it under this path
 
 
-def open_package(source: IO[bytes] | Path, *, specifications: bool = True, limit: int = 2 * 1024**3) -> Package:
+def write(target: IO[bytes] | Path, manifest: bytes, files: Mapping[str, Source]) -> None:
+    """Write a package: the manifest, then ``files`` sorted by path. PackageError before it would get too large."""
+    contents: list[tuple[str, Source]] = [(NAME, manifest), *sorted(files.items(), key=lambda item: item[0])]
+    sizes = {path: _size(path, source) for path, source in contents}
+    require_size(sum(sizes.values()))
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for path, source in contents:
+            info = zipfile.ZipInfo(path, _EPOCH)
+            info.file_size = sizes[path]  # told before: whether it needs the large form
+            with archive.open(info, "w") as member:
+                for piece in _pieces(path, source):
+                    member.write(piece)
+
+
+def require_size(size: int, limit: int = LIMIT) -> None:
+    """PackageError for a package that is, or holds, more bytes than ``limit``."""
+    if size > limit:
+        raise PackageError(f"{size} bytes, where at most {limit} are allowed", hint="publish a smaller model")
+
+
+def _size(path: str, source: Source) -> int:
+    if isinstance(source, bytes):
+        return len(source)
+    return source.stat().st_size if isinstance(source, Path) else source.manifest.file(path).size
+
+
+def _pieces(path: str, source: Source) -> Iterable[bytes]:
+    if isinstance(source, bytes):
+        return (source,)
+    return _pieces_of_file(source) if isinstance(source, Path) else source.pieces(path)
+
+
+def _pieces_of_file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
+
+
+def open_package(source: IO[bytes] | Path, *, specifications: bool = True, limit: int = LIMIT) -> Package:
     """Open a foreign package; PackageError unless its entries are exactly those that its manifest lists.
 
     ``specifications=False`` takes the form that owners serve: the model without them.
     """
-    try:
-        archive = zipfile.ZipFile(source)
-    except (*_UNREADABLE, ValueError) as error:
-        raise PackageError(f"not a package: {error}", hint="packages are made by `atoll learnware pack`") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
+            require_size(length(file), limit)
+            archive = stack.enter_context(open_zip(file))
+        except _UNREADABLE as error:
+            raise PackageError(f"not a package: {error}", hint="packages are made by `atoll learnware pack`") from None
         manifest_bytes = _manifest_bytes(archive)
         manifest = read_manifest(manifest_bytes)
         _check_entries(archive, manifest, specifications, limit)
-    except BaseException:
-        archive.close()
-        raise
-    return Package(archive, manifest_bytes, manifest)
+        return Package(archive, manifest_bytes, manifest, stack.pop_all())
 
 
 def _manifest_bytes(archive: zipfile.ZipFile) -> bytes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from atoll.engine.islands import Island, positional_names
@@ -25,19 +25,23 @@ MODEL_PATH = "model.onnx"
 
 
 def pack(
-    model: bytes, rows: Any, island: Island, semantic: SemanticSpec, signature: Signature, *,
+    target: IO[bytes] | Path, model: bytes | Path, rows: Any, island: Island, semantic: SemanticSpec,
+    signature: Signature, *,
     owner: str, created_at: int, salt: bytes, class_names: tuple[str, ...] = (), size: int = 100, seed: int = 0,
     budget: Budget | None = None, model_format: str = "onnx", model_path: str = MODEL_PATH, needs: Needs | None = None,
-) -> bytes:  # fmt: skip
-    """The bytes of a package. ``rows`` are in raw units, columns in the order that the model takes them. ``model`` is
-    in ``model_format`` and is to be called ``model_path`` in the package; ``needs`` is what code needs to run.
+) -> None:  # fmt: skip
+    """Write a package to ``target``, a file open for writing and reading or its path. ``rows`` are in raw units,
+    columns in the order that the model takes them. ``model`` is in ``model_format`` and is to be called ``model_path``
+    in the package; from a path it is copied piece by piece. ``needs`` is what a model of code needs to run.
 
     Fits the RKME of ``rows`` in ``island`` and puts the privacy gate's report beside it; with a ``budget`` there is a
-    noised sketch in its place. Raises the errors of either, or PackageError where words and shapes disagree.
+    noised sketch in its place. Raises the errors of either, or PackageError where words and shapes disagree or the
+    model is too large; what stands in ``target`` then is no package.
     """
+    archive.require_size(model.stat().st_size if isinstance(model, Path) else len(model), archive.MODEL_LIMIT)
     table = Table.of(rows)
     entry, specification = _specified(island.transform(table), island, salt, size, seed, budget)
-    files = {model_path: model, entry.path: specification}
+    files: dict[str, bytes | Path] = {model_path: model, entry.path: specification}
     if needs is not None:
         requirements.read(needs.name, needs.data)
         files[needs.name] = needs.data
@@ -49,15 +53,21 @@ def pack(
         columns=table.columns or positional_names(table.values.shape[1]),
         model=model_path,
         model_format=model_format,
-        files=tuple(FileEntry(path, len(data), hashlib.sha256(data).hexdigest()) for path, data in files.items()),
+        files=tuple(_listed(path, source) for path, source in files.items()),
         specifications=(entry,),
         class_names=class_names,
         environment=needs.name if needs else "",
     )
-    target = io.BytesIO()
     archive.write(target, manifest.to_bytes(), files)
-    archive.open_package(io.BytesIO(target.getvalue())).close()  # what we refuse from others we do not make
-    return target.getvalue()
+    archive.open_package(target).close()  # what we refuse from others we do not make
+
+
+def _listed(path: str, source: bytes | Path) -> FileEntry:
+    if isinstance(source, bytes):
+        return FileEntry(path, len(source), hashlib.sha256(source).hexdigest())
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileEntry(path, file.tell(), digest)
 
 
 def _specified(

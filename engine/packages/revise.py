@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+from pathlib import Path
+from typing import IO
 
 import msgspec
 from atoll.engine.errors import PackageError
@@ -11,22 +12,20 @@ from atoll.engine.packages.manifest import Manifest
 from atoll.engine.semantic import SemanticSpec
 
 
-def revise(package: bytes, *, semantic: SemanticSpec) -> bytes:
-    """The package with ``semantic`` in place of its words: the learnware keeps its id, every file its bytes.
+def revise(source: IO[bytes] | Path, target: IO[bytes] | Path, *, semantic: SemanticSpec) -> None:
+    """Write to ``target`` (as pack does) the package in ``source`` with ``semantic`` in place of its words: the
+    learnware keeps its id, every file its bytes, which are copied piece by piece.
 
     Model and specification were checked before and are the same, so nothing needs to be checked anew but the words:
     SpecificationError for those outside the vocabulary. PackageError where nothing would change.
     """
-    with archive.open_package(io.BytesIO(package)) as old:
+    with archive.open_package(source) as old:
         manifest = old.manifest
         if semantic.check() == manifest.semantic:
             raise PackageError("the words are those that the package has already")
-        files = {entry.path: old.read(entry.path) for entry in manifest.files}
         changed = msgspec.structs.replace(manifest, semantic=semantic, learnware_id=old.learnware_id.hex())
-    target = io.BytesIO()
-    archive.write(target, changed.to_bytes(), files)
-    archive.open_package(io.BytesIO(target.getvalue())).close()
-    return target.getvalue()
+        archive.write(target, changed.to_bytes(), {entry.path: old for entry in manifest.files})
+    archive.open_package(target).close()
 
 
 def only_words_differ(old: Manifest, new: Manifest) -> bool:

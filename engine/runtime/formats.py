@@ -1,24 +1,29 @@
 """Which format a model file is in, told by its bytes, never by a name; and which sandbox each format needs.
 
-Only heads, lengths and directories are read here, nothing is parsed into objects: this runs in the node.
-Formats that run code when they are loaded are told here as well; :func:`require` says for whom they are run.
+Only heads, lengths and directories are read here, nothing is parsed into objects: this runs in the node. Of code, which
+has no head, the whole is read. Formats that run code when they are loaded are told here as well; :func:`require` says
+for whom they are run.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import io
 import stat
 import zipfile
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 from atoll.engine.errors import ModelRefused
+from atoll.engine.zips import length, open_zip
 
 Level = Literal["strong", "limited", "none"]
 Trust = Literal["own", "admitted", "foreign"]  # admitted: the administrator has let this very code in
 LEVELS: tuple[Level, ...] = ("none", "limited", "strong")  # weakest first
 MAX_ENTRIES = 4096
 MAX_HEADER = 1 << 20
+HEAD = 4096  # bytes that tell most formats
+MAX_FIELDS = 1 << 16  # of an ONNX file's top level
+MAX_CODE = 4 << 20  # bytes of Python code
+LONGEST = 10  # bytes of a number in protobuf
 EXPANSION = 4  # an archive may unpack to so many times the largest file
 ONNX_GRAPH, ONNX_OPSETS = 7, 8  # field numbers of ModelProto
 CODE_HINT = "convert it to ONNX, or save it with skops"
@@ -64,23 +69,27 @@ MAGIC: dict[bytes, str] = {
 }
 
 
-def detect(data: bytes) -> str:
-    """The format's name; ModelRefused for what is not run, naming what it seems to be."""
-    if data.startswith(b"PK\x03\x04"):
-        return _archive(data)
+def detect(file: IO[bytes]) -> str:
+    """The format's name; ModelRefused for what is not run, naming what it seems to be. ``file`` is read here and there,
+    a few MB of it at most, and stands anywhere then."""
+    size = length(file)
+    head = file.read(HEAD)
+    if head.startswith(b"PK\x03\x04"):
+        return _archive(file, size)
+    python = _is_python(file, size)
     for found, name in (
-        (_is_pickle(data), "pickle"),
-        (data.startswith(b"tree\nversion=v"), "lightgbm"),
-        (data.startswith(b"{L\0\0\0\0\0\0\0\x07learner") or _is_xgboost_json(data), "xgboost"),
-        (_is_safetensors(data), "safetensors"),
-        (_is_onnx(data), "onnx"),
+        (_is_pickle(file, head, size) and not python, "pickle"),
+        (head.startswith(b"tree\nversion=v"), "lightgbm"),
+        (head.startswith(b"{L\0\0\0\0\0\0\0\x07learner") or _is_xgboost_json(head), "xgboost"),
+        (_is_safetensors(file, head, size), "safetensors"),
+        (_is_onnx(file, size), "onnx"),
     ):
         if found:
             return name
     for magic, name in MAGIC.items():
-        if data.startswith(magic):
+        if head.startswith(magic):
             raise ModelRefused(f"{name} is not a model format that is run", hint=CODE_HINT)
-    if _is_python(data):
+    if python:
         return "python"
     raise ModelRefused("the file is in no model format that is run", hint=f"known: {', '.join(sorted(FORMATS))}")
 
@@ -103,52 +112,60 @@ def _code(name: str, whom: str, hint: str = CODE_HINT) -> ModelRefused:
     return ModelRefused(f"{name} runs code when it is loaded and is not run{whom}", hint=hint)
 
 
-def _is_pickle(data: bytes) -> bool:
-    """Protocols 2 to 5 by their head, 0 and 1 by their first operation and their last, ``STOP``."""
-    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+def _is_pickle(file: IO[bytes], head: bytes, size: int) -> bool:
+    """Protocols 2 to 5 by their head, 0 and 1 by their first operation and their last, ``STOP``; code may too."""
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return True
-    return data[:1] in b"(]}clI" and data[:1] != b"" and data.endswith(b".") and not _is_python(data)
+    return head[:1] in b"(]}clI" and size > 0 and _at(file, size - 1, 1) == b"."
 
 
-def _is_xgboost_json(data: bytes) -> bool:
-    head = data[:4096].lstrip()
+def _is_xgboost_json(head: bytes) -> bool:
+    head = head.lstrip()
     return head.startswith(b"{") and b'"learner"' in head[:256]
 
 
-def _is_safetensors(data: bytes) -> bool:
-    size = int.from_bytes(data[:8], "little")
-    return 2 <= size <= min(MAX_HEADER, len(data) - 8) and data[8:9] == b"{" and b"}" in data[8 : 8 + size][-64:]
+def _is_safetensors(file: IO[bytes], head: bytes, size: int) -> bool:
+    header = int.from_bytes(head[:8], "little")
+    if not 2 <= header <= min(MAX_HEADER, size - 8) or head[8:9] != b"{":
+        return False
+    last = min(header, 64)
+    return b"}" in _at(file, 8 + header - last, last)
 
 
-def _is_onnx(data: bytes) -> bool:
-    """Whether the bytes are one protobuf message with a graph and operator sets, read at the top level only."""
+def _is_onnx(file: IO[bytes], size: int) -> bool:
+    """Whether the file is one protobuf message with a graph and operator sets, read at the top level only."""
     found: set[int] = set()
     place = 0
-    while place < len(data):
-        tag, place = _varint(data, place)
+    for _ in range(MAX_FIELDS):
+        if place >= size:
+            break
+        field = _at(file, place, 2 * LONGEST)
+        tag, read = _varint(field, 0)
         number, kind = tag >> 3, tag & 7
         if number == 0:
             return False
-        size = 0
+        following = 0
         if kind == 0:
-            _, place = _varint(data, place)
+            _, read = _varint(field, read)
         elif kind == 2:
-            size, place = _varint(data, place)
+            following, read = _varint(field, read)
         elif kind in (1, 5):
-            size = 8 if kind == 1 else 4
+            following = 8 if kind == 1 else 4
         else:
             return False
-        place += size
+        if read > len(field):
+            return False
+        place += read + following
         found.add(number)
-    return place == len(data) and {ONNX_GRAPH, ONNX_OPSETS} <= found
+    return place == size and {ONNX_GRAPH, ONNX_OPSETS} <= found
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """(value, next place); past the end it gives a place past the end."""
+    """(value, next place); past the end, or too long, it gives (0, a place past the end)."""
     value = 0
-    for shift in range(0, 70, 7):
+    for shift in range(0, 7 * LONGEST, 7):
         if place >= len(data):
-            return 0, len(data) + 1
+            break
         byte = data[place]
         place += 1
         value |= (byte & 0x7F) << shift
@@ -157,23 +174,28 @@ def _varint(data: bytes, place: int) -> tuple[int, int]:
     return 0, len(data) + 1
 
 
-def _is_python(data: bytes) -> bool:
+def _is_python(file: IO[bytes], size: int) -> bool:
+    if size > MAX_CODE:
+        return False
     try:
-        text = data.decode("utf-8")
+        text = _at(file, 0, size).decode("utf-8")
     except UnicodeDecodeError:
         return False
     return "\ndef predict(" in f"\n{text}" and "\0" not in text
 
 
-def _archive(data: bytes) -> str:
+def _at(file: IO[bytes], place: int, count: int) -> bytes:
+    file.seek(place)
+    return file.read(count)
+
+
+def _archive(file: IO[bytes], size: int) -> str:
     """A zip file: skops or a torch.export program, by the names inside; its directory is checked, nothing unpacked."""
-    if int.from_bytes(data[data.rfind(b"PK\x05\x06") :][10:12], "little") > MAX_ENTRIES:
-        raise ModelRefused(f"the archive has more than {MAX_ENTRIES} entries")
     try:
-        entries = zipfile.ZipFile(io.BytesIO(data)).infolist()
+        entries = open_zip(file).infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError, OSError):
-        raise ModelRefused("the archive is broken") from None
-    _check_entries(entries, len(data))
+        raise ModelRefused("the archive is broken, or its table of contents too long") from None
+    _check_entries(entries, size)
     names = {entry.filename for entry in entries}
     if "schema.json" in names:
         return "skops"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -61,7 +62,7 @@ def probe(level: Level) -> tuple[str, ...]:
     with (
         ThreadPoolExecutor(1, thread_name_prefix="atoll-sandbox") as starter,
         closing(WarmParent("python", level, starter)) as parent,
-        start_worker(parent, "python", PROBE, signature, Limits(), ()) as worker,
+        start_worker(parent, "python", io.BytesIO(PROBE), signature, Limits(), ()) as worker,
     ):
         return worker.isolation
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -13,6 +14,7 @@ import subprocess
 import threading
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import IO
 
 from atoll.engine.errors import ModelError, ModelRefused, SandboxLimit
 from atoll.engine.runtime import frames
@@ -22,6 +24,7 @@ from atoll.engine.runtime.layout import SANDBOX_ENVIRONMENT, SANDBOX_PACKAGE, bu
 IMPORT_SECONDS = 60.0
 FORK_SECONDS = 10.0
 END_SECONDS = 5.0
+PIECE = 1 << 20
 CREDENTIALS = struct.Struct("iII")  # struct ucred: process, user, group
 
 
@@ -122,15 +125,20 @@ class WarmParent:
         return frames.printable(printed[-300:]) or "no word why"
 
 
-def sealed(data: bytes) -> int:
-    """A file descriptor with ``data`` in memory, which nobody can change any more."""
+def sealed(file: IO[bytes]) -> int:
+    """A file descriptor with the whole of ``file``, which nobody can change any more: in the machine's memory, not in
+    this process's."""
     descriptor = os.memfd_create("model", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    try:
+        file.seek(0)
+        with open(descriptor, "wb", closefd=False) as copy:
+            shutil.copyfileobj(file, copy, PIECE)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

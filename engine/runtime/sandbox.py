@@ -14,6 +14,7 @@ from atoll.engine.runtime.parent import ParentDied, WarmParent
 from atoll.engine.runtime.process import ModelProcess
 from atoll.engine.runtime.signature import Limits, Signature
 from atoll.engine.runtime.start import start_worker
+from atoll.engine.zips import length
 
 ENVIRONMENTS = 16  # warm parents with an environment of their own; more than a pool has workers
 
@@ -38,18 +39,20 @@ class Sandbox:
 
         ``environment`` is a folder of packages that Python code and pickles find before the node's own, or "".
         """
-        size = model.stat().st_size
-        if size > self._limits.file_bytes:
-            raise ModelRefused(f"the model has {size} bytes, at most {self._limits.file_bytes} are run")
-        data = model.read_bytes()
-        rung = self._rung or ladder.rung()
-        name = detect(data)
-        require(name, trust, rung.level, rung.missing, rung.hint)
-        family = (FORMATS[name].family, environment if name in CODE else "")
-        try:
-            return start_worker(self._parent(family, rung), name, data, signature, self._limits, rung.layers)
-        except ParentDied:  # once more, with a new one
-            return start_worker(self._parent(family, rung), name, data, signature, self._limits, rung.layers)
+        with model.open("rb") as file:
+            if (size := length(file)) > self._limits.file_bytes:
+                raise ModelRefused(
+                    f"the model has {size} bytes, at most {self._limits.file_bytes} are run",
+                    hint="its owner can set sandbox.model_bytes in atoll.toml",
+                )
+            rung = self._rung or ladder.rung()
+            name = detect(file)
+            require(name, trust, rung.level, rung.missing, rung.hint)
+            family = (FORMATS[name].family, environment if name in CODE else "")
+            try:
+                return start_worker(self._parent(family, rung), name, file, signature, self._limits, rung.layers)
+            except ParentDied:  # once more, with a new one
+                return start_worker(self._parent(family, rung), name, file, signature, self._limits, rung.layers)
 
     def close(self) -> None:
         """End every warm parent and its workers; idempotent."""

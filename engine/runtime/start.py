@@ -1,8 +1,9 @@
-"""From a model's bytes to a loaded worker: pipes, a sealed copy of the bytes, an order to the warm parent."""
+"""From a model's file to a loaded worker: pipes, a sealed copy of the file, an order to the warm parent."""
 
 from __future__ import annotations
 
 import os
+from typing import IO
 
 from atoll.engine.runtime import frames
 from atoll.engine.runtime.formats import FORMATS
@@ -14,9 +15,9 @@ ADDRESS_SLACK = 1 << 29  # reserved and never touched by allocators
 
 
 def start_worker(
-    parent: WarmParent, name: str, data: bytes, signature: Signature, limits: Limits, required: tuple[str, ...]
+    parent: WarmParent, name: str, model: IO[bytes], signature: Signature, limits: Limits, required: tuple[str, ...]
 ) -> ModelProcess:
-    """A worker that has loaded ``data`` in format ``name``; errors as ModelProcess and WarmParent.fork raise them."""
+    """A worker that has loaded ``model`` in format ``name``; errors as ModelProcess and WarmParent.fork raise them."""
     theirs: list[int] = []
     ours: list[int] = []
     try:
@@ -24,7 +25,7 @@ def start_worker(
             reading, writing = pipes()
             ours.append(writing if mine_writes else reading)
             theirs.append(reading if mine_writes else writing)
-        theirs.append(sealed(data))
+        theirs.append(sealed(model))
         pidfd = parent.fork(_order(parent, name, signature, limits, required), theirs)
     except BaseException:
         for descriptor in ours:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import secrets
 import tempfile
@@ -40,13 +41,14 @@ async def measured(folder: Path, count: int, times: int) -> list[float]:
     await make_home("asker", folder / "asker")
     async with institution("owner", folder / "owner") as owner, running(folder / "asker") as asker:
         federation = (await owner.client.create_federation("measured")).id
-        package = pack(
-            to_onnx(model, 64), Table(values, COLUMNS), island, SemanticSpec("Digits"),
+        package = io.BytesIO()
+        pack(
+            package, to_onnx(model, 64), Table(values, COLUMNS), island, SemanticSpec("Digits"),
             Signature("classification", 64, 10), owner=owner.endpoint.peer_id, created_at=now_ms(),
             salt=secrets.token_bytes(16), class_names=tuple(map(str, range(10))),
         )  # fmt: skip
         await owner.client.add_island(island)
-        added = await owner.client.add_learnware(package)
+        added = await owner.client.add_learnware(package.getvalue())
         await owner.client.publish(added.learnware_id, federation, Offers(predict="members"))
         from atoll.protocol.membership import read_invite
 

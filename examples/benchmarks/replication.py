@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import os
 import tempfile
 from contextlib import AsyncExitStack
@@ -49,11 +50,12 @@ async def learnware(node: Institution) -> str:
     island = Island.mint(table)
     await node.client.add_island(island)
     model = to_onnx(LogisticRegression(max_iter=1000).fit(rows, labels), 4)
-    package = pack(
-        model, table, island, SemanticSpec("iris"), Signature("classification", 4, 3), owner=node.endpoint.peer_id,
-        created_at=now_ms(), salt=os.urandom(16), class_names=("a", "b", "c"), size=20,
+    package = io.BytesIO()
+    pack(
+        package, model, table, island, SemanticSpec("iris"), Signature("classification", 4, 3),
+        owner=node.endpoint.peer_id, created_at=now_ms(), salt=os.urandom(16), class_names=("a", "b", "c"), size=20,
     )  # fmt: skip
-    return (await node.client.add_learnware(package)).learnware_id
+    return (await node.client.add_learnware(package.getvalue())).learnware_id
 
 
 async def everywhere(nodes, federation: str, root: str, most: float = 120.0) -> float:

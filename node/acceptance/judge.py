@@ -38,27 +38,18 @@ def judge(
                 raise RequestInvalid(
                     "the package was made for another owner", hint="pack it with this node's peer id as owner"
                 )
-            data = package.read(package.manifest.model)
-        except AtollError as error:
-            return refused(error)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atoll-judge-")))
-        (folder / "model").write_bytes(data)
-        key = package.manifest.file(package.manifest.model).sha256
-        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atoll-judge-")))
+            with (folder / "model").open("wb") as file:
+                file.writelines(package.pieces(package.manifest.model))
             needs = package.needs
         except AtollError as error:
             return refused(error)
+        key = package.manifest.file(package.manifest.model).sha256
         run = partial(models.predict, key, folder / "model", package.manifest.signature, trust="own", needs=needs)
         sample = None
         if labelled is not None:
             sample = (Table(np.array(labelled.rows, np.float64), labelled.columns), labelled.truth)
         return check(
-            package,
-            islands,
-            run,
-            progress,
-            clock=lambda: int(1000 * time.monotonic()),
-            known=known,
-            labelled=sample,
+            package, islands, run, progress, clock=lambda: int(1000 * time.monotonic()), known=known, labelled=sample,
             prepare=partial(models.environment, needs),
-        )
+        )  # fmt: skip

@@ -12,7 +12,7 @@ import click
 import msgspec
 from atoll.engine.encoding import unpack_json
 from atoll.engine.islands import Island
-from atoll.engine.packages.archive import open_package
+from atoll.engine.packages.archive import MODEL_LIMIT, open_package, require_size
 from atoll.engine.packages.manifest import SpecEntry
 from atoll.engine.runtime.environments import Needs
 from atoll.engine.runtime.formats import CODE
@@ -27,9 +27,11 @@ from atoll.node.cli.island_file import read_island, write_island
 from atoll.node.cli.output import json_option, print_json, short
 from atoll.node.client import Client
 from atoll.node.clock import now_ms
+from atoll.node.store.durable import replacing
 
 File = click.Path(path_type=Path, exists=True, dir_okay=False)
 Target = click.Path(path_type=Path, dir_okay=False)
+PUBLIC = 0o666  # mode of a package, less the umask: whoever gets it may read it
 WORDS = 1 << 20  # bytes of a file of words, at most
 
 
@@ -126,12 +128,12 @@ async def pack(
     if dp_epsilon is not None:
         units = await asyncio.to_thread(island.transform, rows)
         budget = await client.spend_privacy(dataset or data.name, units, island, dp_epsilon, dp_delta)
-    package = await asyncio.to_thread(
-        make, converted.data, rows, island, words, converted.signature, owner=peer, created_at=now_ms(),
-        salt=secrets.token_bytes(16), class_names=converted.class_names, size=size, budget=budget,
-        model_format=converted.format, model_path=converted.file_name, needs=needs,
-    )  # fmt: skip
-    output.write_bytes(package)
+    with replacing(output, PUBLIC) as file:
+        await asyncio.to_thread(
+            make, file, converted.data, rows, island, words, converted.signature, owner=peer, created_at=now_ms(),
+            salt=secrets.token_bytes(16), class_names=converted.class_names, size=size, budget=budget,
+            model_format=converted.format, model_path=converted.file_name, needs=needs,
+        )  # fmt: skip
     if beside:
         write_island(island, beside)
     _tell(_report(output, converted, island, beside, len(rows.values), warning), as_json)
@@ -149,8 +151,8 @@ def edit(package: Path, semantic: Path, output: Path, as_json: bool) -> None:
     with open_package(package) as old:
         before = msgspec.structs.asdict(old.manifest.semantic)
     words = msgspec.structs.asdict(_words(semantic, before))
-    revised = revise(package.read_bytes(), semantic=SemanticSpec(**words))
-    output.write_bytes(revised)
+    with replacing(output, PUBLIC) as file:
+        revise(package, file, semantic=SemanticSpec(**words))
     changed = [name for name, value in words.items() if value != before[name]]
     with open_package(output) as new_one:
         learnware_id, revision = new_one.learnware_id.hex(), new_one.revision.hex()
@@ -181,11 +183,15 @@ def new(template: str, folder: Path, as_json: bool) -> None:
 
 
 def _converted(asked: _Asked) -> tuple[Any, Table, SemanticSpec, str | None]:
-    """The model in the format to pack, the rows in its order of columns, the words, and a warning of its file."""
+    """The model in the format to pack, the rows in its order of columns, the words, and a warning of its file.
+
+    Its library loads it whole to compare the two: the one place where a model is in memory outside the sandbox.
+    """
     from atoll.engine.packages.convert import from_code, from_estimator
     from atoll.engine.packages.originals import aligned
     from atoll.engine.packages.own import load_own
 
+    require_size(asked.model.stat().st_size, MODEL_LIMIT)
     rows = Table.read(asked.data)
     own = load_own(asked.model, lambda words: click.echo(f"warning: {words}", err=True))
     if own.format == "python":

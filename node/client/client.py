@@ -18,10 +18,12 @@ import numpy as np
 from atoll.engine import specs
 from atoll.engine.errors import FeatureMismatch, IntegrityError
 from atoll.engine.islands import Island
+from atoll.engine.packages.archive import require_size
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs import Rkme
 from atoll.engine.specs.dp import Budget
 from atoll.engine.tables import Table
+from atoll.engine.zips import length
 from atoll.node.acceptance.submissions import LabelledRows
 from atoll.node.admission import Kind
 from atoll.node.api.audit import AuditPage, VerificationView
@@ -93,12 +95,17 @@ class Client(Transport):
     async def submit(
         self, package: bytes | Path, labelled: LabelledRows | None = None, progress: Progress = lambda done, all_: None
     ) -> SubmissionView:
-        """Upload a package, going on where an upload of the same bytes has broken off, and queue it for its checks."""
+        """Upload a package, going on where an upload of the same bytes has broken off, and queue it for its checks.
+
+        PackageError, before anything is sent, for one that is too large for any node.
+        """
         with io.BytesIO(package) if isinstance(package, bytes) else package.open("rb") as file:
-            digest = (await asyncio.to_thread(hashlib.file_digest, file, "sha256")).hexdigest()
-            size, path = file.seek(0, io.SEEK_END), f"uploads/{digest}"
+            size = length(file)
             if not size:
                 raise RequestInvalid("the package is empty", hint="packages are made by `atoll learnware pack`")
+            require_size(size)
+            digest = (await asyncio.to_thread(hashlib.file_digest, file, "sha256")).hexdigest()
+            path = f"uploads/{digest}"
             received = (await self._json("GET", path, UploadView)).received
             while received < size:
                 file.seek(received)

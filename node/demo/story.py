@@ -7,6 +7,7 @@ that is removed at the end, whatever happens.
 from __future__ import annotations
 
 import asyncio
+import io
 import secrets
 import signal
 import tempfile
@@ -99,11 +100,13 @@ def _pack(product: Product, island: Island, owner: str) -> bytes:
     from atoll.engine.runtime import Signature
 
     inputs = product.rows.values.shape[1]
-    return pack(
-        to_onnx(product.estimator, inputs), product.rows, island, product.semantic,
+    package = io.BytesIO()
+    pack(
+        package, to_onnx(product.estimator, inputs), product.rows, island, product.semantic,
         Signature(product.task, inputs, len(product.class_names) or 1), owner=owner, created_at=now_ms(),
         salt=secrets.token_bytes(16), class_names=product.class_names,
     )  # fmt: skip
+    return package.getvalue()
 
 
 async def _knows_island(node: Institution, island: Island) -> None:

@@ -210,7 +210,7 @@ class Reuser:
         with open_package(self._blobs.path(digest), specifications=False) as package:
             if package.revision != revision:
                 raise IntegrityError("the package is not the revision that its listing names")
-            model = self._blobs.put(package.read(package.manifest.model))
+            model = self._blobs.put_pieces(package.pieces(package.manifest.model))
             row = DownloadRow(self._blobs.put(package.manifest_bytes), model)
         self._store.write(lambda txn: self._downloads.put(txn, revision, row)).result()
         return row

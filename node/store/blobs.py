@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -33,14 +35,31 @@ class BlobStore:
 
     def put(self, data: bytes) -> bytes:
         """Store ``data``; returns its digest, after fsync."""
-        with self.temporary() as file:
-            file.write(data)
+        return self.put_pieces((data,))
+
+    def put_pieces(self, pieces: Iterable[bytes]) -> bytes:
+        """Store what ``pieces`` make up, one of them in memory at a time; returns its digest, after fsync. Nothing
+        stays where they end in an error."""
+        hashed = hashlib.sha256()
+        with self.growing() as file:
+            for piece in pieces:
+                hashed.update(piece)
+                file.write(piece)
             file.flush()
-            return self.adopt(Path(file.name), hashlib.sha256(data).digest())
+            return self.adopt(Path(file.name), hashed.digest())
 
     def temporary(self) -> IO[bytes]:
-        """A temporary file on the same disk; removed unless adopted. The caller closes it."""
+        """A temporary file on the same disk; the caller closes it, and removes it unless it is adopted."""
         return tempfile.NamedTemporaryFile(dir=self._partial, delete=False)
+
+    @contextmanager
+    def growing(self) -> Iterator[IO[bytes]]:
+        """A temporary file on the same disk, to be adopted before the block ends; else nothing of it stays."""
+        with self.temporary() as file:
+            try:
+                yield file
+            finally:
+                Path(file.name).unlink(missing_ok=True)
 
     def partial(self, name: str) -> Path:
         """Where a resumable download with this name (hex) grows."""

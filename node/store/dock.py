@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from atoll.engine.runtime.environments import Needs
 from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
 from atoll.node.errors import RequestInvalid
-from atoll.node.store.blobs import BlobStore
+from atoll.node.store.blobs import BlobStore, hash_of
 from atoll.node.store.environment import Store
 from atoll.protocol.errors import NotFound
 
@@ -130,12 +129,7 @@ class Dock:
         return self._blobs.path(learnware.row.served)
 
     def _store_files(self, package: Package) -> DockRow:
-        manifest = package.manifest
-        spec_paths = {spec.path for spec in manifest.specifications}
-        files = {entry.path: package.read(entry.path) for entry in manifest.files}
-        served = io.BytesIO()
-        kept = {path: data for path, data in files.items() if path not in spec_paths}
-        archives.write(served, package.manifest_bytes, kept)
+        model = self._blobs.put_pieces(package.pieces(package.manifest.model))  # first: what is damaged leaves nothing
         specifications = []
         for island, (spec, salt) in package.specifications().items():
             noised = isinstance(spec, NoisedSketch)
@@ -144,11 +138,19 @@ class Dock:
             package.learnware_id,
             package.revision,
             self._blobs.put(package.manifest_bytes),
-            self._blobs.put(files[manifest.model]),
-            self._blobs.put(served.getvalue()),
+            model,
+            self._store_served(package),
             tuple(specifications),
-            environment=self._blobs.put(files[manifest.environment]) if manifest.environment else None,
+            environment=self._blobs.put(package.needs.data) if package.needs else None,
         )
+
+    def _store_served(self, package: Package) -> bytes:
+        private = {spec.path for spec in package.manifest.specifications}
+        kept = {entry.path: package for entry in package.manifest.files if entry.path not in private}
+        with self._blobs.growing() as file:
+            archives.write(file, package.manifest_bytes, kept)
+            file.flush()
+            return self._blobs.adopt(Path(file.name), hash_of(Path(file.name)))
 
     def _opened(self, row: DockRow) -> Learnware:
         manifest = read_manifest(self._blobs.path(row.manifest).read_bytes())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +13,15 @@ from atoll.node.errors import StoreError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file, mode 600, that takes the place of ``path`` after fsync when the block ends well; else nothing stays.
+def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """A file that takes the place of ``path`` after fsync when the block ends well; else nothing stays. ``mode`` is
+    that of a new file, less what the process's umask takes.
 
     StoreError where the disk does not play along.
     """
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        name = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             with os.fdopen(descriptor, "w+b") as file:
                 yield file
@@ -27,7 +29,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
                 os.fsync(file.fileno())
             os.replace(name, path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
             raise
         fsync_folder(path.parent)
     except OSError as error:

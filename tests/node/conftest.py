@@ -1,5 +1,6 @@
 """Real nodes for tests: own home, key, LMDB store, libp2p host on loopback and HTTP server, in this process."""
 
+import io
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -105,11 +106,13 @@ class Digits:
         rows, labels = self.of(*classes), self.labels_of(*classes)
         model = LogisticRegression(max_iter=3000).fit(rows.values, labels)
         names = tuple(str(label) for label in model.classes_)
-        return pack(
-            to_onnx(model, 64), rows, island, SemanticSpec(f"Digits {' '.join(names)}"),
+        package = io.BytesIO()
+        pack(
+            package, to_onnx(model, 64), rows, island, SemanticSpec(f"Digits {' '.join(names)}"),
             Signature("classification", 64, len(names)), owner=owner, created_at=now_ms(), salt=salt,
             class_names=names, size=40, budget=budget,
         )  # fmt: skip
+        return package.getvalue()
 
 
 @pytest.fixture(scope="session")

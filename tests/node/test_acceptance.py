@@ -2,6 +2,7 @@
 accepted, and an upload that broke off goes on where it stood."""
 
 import hashlib
+import io
 import secrets
 
 import aiohttp
@@ -31,11 +32,13 @@ BAD = {
 def package(digits, owner, code, classes=(0, 1)):
     """A package whose model is code, as an owner may have it."""
     names = tuple(map(str, classes))
-    return pack(
-        code.encode(), digits.of(*classes), digits.island(), SemanticSpec("bad one", "It misbehaves."),
+    made = io.BytesIO()
+    pack(
+        made, code.encode(), digits.of(*classes), digits.island(), SemanticSpec("bad one", "It misbehaves."),
         Signature("classification", 64, 2), owner=owner, created_at=now_ms(), salt=secrets.token_bytes(16),
         class_names=names, size=40,
     )  # fmt: skip
+    return made.getvalue()
 
 
 @pytest.fixture
@@ -143,8 +146,9 @@ async def test_a_revision_of_the_words_needs_no_new_checks_and_is_listed_at_once
     await north.client.publish(added.learnware_id, federation, Offers(predict="members"))
     await changed(south, lambda: len(south.node.catalogue.alive(now_ms())) == 1)
 
-    words = SemanticSpec("Noughts and ones", "By hand, on paper.")
-    decided = await north.client.submission((await north.client.submit(revise(first, semantic=words))).id, wait=30.0)
+    words, second = SemanticSpec("Noughts and ones", "By hand, on paper."), io.BytesIO()
+    revise(io.BytesIO(first), second, semantic=words)
+    decided = await north.client.submission((await north.client.submit(second.getvalue())).id, wait=30.0)
 
     assert (decided.state, decided.learnware_id) == ("accepted", added.learnware_id)
     assert [step.name for step in decided.report.steps] == ["revision"]

@@ -1,5 +1,6 @@
 """Learnwares of code: the node of their owner builds what they need and runs them, others run what was let in."""
 
+import io
 import pickle
 import secrets
 
@@ -30,12 +31,14 @@ def made(digits):
     """``made(node, code, format, needs)``: a package of noughts and ones whose model is code."""
 
     def make(node, code, format_="python", needs=None):
-        return pack(
-            code, digits.of(0, 1), digits.island(), SemanticSpec("Noughts and ones", "By one pixel."),
+        package = io.BytesIO()
+        pack(
+            package, code, digits.of(0, 1), digits.island(), SemanticSpec("Noughts and ones", "By one pixel."),
             Signature("classification", 64, 2), owner=node.node.identity.peer, created_at=now_ms(),
             salt=secrets.token_bytes(16), class_names=("0", "1"), size=40, model_format=format_,
             model_path="model.pkl" if format_ == "pickle" else "model.py", needs=needs,
         )  # fmt: skip
+        return package.getvalue()
 
     return make
 
@@ -100,8 +103,9 @@ async def test_others_code_runs_once_it_was_let_in_and_no_later_revision(federat
     assert await south.client.admitted_code() == [let_in]
     assert await right(south, learnware_id, digits) > 0.9
 
-    revised = revise(package, semantic=SemanticSpec("Ones and noughts", "By one pixel."))
-    await north.client.submission((await north.client.submit(revised)).id, wait=30.0)
+    revised = io.BytesIO()
+    revise(io.BytesIO(package), revised, semantic=SemanticSpec("Ones and noughts", "By one pixel."))
+    await north.client.submission((await north.client.submit(revised.getvalue())).id, wait=30.0)
     await changed(south, lambda: south.node.catalogue.alive(now_ms())[0].semantic.name == "Ones and noughts")
     with pytest.raises(RemoteError, match="is not run for others"):
         await right(south, learnware_id, digits)

@@ -53,12 +53,13 @@ def made():
     island = Island.mint(Table(values, COLUMNS))
     model, rows = trained((0, 1, 2, 3), values, labels)
     converted = from_estimator(model, rows)
-    package = pack(
-        converted.data, rows, island, WORDS, converted.signature, owner="owner", created_at=1, salt=b"s" * 16,
+    package = io.BytesIO()
+    pack(
+        package, converted.data, rows, island, WORDS, converted.signature, owner="owner", created_at=1, salt=b"s" * 16,
         class_names=converted.class_names, size=60,
     )  # fmt: skip
     other, _ = trained((4, 5, 6, 7), values, labels)
-    return package, model, other, rows, labels[np.isin(labels, (0, 1, 2, 3))], island
+    return package.getvalue(), model, other, rows, labels[np.isin(labels, (0, 1, 2, 3))], island
 
 
 @pytest.fixture
@@ -285,11 +286,12 @@ def test_independent_rows_of_the_same_kind_are_no_duplicates(made):
 def test_under_differential_privacy_the_model_is_tried_and_its_belonging_not_judged(made):
     _, model, _, rows, _, island = made
     converted = from_estimator(model, rows)
-    package = pack(
-        converted.data, rows, island, WORDS, converted.signature, owner="owner", created_at=1, salt=b"s" * 16,
+    package = io.BytesIO()
+    pack(
+        package, converted.data, rows, island, WORDS, converted.signature, owner="owner", created_at=1, salt=b"s" * 16,
         class_names=converted.class_names, budget=Budget(1.0, 1e-6, b"x" * 32),
     )  # fmt: skip
-    report = asked(open_package(io.BytesIO(package)), island, answering(model))
+    report = asked(open_package(package), island, answering(model))
     assert report.accepted
     assert outcomes(report)["model runs"] == "passed"
     assert outcomes(report)["model and specification"] == "advisory"
@@ -300,11 +302,20 @@ def test_a_regressor_is_measured_by_r2_and_rmse():
     values, target = load_diabetes(return_X_y=True)
     island, model = Island.mint(values), Ridge(0.1).fit(values, target)
     words = SemanticSpec("Diabetes", "Progression.", task="Regression")
-    package = pack(
-        b"model", values, island, words, Signature("regression", 10, 1), owner="o", created_at=1, salt=b"s" * 16
+    package = io.BytesIO()
+    pack(
+        package,
+        b"model",
+        values,
+        island,
+        words,
+        Signature("regression", 10, 1),
+        owner="o",
+        created_at=1,
+        salt=b"s" * 16,
     )
     report = asked(
-        open_package(io.BytesIO(package)), island, lambda rows: model.predict(rows).astype(np.float32)[:, None],
+        open_package(package), island, lambda rows: model.predict(rows).astype(np.float32)[:, None],
         labelled=(values, target),
     )  # fmt: skip
     assert report.accepted, report.words

@@ -73,7 +73,7 @@ def test_a_path_that_is_not_plain_is_refused_even_if_listed(manifest, files, pat
 
 
 def test_sizes_beyond_the_limit_or_the_promise_are_refused(manifest, files):
-    with pytest.raises(PackageError, match="more than"):
+    with pytest.raises(PackageError, match="at most 100"):
         open_package(archive(manifest, files), limit=100)
     with pytest.raises(IntegrityError, match="another size"):
         open_package(archive(manifest, {**files, "model.onnx": b"\0" * 10_000_000}))
@@ -121,3 +121,56 @@ def test_damaged_archives_only_raise_errors_of_the_tree(manifest, files):
                     package.read(path)
         except AtollError:
             pass
+
+
+def zipped(manifest, files, method):
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as archive:
+        for path, data in [(NAME, manifest.to_bytes()), *files.items()]:
+            archive.writestr(path, data)
+    return target
+
+
+def test_files_are_stored_as_they_are_and_deflated_ones_read_too(manifest, files):
+    target = archive(manifest, files)
+    assert all(info.compress_type == zipfile.ZIP_STORED for info in zipfile.ZipFile(target).infolist())
+    with open_package(zipped(manifest, files, zipfile.ZIP_DEFLATED)) as package:
+        assert {path: package.read(path) for path in files} == files
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_method_that_unpacks_to_any_size_at_once_is_refused(manifest, files, method):
+    with pytest.raises(PackageError, match="compressed by method"):
+        open_package(zipped(manifest, files, method))
+
+
+def test_a_table_of_contents_of_any_length_is_not_read(manifest, files):
+    target = zipped(manifest, files | {f"{number:05}{'x' * 1000}": b"" for number in range(2200)}, zipfile.ZIP_STORED)
+    with pytest.raises(PackageError, match="table of contents"):
+        open_package(target)
+
+
+def test_a_large_file_comes_in_pieces_and_is_not_read_at_once(manifest, files, tmp_path):
+    model = tmp_path / "model"
+    model.write_bytes(bytes(20 << 20))
+    with model.open("rb") as file:
+        large = FileEntry("model.onnx", 20 << 20, hashlib.file_digest(file, "sha256").hexdigest())
+    listed = msgspec.structs.replace(manifest, files=(large, manifest.files[1]))
+    write(tmp_path / "package", listed.to_bytes(), files | {"model.onnx": model})
+    with open_package(tmp_path / "package") as package:
+        assert max(map(len, package.pieces("model.onnx"))) == 1 << 20
+        assert package.verify("model.onnx") == 20 << 20
+        with pytest.raises(PackageError, match="at most 16777216 are read at once"):
+            package.read("model.onnx")
+        write(tmp_path / "copy", package.manifest_bytes, dict.fromkeys(files, package))
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "package").read_bytes()
+
+
+def test_an_archive_that_unpacks_to_more_than_it_says_ends_at_what_it_says(manifest, files):
+    short = FileEntry("model.onnx", len(MODEL) - 1, hashlib.sha256(MODEL[:-1]).hexdigest())
+    listed = msgspec.structs.replace(manifest, files=(short, manifest.files[1]))
+    raw = zipped(listed, files, zipfile.ZIP_DEFLATED).getvalue()
+    size = len(MODEL).to_bytes(4, "little")
+    target = io.BytesIO(raw.replace(size, (len(MODEL) - 1).to_bytes(4, "little")))
+    with open_package(target) as package, pytest.raises((IntegrityError, PackageError)):
+        package.verify("model.onnx")

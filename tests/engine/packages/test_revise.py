@@ -19,14 +19,22 @@ WORDS = SemanticSpec("Numbers", task="Regression")
 @pytest.fixture(scope="module")
 def package():
     rows = np.random.default_rng(0).normal(size=(200, 3))
-    return pack(
-        b"tree\n", rows, Island.mint(rows), WORDS, Signature("regression", 3, 1), owner="o", created_at=1,
+    made = io.BytesIO()
+    pack(
+        made, b"tree\n", rows, Island.mint(rows), WORDS, Signature("regression", 3, 1), owner="o", created_at=1,
         salt=b"s" * 16, size=10, model_format="lightgbm", model_path="model.txt",
     )  # fmt: skip
+    return made.getvalue()
 
 
 def opened(data):
     return open_package(io.BytesIO(data))
+
+
+def revised(data, words):
+    made = io.BytesIO()
+    revise(io.BytesIO(data), made, semantic=words)
+    return made.getvalue()
 
 
 def test_a_package_holds_a_model_of_any_format_under_its_own_name(package):
@@ -36,8 +44,8 @@ def test_a_package_holds_a_model_of_any_format_under_its_own_name(package):
 
 
 def test_a_revision_keeps_id_and_files_through_further_revisions(package):
-    first = revise(package, semantic=SemanticSpec("More numbers", task="Regression"))
-    second = revise(first, semantic=SemanticSpec("Most numbers", task="Regression"))
+    first = revised(package, SemanticSpec("More numbers", task="Regression"))
+    second = revised(first, SemanticSpec("Most numbers", task="Regression"))
     with opened(package) as old, opened(first) as one, opened(second) as two:
         assert old.learnware_id == one.learnware_id == two.learnware_id
         assert len({old.revision, one.revision, two.revision}) == 3
@@ -55,6 +63,6 @@ def test_more_than_words_is_told_from_words(package):
 
 def test_the_same_words_and_unknown_tags_make_no_revision(package):
     with pytest.raises(PackageError, match="already"):
-        revise(package, semantic=WORDS)
+        revised(package, WORDS)
     with pytest.raises(SpecificationError, match="nearest is 'MIT'"):
-        revise(package, semantic=SemanticSpec("Numbers", license="mit"))
+        revised(package, SemanticSpec("Numbers", license="mit"))

@@ -104,14 +104,14 @@ def test_a_worker_answers_as_the_library_does(strong, digits, tmp_path, name):
     data, expected = make(rows, labels)
     path = tmp_path / "no_extension.onnx"  # a name says nothing
     path.write_bytes(data)
-    assert detect(data) == found
+    assert detect(io.BytesIO(data)) == found
     with strong.start(path, DIGITS) as worker:
         assert np.abs(worker.predict(rows[:200]) - expected[:200]).max() < 1e-4
 
 
 def test_onnx_classifier(sandbox, digits, model):
     rows, _, estimator = digits
-    assert detect(model.read_bytes()) == "onnx"
+    assert detect(io.BytesIO(model.read_bytes())) == "onnx"
     with sandbox.start(model, DIGITS) as worker:
         assert np.abs(worker.predict(rows) - estimator.predict_proba(rows)).max() < 1e-4
 
@@ -212,4 +212,23 @@ def test_another_width_is_refused(sandbox, tmp_path):
 @given(st.binary(max_size=400) | st.binary(max_size=200).map(lambda tail: files.identity()[:90] + tail))
 def test_any_bytes_are_either_known_or_refused(data):
     with contextlib.suppress(ModelRefused):
-        assert detect(data) in FORMATS
+        assert detect(io.BytesIO(data)) in FORMATS
+
+
+def test_the_format_of_a_large_model_is_told_without_reading_it(tmp_path):
+    class Counted(io.FileIO):
+        read_bytes = 0
+
+        def read(self, size=-1):
+            data = super().read(size)
+            self.read_bytes += len(data)
+            return data
+
+    path = tmp_path / "model"
+    path.write_bytes(files.identity() + b"\x72\x80\x80\x80\x10" + bytes(32 << 20))  # a field of 32 MB that says nothing
+    with Counted(path) as file:
+        assert detect(file) == "onnx"
+        assert file.read_bytes < 10_000
+    path.write_bytes(path.read_bytes() + b"\x72")
+    with Counted(path) as file, pytest.raises(ModelRefused):
+        detect(file)

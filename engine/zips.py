@@ -1,0 +1,43 @@
+"""Zip files of strangers, opened so that neither their table of contents nor a member is ever held whole in memory."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import IO
+
+MAX_DIRECTORY = 2 << 20  # bytes of a table of contents: some 20,000 short names
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack a piece to any size at once
+
+
+class _Bounded:
+    """What zipfile sees of a file: no read is longer than the longest table of contents, which it reads at once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, count: int = -1, /) -> bytes:
+        if count > MAX_DIRECTORY:
+            raise zipfile.BadZipFile(f"its table of contents is longer than {MAX_DIRECTORY} bytes")
+        return self._file.read(count)
+
+
+def open_zip(file: IO[bytes]) -> zipfile.ZipFile:
+    """The archive in ``file``, which the caller closes after it; read members in pieces of less than MAX_DIRECTORY.
+
+    Raises what zipfile raises: zipfile.BadZipFile above all, also for a table of contents that is too long and for a
+    member that is neither stored nor deflated.
+    """
+    archive = zipfile.ZipFile(_Bounded(file))
+    for info in archive.infolist():
+        if info.compress_type not in METHODS:
+            raise zipfile.BadZipFile(f"it is compressed by method {info.compress_type}")
+    return archive
+
+
+def length(file: IO[bytes]) -> int:
+    """Bytes in ``file``; it stands at its beginning then."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return size
