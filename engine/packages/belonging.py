@@ -3,15 +3,24 @@
 A specification says where the rows are, a trained model where it draws its lines. If the two were made of the same
 rows, the lines run between clusters of points, not through them. Two signs of that, for classifiers:
 
-* contrast: the model is more certain on the specification's rows than on their crossovers, rows that take a random half
-  of their columns from another row. Compared by rank (an AUC), so that over- and under-confident models are alike.
-* agreement: points are predicted as their kernel neighbours are, beyond chance (Cohen's kappa).
+* information: how much a row tells of its class, as the model answers: the mutual information as a share of the
+  classes' entropy (Theil's uncertainty coefficient), on the specification's rows less what it is on mirrored ones.
+  Those have a random half of the columns mirrored at the mean: distances and clusters stay, their place is another.
+  The model is its own measure thereby, since some kinds are certain everywhere and some nowhere.
+* explained: the share of the variance of the probabilities' square roots that a point's kernel neighbours explain.
 
-Honest models show at least one; a model of other rows shows neither. For regressors only the second can be had: the
-share of the outputs' variance that neighbours explain, less what they explain of a random linear map of the same
-points. Another model of the *same* task on other rows is a function of the same kind, and is not told apart.
-Measured by ``examples/benchmarks/acceptance.py``: of digits and fashion images 92 % and 82 % of swapped classifiers
-are flagged, 0 % and 8 % of honest ones; 2 % of honest ones over all its data sets.
+A model is flagged if the first sign and a quarter of the second are below 0.265. Rule and numbers were chosen on the
+calibration seeds of ``examples/benchmarks/acceptance.py``, for at most 5 % of the honest ones flagged.
+
+For regressors only the second can be had: the share of the outputs' variance that neighbours explain, less what they
+explain of a random linear map of the same points. Another model of the *same* task on other rows is a function of the
+same kind, and is not told apart, nor is one with nearly all the points in one class.
+
+Held out (seeds 7000 and 9000, 200 pairs each), of swapped and of honest classifiers are flagged: digits 82 % (68 to
+90 % of 40, by draw) and 0.5 %, fashion images 88 % and 4.5 %; of honest ones on small tables (wine, cancer, iris) 16 of
+360, of rare classes 1 of 40. Of another task of flights 48 % and 8 %: most of the other swapped ones predict one class.
+On other data sets far fewer: pen digits 49 % and 0 %, textures 22 % and 1 %, satellite images 11 % and 0 % (only the
+last were not looked at while the rule was chosen; the seeds above were, for when to say nothing).
 """
 
 from __future__ import annotations
@@ -20,16 +29,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from atoll.engine.islands import CLIP
 from atoll.engine.packages.samples import near_points
 from atoll.engine.specs.kernels import squared_distances
 from atoll.engine.specs.rkme import Rkme
 from numpy.typing import NDArray
 
-CONTRAST, AGREEMENT = 0.58, 0.60  # a classifier below both is flagged
+SAY, LEAST = 0.25, 0.265  # a classifier is flagged if information + SAY * explained < LEAST
 BEYOND_LINEAR = -0.15  # a regressor below is flagged
-PROBES = 2000  # rows on and off the specification: an AUC of so many is known to 0.01
+ROWS = 2000  # of the specification
+MIRRORS, MIRRORED_ROWS = 8, 400
 NARROWER = 16.0  # neighbours are those under 16 gamma: the next points, not all of the cluster
-ONE_CLASS = 0.98  # share of the points in one class from which nothing can be told
+ONE_CLASS = 0.93  # share of the points in one class from which nothing can be told: a rare class has too few points
 LEAST_POINTS = 5
 REFERENCES = 200  # random linear maps
 
@@ -51,18 +62,24 @@ def of_classifier(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
     random = np.random.default_rng(seed)
     if len(rkme.weights) < LEAST_POINTS:
         return _silent(f"{len(rkme.weights)} points are too few to tell")
-    rows = near_points(rkme, PROBES, random)
-    contrast = _auc(_certainty(answers(rows)), _certainty(answers(_crossed(rows, random))))
-    labels = np.asarray(answers(rkme.points.astype(np.float64))).argmax(axis=1)
-    agreement, largest = _agreement(labels, rkme)
-    figures = {"contrast": contrast, "agreement": agreement}
+    points = rkme.points.astype(np.float64)
+    answered = _probabilities(answers(points))
+    rows = near_points(rkme, ROWS, random)
+    elsewhere = _probabilities(answers(_mirrored(rows, _weights(rkme) @ points, random)))
+    places = elsewhere.reshape(MIRRORS, MIRRORED_ROWS, -1)
+    here, there = _information(_probabilities(answers(rows))), float(np.median([_information(each) for each in places]))
+    residual, total = _variances(np.sqrt(answered), rkme)
+    explained = float(1.0 - residual.sum() / total.sum())
+    figures = {"information": here, "information_mirrored": there, "explained": explained}
+    largest = float(np.bincount(answered.argmax(axis=1), weights=_weights(rkme)).max())
     if largest > ONE_CLASS:
         return Belonging(None, f"{largest:.0%} of the points are predicted as one class: nothing can be told", figures)
+    score = here - there + SAY * explained
     words = (
-        f"certainty on the specification's rows above that off them at AUC {contrast:.2f} (expected {CONTRAST}), "
-        f"neighbours predicted alike at kappa {agreement:.2f} (or {AGREEMENT})"
+        f"a row of the specification tells {here:.0%} of its class, a mirrored one {there:.0%}; kernel neighbours "
+        f"explain {explained:.0%} of the probabilities' variance: together {score:.2f}, expected {LEAST}"
     )
-    return Belonging(contrast >= CONTRAST or agreement >= AGREEMENT, words, figures)
+    return Belonging(score >= LEAST, words, figures)
 
 
 def of_regressor(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
@@ -74,57 +91,59 @@ def of_regressor(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
     if not values.var(axis=0).any():
         return _silent("the outputs are all the same: nothing can be told")
     maps = np.random.default_rng(seed).standard_normal((rkme.dimension, REFERENCES))
-    linear = float(np.median(_explained(points @ maps, rkme)))
-    explained = float(_explained(values, rkme).max())
+    linear, explained = np.median(_explained(points @ maps, rkme)), _explained(values, rkme).max()
     words = (
         f"kernel neighbours explain {explained:.0%} of the outputs' variance, "
         f"and {linear:.0%} of that of a random linear map"
     )
-    figures = {"explained": explained, "explained_linear": linear}
-    return Belonging(explained - linear >= BEYOND_LINEAR, words, figures)
+    figures = {"explained": float(explained), "explained_linear": float(linear)}
+    return Belonging(bool(explained - linear >= BEYOND_LINEAR), words, figures)
 
 
-def _crossed(rows: Doubles, random: np.random.Generator) -> Doubles:
-    """Rows of which each takes about half of its columns from one row and the rest from another."""
-    one, other = random.choice(len(rows), (2, len(rows)))
-    halves = random.random((len(one), rows.shape[1])) < 0.5
-    return np.asarray(np.where(halves, rows[one], rows[other]))
+def _mirrored(rows: Doubles, mean: Doubles, random: np.random.Generator) -> Doubles:
+    """MIRRORS times MIRRORED_ROWS rows, each time with another half of the columns mirrored at ``mean``."""
+    signs = np.ones((MIRRORS, 1, rows.shape[1]))
+    signs[..., : max(1, rows.shape[1] // 2)] = -1.0
+    chosen = rows[random.choice(len(rows), (MIRRORS, MIRRORED_ROWS))]
+    places = mean + (chosen - mean) * random.permuted(signs, axis=2)
+    return np.asarray(np.clip(places, -CLIP, CLIP).reshape(-1, rows.shape[1]))
 
 
 def _silent(words: str) -> Belonging:
     return Belonging(None, words, {})
 
 
-def _certainty(probabilities: NDArray[np.floating]) -> Doubles:
-    """Minus the entropy (n,) of each row; scores that are no probabilities are made such by softmax."""
-    p = np.asarray(probabilities, np.float64)
+def _probabilities(answers: NDArray[np.floating]) -> Doubles:
+    """The answers; scores that are no probabilities are made such by softmax."""
+    p = np.asarray(answers, np.float64)
     if (p < 0).any() or np.abs(p.sum(axis=1) - 1.0).max() > 1e-2:
         p = np.exp(p - p.max(axis=1, keepdims=True))
         p /= p.sum(axis=1, keepdims=True)
-    return np.asarray((p * np.log(np.maximum(p, 1e-12))).sum(axis=1))
+    return p
 
 
-def _auc(inside: Doubles, outside: Doubles) -> float:
-    """P(inside > outside) + P(equal) / 2."""
-    ordered = np.sort(outside)
-    below = np.searchsorted(ordered, inside, "left") + np.searchsorted(ordered, inside, "right")
-    return float(below.mean() / (2.0 * len(outside)))
+def _entropy(probabilities: Doubles) -> Doubles:
+    return np.asarray(-(probabilities * np.log(np.maximum(probabilities, 1e-12))).sum(axis=-1))
 
 
-def _agreement(labels: NDArray[np.integer], rkme: Rkme) -> tuple[float, float]:
-    """Kappa of points and their neighbours, and the share of the largest class; both by the points' weight."""
-    weights, votes = _weights(rkme), _neighbours(rkme)
-    shares = np.bincount(labels, weights=weights)
-    chance, seen = float(shares @ shares), float(weights @ (votes * (labels[:, None] == labels)).sum(axis=1))
-    return (seen - chance) / max(1.0 - chance, 1e-9), float(shares.max())
+def _information(probabilities: Doubles) -> float:
+    """Uncertainty coefficient: mutual information of row and class, as a share of the classes' entropy."""
+    before, after = float(_entropy(probabilities.mean(axis=0))), float(_entropy(probabilities).mean())
+    return (before - after) / max(before, 1e-9)
 
 
-def _explained(values: Doubles, rkme: Rkme) -> Doubles:
-    """Share of the variance of each column of ``values`` (m, k) that leave-one-out kernel neighbours explain."""
+def _variances(values: Doubles, rkme: Rkme) -> tuple[Doubles, Doubles]:
+    """Of each column of ``values`` (m, k), what leave-one-out kernel neighbours leave unexplained, and all of it."""
     weights, votes = _weights(rkme), _neighbours(rkme)
     centred = values - weights @ values
     total = np.maximum(weights @ centred**2, 1e-12)
-    return np.asarray(1.0 - (weights @ (centred - votes @ centred) ** 2) / total)
+    return np.asarray(weights @ (centred - votes @ centred) ** 2), np.asarray(total)
+
+
+def _explained(values: Doubles, rkme: Rkme) -> Doubles:
+    """Share of the variance of each column of ``values`` (m, k) that neighbours explain."""
+    residual, total = _variances(values, rkme)
+    return np.asarray(1.0 - residual / total)
 
 
 def _weights(rkme: Rkme) -> Doubles:

