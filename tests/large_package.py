@@ -21,8 +21,7 @@ import numpy as np
 from atoll.engine.islands import Island
 from atoll.engine.packages.pack import pack
 from atoll.engine.packages.revise import revise
-from atoll.engine.runtime import ModelPool
-from atoll.engine.runtime.signature import Limits, Signature
+from atoll.engine.runtime import Signature
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.tables import Table
 from atoll.node import app
@@ -36,7 +35,13 @@ from onnx import TensorProto, helper
 
 COLUMNS = ("a", "b", "c", "d")
 PIECE = 1 << 20
-LIMITS = Limits(file_bytes=1 << 31, memory_bytes=8 << 30, load_seconds=120, call_seconds=60)
+SANDBOX = """
+[sandbox]
+model_bytes = 2147483648
+memory_bytes = 8589934592
+load_seconds = 120
+call_seconds = 60
+"""
 
 
 def write_model(path: Path, megabytes: int) -> None:
@@ -114,12 +119,13 @@ def _most() -> float:
 
 
 async def main(megabytes: int, folder: Path) -> None:
-    app.ModelPool = partial(ModelPool, limits=LIMITS)  # a node runs models of 64 MB at most
     nodes, clients = [], []
     async with AsyncExitStack() as stack:
         for name in ("owner", "other"):
             options = ["--http-port", "0", "--listen", "/ip4/127.0.0.1/tcp/0", "--json"]
             made = CliRunner().invoke(cli, ["init", "--home", str(folder / name), "--name", name, *options])
+            with (folder / name / "atoll.toml").open("a") as file:
+                file.write(SANDBOX)
             nodes.append(await stack.enter_async_context(app.running(folder / name)))
             url = await stack.enter_async_context(serving(nodes[-1]))
             clients.append(await stack.enter_async_context(Client(url, json.loads(made.output)["token"])))

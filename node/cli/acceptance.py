@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import click
+import platformdirs
 from atoll.engine.packages.acceptance import AcceptanceReport
 from atoll.engine.tables import Table
 from atoll.node.acceptance.submissions import LabelledRows
@@ -66,12 +67,14 @@ async def add(
 async def check(client: Client, package: Path, labelled: Path | None, target: str, as_json: bool) -> None:
     """Check a PACKAGE on this machine as its node would, without uploading it; the model runs in the sandbox."""
     from atoll.engine.runtime import ModelPool
+    from atoll.engine.runtime.environments import Environments
     from atoll.node.acceptance.judge import judge
 
     islands = {island.id: island for island in await client.islands()}
     owner = (await client.node()).peer_id
     sample = await asyncio.to_thread(_sample, labelled, target)
-    with closing(ModelPool(1)) as models:
+    environments = Environments(platformdirs.user_cache_path("atoll") / "environments")
+    with closing(ModelPool(1, environments=environments)) as models:
         report = await asyncio.to_thread(judge, package, islands, models, owner=owner, labelled=sample)
     print_json(report) if as_json else _show(report)
     if not report.accepted:
