@@ -171,16 +171,22 @@ class Administration:
             self._federations.take_decree(federation, signed.record, now)
         return Notice(federation, Kind.DECREE, (signed.record,))
 
-    def inherit(self, federation: bytes, now: int) -> Notice | None:
-        """Decree anew what the key has decreed whose successor this node's key is, be it nothing: whoever has stolen
-        that key is heard until then. None if it is done, or this node is no admin."""
-        handed, own = self._federations.succeeded(federation), self._identity.public
+    def inherit(self, federation: bytes, now: int, *, heard: bool) -> Notice | None:
+        """Decree anew what those keys have decreed last whose successor this node's key is, be it nothing: whoever has
+        stolen one is heard until then. None if it is done, or this node is no admin.
+
+        That it was nothing is said only where a peer was ``heard``: after a restore this node may not know.
+        """
+        own = self._identity.public
         with self._federations.lock:
             roll = self._federations.roll(federation)
-            if handed is None or own in roll.decrees or own not in roll.authority.admins:
+            line = roll.predecessors(own)
+            if not line or own in roll.decrees or own not in roll.authority.admins:
                 return None
-            known = roll.decrees.get(handed.succession.owner)
-        said = known.decree if known else Decree(federation, own, 0, now)
+            known = next((roll.decrees[key].decree for key in line if key in roll.decrees), None)
+        if known is None and not heard:
+            return None
+        said = known or Decree(federation, own, 0, now)
         return self._decree(federation, lambda _: msgspec.structs.replace(said, admin=own), now)
 
     def _certify(

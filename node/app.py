@@ -97,8 +97,7 @@ async def running(home: Path) -> AsyncIterator[Node]:
             try:
                 node = _build(home, config, identity, store, models)
                 await asyncio.to_thread(begin_epochs_after_restore, node)
-                needed = (node.dock.needs(each) for each in node.dock.all())
-                await asyncio.to_thread(environments.keep_only, [needs.key for needs in needed if needs])
+                await asyncio.to_thread(lambda: models.keep_environments(node.dock.environments()))
                 await node.network.start()
                 tasks = [asyncio.create_task(work) for work in (upkeep(node), node.acceptance.run())]
                 try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from atoll.engine.errors import AtollError
@@ -48,7 +49,8 @@ async def take_over(node: Node, federation: bytes) -> None:
     if handed is None or not node.federations.standing(federation, node.identity.public, now_ms()):
         return
     await node.network.settled()
-    decree = await asyncio.to_thread(node.administration.inherit, federation, now_ms())
+    heard = any(federation in node.peers.shared(peer) for peer in node.peers.live())
+    decree = await asyncio.to_thread(partial(node.administration.inherit, federation, now_ms(), heard=heard))
     news = await asyncio.to_thread(node.publisher.take_over, federation, handed.succession.owner, now_ms())
     for each in (decree, news):
         if each is not None:

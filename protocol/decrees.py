@@ -104,7 +104,7 @@ def authority(
     of_founders = _spoken(given, by_admin, heirs)
     appointed = {key for decree in of_founders for key in decree.appointed}
     dismissed = {each.member for decree in of_founders for each in decree.revoked}
-    lasting = {key for key in appointed - dismissed if line_of(key, heirs)[-1] not in dismissed}
+    lasting = {key for key in appointed if dismissed.isdisjoint(line_of(key, heirs))}
     admins = roots | _present(lasting, heirs)
     revoked: dict[bytes, int] = {}
     takedowns = set()

@@ -90,6 +90,13 @@ class Roll:
         """The key whose membership was handed over to ``member``."""
         return next((old for old, each in self._successions.items() if each.succession.successor == member), None)
 
+    def predecessors(self, member: bytes) -> list[bytes]:
+        """The keys whose membership has come down to ``member``, the last one first."""
+        line: list[bytes] = []
+        while (old := self.predecessor(line[-1] if line else member)) is not None and old not in (member, *line):
+            line.append(old)
+        return line
+
     def take_decree(self, record: Record, now: int) -> SignedDecree | None:
         """Take a decree in; None if it is not news. RecordRejected and its kin for what does not count.
 

@@ -43,7 +43,7 @@ class Layout(NamedTuple):
     libraries: tuple[str, ...]
 
     def command(self, package: str, environment: str, *arguments: str) -> list[str]:
-        """``environment`` is a folder of packages that are found before the node's own, or ""."""
+        """``environment`` is SANDBOX_ENVIRONMENT, whose packages are found before the node's own, or ""."""
         options = ("-I", "-S", "-B", "-u", "-c", BOOTSTRAP)
         return [self.interpreter, *options, package, ":".join((environment, *self.places)), *arguments]
 
@@ -76,7 +76,7 @@ def _shared_libraries() -> list[str]:
 
 
 def readable(sandboxed: bool, environment: str = "") -> tuple[str, ...]:
-    """All that a worker may read, for Landlock; ``environment`` as the worker sees it."""
+    """All that a worker may read, for Landlock; ``environment`` as for :meth:`Layout.command`."""
     here = layout()
     package = (SANDBOX_PACKAGE,) if sandboxed else (here.engine, os.path.realpath(f"{here.package}/__init__.py"))
     return (*SYSTEM, *here.libraries, *package, *DEVICES, *filter(None, (environment,)))

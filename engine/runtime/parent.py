@@ -38,7 +38,8 @@ class WarmParent:
     def __init__(self, family: str, level: Level, starter: Executor, environment: str = "") -> None:
         """Start and wait for the imports; ModelRefused with the cause where it does not come up.
 
-        ``environment`` is a folder of packages that come before the node's own, or "".
+        ``environment`` is a folder of packages that come before the node's own, at the strong rung only, or "": what is
+        imported from there runs before a worker confines itself.
         ``starter`` has one thread that outlives this: bubblewrap ends with the *thread* that has started it.
         """
         self._lock = threading.Lock()
@@ -91,7 +92,7 @@ class WarmParent:
 
     def _launch(self, family: str, level: Level, control: int, environment: str) -> subprocess.Popen[bytes]:
         here, strong = layout(), level == "strong"
-        inside = SANDBOX_ENVIRONMENT if environment and strong else environment
+        inside = SANDBOX_ENVIRONMENT if environment else ""
         arguments = (str(control), family, level, *readable(strong, inside))
         command = here.command(SANDBOX_PACKAGE if strong else here.package, inside, *arguments)
         if strong:

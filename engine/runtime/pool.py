@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ class ModelPool:
         ``needs``: what its environment is built of, now if that has not been done.
         SandboxBusy where too many calls wait already; ModelRefused, ModelError or SandboxLimit else.
         """
-        environment = self.environment(needs)
+        environment = self.environment(needs, wait=False)
         slot = (key, tenant, environment.packages if environment else "", trust)
         process = self._take(slot)
         try:
@@ -67,16 +68,28 @@ class ModelPool:
         finally:
             self._give_back(slot, process)
 
-    def environment(self, needs: Needs | None) -> Environment | None:
-        """What is needed, built; None where nothing is. ModelRefused names what cannot be had."""
+    def environment(self, needs: Needs | None, *, wait: bool = True) -> Environment | None:
+        """What is needed, built; None where nothing is. ModelRefused and SandboxBusy as Environments.built."""
         if needs is None:
             return None
         if self._environments is None:
             raise ModelRefused("no environments are built here")
-        return self._environments.built(needs)
+        return self._environments.built(needs, wait=wait)
+
+    def keep_environments(self, keys: Iterable[str], spared_seconds: float = 0.0) -> None:
+        """Delete the others, but for those built less than so many seconds ago."""
+        if self._environments is not None:
+            self._environments.keep_only(keys, spared_seconds=spared_seconds)
+
+    @property
+    def largest_model(self) -> int:
+        """In bytes."""
+        return self._limits.file_bytes
 
     def close(self) -> None:
         """No process is left; calls that run end with ModelError."""
+        if self._environments is not None:
+            self._environments.close()
         with self._changed:
             self._closed = True
             idle, busy = list(self._idle.values()), list(filter(None, self._busy.values()))

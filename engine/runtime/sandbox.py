@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from weakref import WeakSet
 
 from atoll.engine.errors import ModelRefused
 from atoll.engine.runtime import ladder
@@ -16,7 +17,7 @@ from atoll.engine.runtime.signature import Limits, Signature
 from atoll.engine.runtime.start import start_worker
 from atoll.engine.zips import length
 
-ENVIRONMENTS = 16  # warm parents with an environment of their own; more than a pool has workers
+ENVIRONMENTS = 16  # warm parents with an environment of their own, unless more of them have workers
 
 Family = tuple[str, str]  # and the folder of its environment
 
@@ -30,6 +31,7 @@ class Sandbox:
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="atoll-sandbox")
         self._gates: defaultdict[Family, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
+        self._workers: defaultdict[Family, WeakSet[ModelProcess]] = defaultdict(WeakSet)
         self._parents: OrderedDict[Family, WarmParent] = OrderedDict()
 
     def start(
@@ -49,10 +51,15 @@ class Sandbox:
             name = detect(file)
             require(name, trust, rung.level, rung.missing, rung.hint)
             family = (FORMATS[name].family, environment if name in CODE else "")
+            if family[1] and rung.level != "strong":
+                raise ModelRefused(f"environments need the strong sandbox: {rung.missing}", hint=rung.hint)
             try:
-                return start_worker(self._parent(family, rung), name, file, signature, self._limits, rung.layers)
+                worker = start_worker(self._parent(family, rung), name, file, signature, self._limits, rung.layers)
             except ParentDied:  # once more, with a new one
-                return start_worker(self._parent(family, rung), name, file, signature, self._limits, rung.layers)
+                worker = start_worker(self._parent(family, rung), name, file, signature, self._limits, rung.layers)
+        with self._lock:
+            self._workers[family].add(worker)
+        return worker
 
     def close(self) -> None:
         """End every warm parent and its workers; idempotent."""
@@ -73,8 +80,13 @@ class Sandbox:
         return parent
 
     def _keep(self, family: Family, parent: WarmParent) -> list[WarmParent]:
-        """Those that have to go for it: of the ones with an environment, the least recently ordered from."""
+        """Those that have to go for it: with an environment, without a worker, and least recently used."""
         with self._lock:
             self._parents[family] = parent
             self._parents.move_to_end(family)
-            return [self._parents.pop(each) for each in [each for each in self._parents if each[1]][:-ENVIRONMENTS]]
+            held = [each for each in self._parents if each[1]]
+            idle = [each for each in held[:-1] if not any(worker.alive for worker in self._workers[each])]
+            gone = idle[: max(0, len(held) - ENVIRONMENTS)]
+            for each in gone:
+                self._workers.pop(each, None)
+            return [self._parents.pop(each) for each in gone]

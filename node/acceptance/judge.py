@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from atoll.engine.errors import AtollError
+from atoll.engine.errors import AtollError, ModelRefused
 from atoll.engine.islands import Island
 from atoll.engine.packages import open_package
 from atoll.engine.packages.acceptance import AcceptanceReport, check, refused
@@ -37,6 +37,11 @@ def judge(
             if package.manifest.owner != owner:
                 raise RequestInvalid(
                     "the package was made for another owner", hint="pack it with this node's peer id as owner"
+                )
+            if (size := package.manifest.file(package.manifest.model).size) > models.largest_model:
+                raise ModelRefused(
+                    f"the model has {size} bytes, at most {models.largest_model} are run",
+                    hint="set sandbox.model_bytes in atoll.toml",
                 )
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atoll-judge-")))
             with (folder / "model").open("wb") as file:

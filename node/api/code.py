@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
-from atoll.node.api.routing import Route, reply
+from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.clock import now_ms
+from atoll.node.errors import RequestInvalid
 from atoll.node.store.code import CodeRow
 from atoll.protocol.errors import NotFound
 from atoll.protocol.ids import parse_digest, peer_id
@@ -28,13 +29,31 @@ class CodeView(msgspec.Struct, frozen=True):
     since: int
 
 
+class CodeBody(msgspec.Struct, frozen=True):
+    """What was looked at: anything else is refused. Empty: whatever is listed, if that is one."""
+
+    owner: str = ""
+    revision: str = ""
+
+
 async def index(node: Node, request: web.Request) -> web.Response:
     return reply([_view(node, row) for row in node.code.all()])
 
 
 async def put(node: Node, request: web.Request) -> web.Response:
-    """Let the listed revision of a learnware in, by its owner."""
-    listing = node.catalogue.find(parse_digest(request.match_info["id"]), now_ms())
+    """Let a listed revision of a learnware in, by its owner; which, must be said where there are several."""
+    body = await read_json(request, CodeBody) if request.body_exists else CodeBody()
+    learnware_id = parse_digest(request.match_info["id"])
+    node.catalogue.find(learnware_id, now_ms())
+    found = {
+        (peer_id(each.owner), each.revision.hex()): each
+        for each in node.catalogue.versions(learnware_id, now_ms())
+        if body.owner in ("", peer_id(each.owner)) and body.revision in ("", each.revision.hex())
+    }
+    if len(found) != 1:
+        known = "; ".join(f"{revision} of {owner}" for owner, revision in sorted(found)) or "no such revision"
+        raise RequestInvalid(f"say which revision, by which owner: {known}")
+    (listing,) = found.values()
     row = CodeRow(listing.owner, listing.revision, listing.learnware_id, listing.semantic.name, now_ms())
     await asyncio.to_thread(node.code.add, row)
     return reply(_view(node, row))
@@ -55,6 +74,7 @@ def _view(node: Node, row: CodeRow) -> CodeView:
 ROOT = "/api/v1/code"
 ROUTES = (
     Route("GET", ROOT, index, "read", "Others' code that was let in", result=list[CodeView]),
-    Route("PUT", ROOT + "/{id}", put, "admin", "Let the code of a learnware in", result=CodeView, act="code.allow"),
+    Route("PUT", ROOT + "/{id}", put, "admin", "Let the code of a learnware in", CodeBody, CodeView,
+          act="code.allow", noted=("owner", "revision")),
     Route("DELETE", ROOT + "/{id}", delete, "admin", "Let it in no more", result=list[CodeView], act="code.refuse"),
-)
+)  # fmt: skip

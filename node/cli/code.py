@@ -24,15 +24,17 @@ async def list_(client: Client, as_json: bool) -> None:
 
 @code.command()
 @click.argument("learnware_id")
+@click.option("--owner", default="", help="By this peer and no other.")
+@click.option("--revision", default="", help="This revision and no other: the one that was looked at.")
 @json_option
 @connected
-async def allow(client: Client, learnware_id: str, as_json: bool) -> None:
+async def allow(client: Client, learnware_id: str, owner: str, revision: str, as_json: bool) -> None:
     """Let the Python code or pickle of a learnware in: this revision, by this owner.
 
     It runs in the strong sandbox only. Look at it first all the same: what runs there sees the rows that it predicts,
     and no more.
     """
-    _tell([await client.allow_code(learnware_id)], as_json)
+    _tell([await client.allow_code(learnware_id, owner, revision)], as_json)
 
 
 @code.command()

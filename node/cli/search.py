@@ -69,7 +69,9 @@ def show(result: SearchResult) -> None:
     if result.advice:
         console.print(result.advice)
     answered = f"{len(result.peers_answered)} of {len(result.peers_asked)} owners answered"
-    console.print(f"{answered} in {result.elapsed_ms} ms. Search id {result.search_id}")
+    order = "are certain" if result.topk_exact else "may differ from this where distances are close"
+    console.print(f"{answered} in {result.elapsed_ms} ms; the hits and their order {order}.")
+    console.print(f"Search id {result.search_id}")
 
 
 def _known(hit: Hit) -> str:

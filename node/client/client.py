@@ -27,7 +27,7 @@ from atoll.engine.zips import length
 from atoll.node.acceptance.submissions import LabelledRows
 from atoll.node.admission import Kind
 from atoll.node.api.audit import AuditPage, VerificationView
-from atoll.node.api.code import CodeView
+from atoll.node.api.code import CodeBody, CodeView
 from atoll.node.api.federations import FederationBody, FederationView, InviteBody, InviteView, MemberView
 from atoll.node.api.governance import GovernanceView, PeerBody, RootView
 from atoll.node.api.information import NodeView
@@ -165,8 +165,8 @@ class Client(Transport):
         """Others' learnwares of code that this node runs."""
         return await self._json("GET", "code", list[CodeView])
 
-    async def allow_code(self, learnware_id: str) -> CodeView:
-        return await self._json("PUT", f"code/{learnware_id}", CodeView)
+    async def allow_code(self, learnware_id: str, owner: str = "", revision: str = "") -> CodeView:
+        return await self._json("PUT", f"code/{learnware_id}", CodeView, body=CodeBody(owner, revision))
 
     async def refuse_code(self, learnware_id: str) -> list[CodeView]:
         return await self._json("DELETE", f"code/{learnware_id}", list[CodeView])

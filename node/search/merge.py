@@ -22,7 +22,7 @@ from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.plan import Candidate
 from atoll.node.search.query import Hit, Member, MixtureView, SpecificationQuery
 from atoll.protocol.ids import peer_id
-from atoll.protocol.match import TOLD_BAND, MatchAnswer
+from atoll.protocol.match import TOLD_BAND, MatchAnswer, MatchReply
 
 PER_OWNER = 5  # places of one owner in a list
 SERVED = 0.5  # share of the user's squared norm that a mixture must explain to be worth reusing
@@ -57,6 +57,17 @@ def settle(candidate: Candidate, answer: MatchAnswer) -> Candidate:
         rkme=rkme,
         may=answer.may,
     )
+
+
+def left_out(candidate: Candidate, reply: MatchReply, asked: int) -> Candidate:
+    """The candidate if its owner was ``asked`` for so many and has not named it: it is farther than those that were
+    named, or, if there were fewer, not for this user."""
+    if candidate.summary is None or candidate.summary.dp is not None:
+        return candidate
+    if len(reply.answers) < asked:
+        return msgspec.structs.replace(candidate, declined=True)
+    named = [answer.mmd2 for answer in reply.answers if np.isfinite(answer.mmd2)]
+    return msgspec.structs.replace(candidate, floor=max(named, default=0.0) - TOLD_BAND)
 
 
 def _disclosed(answer: MatchAnswer, committed: bytes) -> Rkme | None:

@@ -20,7 +20,8 @@ MAX_OWNERS = 32
 class Candidate(msgspec.Struct, frozen=True):
     """A listing in one of the query's islands (or none), with its distance and what that may err by: nothing once its
     owner has answered with the RKME that the listing commits to. What the user ``may`` do is what the audiences of the
-    listing promise, until its owner has said."""
+    listing promise, until its owner has said. ``floor``: its owner has named others, all of them nearer than that;
+    ``declined``: it has named all that it lets this user match, and not this one."""
 
     listing: Listing
     summary: SpecSummary | None = None
@@ -31,6 +32,17 @@ class Candidate(msgspec.Struct, frozen=True):
     suspect: bool = False
     rkme: Rkme | None = None
     may: tuple[Act, ...] = ()
+    floor: float = 0.0
+    declined: bool = False
+
+    @property
+    def least(self) -> float:
+        """The distance is no less than this."""
+        return max(self.floor, self.mmd2 - self.band)
+
+    @property
+    def most(self) -> float:
+        return self.mmd2 + self.band
 
     @property
     def id(self) -> str:

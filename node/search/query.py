@@ -79,7 +79,8 @@ class MixtureView(msgspec.Struct, frozen=True):
 
 
 class SearchResult(msgspec.Struct, frozen=True):
-    """The whole answer: what was found, who was asked, who answered, who did not and why."""
+    """The whole answer: what was found, who was asked, who answered, who did not and why. ``topk_exact``: the hits and
+    their order are certain, no learnware that was not measured exactly can change them."""
 
     search_id: str
     hits: tuple[Hit, ...]
@@ -91,3 +92,4 @@ class SearchResult(msgspec.Struct, frozen=True):
     complete: bool
     advice: str
     elapsed_ms: int
+    topk_exact: bool = False

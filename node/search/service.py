@@ -16,6 +16,7 @@ from atoll.node.p2p.network import Network
 from atoll.node.p2p.peers import Peers
 from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.search import merge
+from atoll.node.search.certainty import certain, contends
 from atoll.node.search.plan import Candidate, Plan, plan, rank
 from atoll.node.search.query import Hit, MixtureView, SearchQuery, SearchResult
 from atoll.node.serving import Owner
@@ -24,6 +25,7 @@ from atoll.protocol.errors import NotFound
 from atoll.protocol.match import MatchReply, MatchRequest
 from atoll.protocol.policy import Asker
 
+ANSWERS = 50  # learnwares that an owner names, at most
 KEPT = 64  # searches that a later prediction can refer to
 Emit = Callable[[str, object], Awaitable[None]]
 Question = tuple[str, bytes, bytes]
@@ -75,7 +77,9 @@ class Searcher:
             await emit("hit", hit)
         questions = planned.questions if query.privacy == "rkme" else ()
         answers, failed = await self._fan_out(query, questions, emit)
-        settled = rank(_matchable(_settle(planned, answers)))
+        everybody = _settle(planned, answers)
+        settled = rank(_matchable(everybody))
+        hits = self._hits(settled, norms, query.limit)
         found, session = await asyncio.to_thread(_best_mixture, query, islands, settled, planned)
         search_id = secrets.token_hex(8)
         if session is not None:
@@ -83,7 +87,7 @@ class Searcher:
         asked = sorted({question[0] for question in questions})
         return SearchResult(
             search_id=search_id,
-            hits=self._hits(settled, norms, query.limit),
+            hits=hits,
             mixture=found,
             islands=tuple(island.id for island in islands),
             peers_asked=tuple(asked),
@@ -91,6 +95,7 @@ class Searcher:
             peers_failed=failed,
             complete=not failed,
             advice=_advice(query, settled, found),
+            topk_exact=await asyncio.to_thread(_certain, query, settled, everybody, hits),
             elapsed_ms=int((time.monotonic() - started) * 1000),
         )
 
@@ -124,7 +129,7 @@ class Searcher:
         peer, federation, island = question
         rkme = next(each.rkme for each in query.specifications if each.island == island)
         user = self._pseudonyms.of(query.user, federation)
-        message = MatchRequest(federation, island, rkme.record(), query.semantic, user=user)
+        message = MatchRequest(federation, island, rkme.record(), query.semantic, ANSWERS, user)
         if peer == self._own:
             return await asyncio.to_thread(self._owner.match, Asker(peer, user), message)
         return await self._network.match(peer, message, query.deadline_ms / 1000)
@@ -156,8 +161,19 @@ def _settle(planned: Plan, answers: dict[Question, MatchReply]) -> list[Candidat
     for candidate in planned.candidates:
         island = candidate.summary.island if candidate.summary else b""
         answer = exact.get((candidate.owner, candidate.listing.learnware_id, island))
+        reply = answers.get((candidate.owner, candidate.listing.federation, island))
+        if answer is None and reply is not None:
+            candidate = merge.left_out(candidate, reply, ANSWERS)
         settled.append(merge.settle(candidate, answer) if answer else candidate)
     return settled
+
+
+def _certain(query: SearchQuery, ranked: list[Candidate], everybody: list[Candidate], shown: tuple[Hit, ...]) -> bool:
+    """Whether what is shown, in its order, is what owners would say who had all been asked about everything."""
+    places = len(ranked)
+    if len(shown) == query.limit:
+        places = 1 + next(place for place, each in enumerate(ranked) if each.id == shown[-1].learnware_id)
+    return certain(ranked, filter(contends, everybody), places)
 
 
 def _best_mixture(

@@ -95,11 +95,15 @@ class Catalogue:
 
     def find(self, learnware_id: bytes, now: int) -> Listing:
         """A live listing of a learnware, or NotFound."""
-        with self._lock:
-            found = self._seen(self._index.of_learnware(learnware_id), now)
+        found = self.versions(learnware_id, now)
         if not found:
             raise NotFound(f"no learnware {learnware_id.hex()} in the catalogue", hint="see `atoll learnware list`")
         return found[0]
+
+    def versions(self, learnware_id: bytes, now: int) -> list[Listing]:
+        """Every live listing under an id that may be seen: of several federations, and of whoever claims the id."""
+        with self._lock:
+            return self._seen(self._index.of_learnware(learnware_id), now)
 
     def hidden(self, federation: bytes, owner: bytes, now: int) -> str:
         """Why the listings of an owner are not shown, in words; empty if they are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -123,6 +124,15 @@ class Dock:
         """What a model of code needs to run; None where it needs nothing, or is none."""
         blob = learnware.row.environment
         return Needs(learnware.manifest.environment, self._blobs.path(blob).read_bytes()) if blob else None
+
+    def environments(self) -> list[str]:
+        """The keys of all that learnwares need; what cannot be read is left to the verification of blobs."""
+        keys = []
+        for learnware in self.all():
+            with suppress(OSError):
+                if (needs := self.needs(learnware)) is not None:
+                    keys.append(needs.key)
+        return keys
 
     def served_path(self, learnware: Learnware) -> Path:
         """The package as others may download it."""

@@ -98,7 +98,9 @@ async def test_others_code_runs_once_it_was_let_in_and_no_later_revision(federat
     with pytest.raises(RemoteError, match="is not run for others"):
         await right(south, learnware_id, digits)
 
-    let_in = await south.client.allow_code(learnware_id)
+    with pytest.raises(RemoteError, match="say which revision, by which owner: no such revision"):
+        await south.client.allow_code(learnware_id, revision="0" * 64)
+    let_in = await south.client.allow_code(learnware_id, owner=north.node.identity.peer)
     assert (let_in.owner, let_in.name) == (north.node.identity.peer, "Noughts and ones")
     assert await south.client.admitted_code() == [let_in]
     assert await right(south, learnware_id, digits) > 0.9

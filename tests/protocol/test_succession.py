@@ -167,6 +167,19 @@ def test_an_appointed_admin_that_hands_over_stays_one_and_a_dismissed_one_hands_
     assert roll.authority.admins == {public(FOUNDER)}
 
 
+def test_who_was_dismissed_under_an_earlier_key_does_not_come_back_by_another(roll):
+    decree = Decree(FEDERATION, public(FOUNDER), 1, NOW, appointed=(public(MEMBER),))
+    roll.take_decree(sign_decree(FOUNDER, decree).record, NOW)
+    roll.admit(public(MEMBER), OLD, NOW)
+    roll.take_succession(handed(), NOW)
+    gone = msgspec.structs.replace(decree, seq=2, revoked=(Revocation(public(HEIR), NOW),))
+    roll.take_decree(sign_decree(FOUNDER, gone).record, NOW)
+    later = certificate(FOUNDER, HEIR, succeeds=public(MEMBER))
+    roll.take_succession(handed(HEIR, THIEF, HEIR, later), NOW)
+    assert roll.predecessors(public(THIEF)) == [public(HEIR), public(MEMBER)]
+    assert roll.authority.admins == {public(FOUNDER)}
+
+
 def test_what_was_taken_down_does_not_come_back_under_the_new_key(roll):
     decree = Decree(FEDERATION, public(FOUNDER), 1, NOW, takedowns=(Takedown(public(MEMBER), b"l" * 32),))
     roll.take_decree(sign_decree(FOUNDER, decree).record, NOW)

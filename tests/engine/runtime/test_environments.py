@@ -2,12 +2,13 @@
 
 import contextlib
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import wheels
-from atoll.engine.errors import ModelError, ModelRefused
-from atoll.engine.runtime import ModelPool, Signature
+from atoll.engine.errors import ModelError, ModelRefused, SandboxBusy
+from atoll.engine.runtime import ModelPool, Rung, Sandbox, Signature
 from atoll.engine.runtime.environments import LOCK, Environments, Needs
 from atoll.engine.runtime.requirements import MAX_BYTES, read
 from hypothesis import given
@@ -60,7 +61,7 @@ def test_it_is_locked_and_built_once(environments, monkeypatch):
     assert built.locked == ("coral==2.0",)
     lock = (environments._root / needs.key / LOCK).read_text()
     assert "--hash=sha256:" in lock
-    monkeypatch.setattr("subprocess.run", None)
+    monkeypatch.setattr("subprocess.Popen", None)
     assert environments.built(needs) == built
 
 
@@ -129,6 +130,117 @@ def test_a_line_that_is_more_than_a_name_and_a_version_is_refused(line, said):
         if "==" not in line:
             with pytest.raises(ModelRefused):
                 read("environment.yaml", f"dependencies: {entries}".encode())
+
+
+SMUGGLED = (
+    "coral; os_name != 'a\"\\n--index-url http://127.0.0.1/\\n#'",
+    "coral; os_name != 'a\\n--no-binary :all:'",
+    "coral; python_version > '3\\nreef'",
+)
+
+
+@pytest.mark.parametrize("line", SMUGGLED)
+def test_a_condition_smuggles_nothing_to_uv(line):
+    try:
+        wanted = read("requirements.txt", line.encode()).wanted
+    except ModelRefused:
+        return
+    assert wanted in (("coral",), ())
+
+
+def test_conditions_are_judged_here():
+    text = b"coral==1.0; python_version >= '3'\nreef; sys_platform == 'win32'\nshoal[a,b]>1\n"
+    assert read("requirements.txt", text).wanted == ("coral==1.0", "shoal[a,b]>1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dependencies:\n- &a [x, x]\n- pip: [*a, *a]\n",
+        "a: &a [x]\nb: &b [*a, *a]\ndependencies: *b\n",
+        "dependencies: [{pip: [[a]]}]",
+        "dependencies: [[a]]",
+        "dependencies: " + "[" * 5000,
+        "dependencies: ['python=3.x.y z']",
+        "? [a]\n: b",
+    ],
+)
+def test_yaml_that_is_more_than_a_list_of_words_is_refused(text):
+    with pytest.raises(ModelRefused):
+        read("environment.yaml", text.encode())
+
+
+@pytest.mark.parametrize("tagged", ["!!int ''", "!!bool x", "!!timestamp x", "!!python/object/apply:os.system [id]"])
+def test_tags_of_yaml_make_nothing(tagged):
+    with contextlib.suppress(ModelRefused):
+        assert read("environment.yaml", f"dependencies: [{tagged}]".encode()).native in (("x",), ())
+
+
+@pytest.mark.parametrize("version", ["python<3.8", "python>=4", "python!=3.*", "python=3.7.9=h1_0"])
+def test_a_range_of_pythons_counts_too(environments, version):
+    with pytest.raises(ModelRefused, match="cannot be had: this node runs on"):
+        environments.built(Needs("environment.yaml", f"dependencies: ['{version}', coral]".encode()))
+
+
+def test_what_failed_is_not_tried_again_at_once(environments, monkeypatch):
+    needs = requirements("pearl")
+    with pytest.raises(ModelRefused) as first:
+        environments.built(needs)
+    monkeypatch.setattr("subprocess.Popen", None)
+    with pytest.raises(ModelRefused) as second:
+        environments.built(needs)
+    assert second.value is first.value
+
+
+def test_whoever_does_not_want_to_wait_hears_that_it_is_being_built(environments):
+    needs = requirements("coral")
+    environments._locks[needs.key].acquire()
+    with pytest.raises(SandboxBusy, match="is being built"):
+        environments.built(needs, wait=False)
+    environments._locks[needs.key].release()
+    environments.built(needs)
+    environments._locks[needs.key].acquire()
+    assert environments.built(needs, wait=False).locked  # built ones cost no lock
+
+
+def test_one_deadline_holds_for_a_whole_build(tmp_path, environments):
+    hasty = Environments(tmp_path / "hasty", seconds=0.0)
+    with pytest.raises(ModelRefused, match="not built in 0 s"):
+        hasty.built(requirements("coral"))
+
+
+def test_closed_it_builds_nothing_any_more(environments):
+    environments.close()
+    with pytest.raises(ModelRefused, match="closing"):
+        environments.built(requirements("coral"))
+
+
+def test_a_home_may_be_named_relatively(environments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    near = Environments(Path("near"))
+    assert Path(near.built(requirements("coral")).packages).is_absolute()
+
+
+def test_an_environment_needs_the_strong_sandbox(tmp_path):
+    """Below it, what is imported from there would run before the worker has confined itself."""
+    path = tmp_path / "model.py"
+    path.write_bytes(CODE)
+    box = Sandbox(rung=Rung("limited", (), "bubblewrap is not installed", "apt install bubblewrap"))
+    with pytest.raises(ModelRefused, match="environments need the strong sandbox: bubblewrap"):
+        box.start(path, ROW, trust="own", environment=str(tmp_path))
+    box.close()
+
+
+def test_a_warm_parent_with_a_worker_does_not_give_way(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr("atoll.engine.runtime.sandbox.ENVIRONMENTS", 1)
+    path = tmp_path / "model.py"
+    path.write_bytes(b"calls = 0\ndef predict(rows):\n    global calls\n    calls += 1\n    return rows * 0 + calls\n")
+    both = Signature("regression", 2, 2)
+    lists = [requirements("coral==1.0"), requirements("coral==2.0"), requirements("coral")]
+    first, second, _ = [int(pool.predict("m", path, both, ONE, trust="own", needs=needs)[0, 0]) for needs in lists]
+    assert (first, second) == (1, 1)
+    assert len(pool._sandbox._parents) == 2  # as many as workers
+    assert pool.predict("m", path, both, ONE, trust="own", needs=lists[1])[0, 0] == 2
 
 
 def test_a_locked_list_is_read_without_its_hashes():

@@ -1,0 +1,139 @@
+"""Forty owners, simulated: what a search calls certain is what one node that holds everything would say."""
+
+import types
+
+import numpy as np
+import pytest
+from atoll.engine.islands import Island
+from atoll.engine.matching import RkmeIndex
+from atoll.engine.packages.manifest import commitment
+from atoll.engine.semantic import SemanticSpec
+from atoll.engine.specs import Rkme, sketch
+from atoll.node.p2p.errors import Unreachable
+from atoll.node.search import service
+from atoll.node.search.query import SearchQuery, SpecificationQuery
+from atoll.protocol.ids import peer_id
+from atoll.protocol.listings import Listing, Offers, SpecSummary
+from atoll.protocol.match import MatchAnswer, MatchReply
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+OWNERS, EACH, DIMENSION = 40, 12, 4
+SALT, FEDERATION = bytes(16), b"F" * 32
+
+
+def rkme(random, island, centre):
+    points = (centre + 0.4 * random.normal(size=(12, DIMENSION))).astype(np.float32)
+    return Rkme(points, np.full(12, 1 / 12, np.float32), island.gamma, 60)
+
+
+class Market:
+    """Owners with learnwares near some centres; ``failing`` do not answer. It is catalogue, network and names."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(0)
+        self.one = Island.mint(random.normal(size=(400, DIMENSION)))
+        self.centres = 2.0 * random.normal(size=(60, DIMENSION))
+        keys = [Ed25519PrivateKey.from_private_bytes(bytes([n + 1]) * 32) for n in range(OWNERS)]
+        owners = [key.public_key().public_bytes_raw() for key in keys]
+        self.rkmes: dict[str, Rkme] = {}
+        self.listings: list[Listing] = []
+        self.failing: set[str] = set()
+        for number in range(OWNERS * EACH):
+            made = rkme(random, self.one, self.centres[random.integers(60)])
+            short = sketch(made, self.one)
+            committed = commitment(SALT, made.to_bytes())
+            summary = SpecSummary(self.one.digest, short.values.tobytes(), short.norm2, 60, committed)
+            id_ = number.to_bytes(32, "big")
+            self.rkmes[id_.hex()] = made
+            self.listings.append(
+                Listing(owners[number % OWNERS], FEDERATION, id_, bytes(32), 1, 1, "live", SemanticSpec(f"n {number}"),
+                        (summary,), Offers(disclose="members"))
+            )  # fmt: skip
+        self.everything = RkmeIndex(self.rkmes)
+        self.owned = {
+            owner: RkmeIndex({id_: self.rkmes[id_] for id_ in ids}) for owner, ids in self._ids_by_owner().items()
+        }
+
+    def _ids_by_owner(self):
+        found: dict[str, list[str]] = {}
+        for listing in self.listings:
+            found.setdefault(peer_id(listing.owner), []).append(listing.learnware_id.hex())
+        return found
+
+    def island(self, digest):
+        return self.one
+
+    def alive(self, now, query):
+        return self.listings
+
+    def name(self, peer):
+        return ""
+
+    async def match(self, peer, message, deadline):
+        if peer in self.failing:
+            raise Unreachable("it is down")
+        ids, distances = self.owned[peer].nearest(Rkme.from_record(message.rkme), message.limit)
+        return MatchReply(tuple(
+            MatchAnswer(bytes.fromhex(id_), bytes(32), float(distance), self.rkmes[id_].norm2, self.rkmes[id_].record(),
+                        SALT, may=("match", "disclose"))
+            for id_, distance in zip(ids, distances, strict=True)
+        ))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def market():
+    return Market()
+
+
+async def searched(market, random, privacy="rkme"):
+    """(what a search says, the ids that a node which holds everything names)."""
+    near, far = random.integers(60, size=2)
+    asked = rkme(random, market.one, market.centres[near] + 0.2 * (market.centres[far] - market.centres[near]))
+    users = types.SimpleNamespace(of=lambda user, federation: "")
+    searcher = service.Searcher(market, None, "", market, market, users)
+    query = SearchQuery((SpecificationQuery(market.one.digest, asked),), limit=5, privacy=privacy, user="somebody")
+
+    async def nobody_listens(event, value):
+        pass
+
+    found = await searcher.search(query, nobody_listens)
+    truth, _ = market.everything.nearest(asked, 5)
+    return found, list(truth)
+
+
+async def count(market, monkeypatch, queries, seed):
+    """(healthy searches called certain, all healthy ones); a wrong claim is an error."""
+    monkeypatch.setattr(service, "ANSWERS", 5)
+    random, claimed, healthy = np.random.default_rng(seed), 0, 0
+    owners = sorted(market.owned)
+    for number in range(queries):
+        sick = number % 2
+        market.failing = set(random.choice(owners, random.integers(1, 12), replace=False)) if sick else set()
+        found, truth = await searched(market, random)
+        if found.topk_exact:
+            assert [hit.learnware_id for hit in found.hits] == truth
+            near = {peer_id(each.owner) for each in market.listings if each.learnware_id.hex() in truth}
+            assert not near & market.failing
+        healthy += not sick
+        claimed += found.topk_exact and not sick
+    return claimed, healthy
+
+
+async def test_what_is_called_certain_is_what_one_node_would_say_and_is_so_often(market, monkeypatch):
+    claimed, healthy = await count(market, monkeypatch, 80, 1)
+    assert claimed >= healthy / 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_no_claim_is_wrong_in_a_thousand_searches(market, monkeypatch):
+    claimed, healthy = await count(market, monkeypatch, 1000, 2)
+    print(f"{claimed} of {healthy} healthy searches were certain")
+    assert claimed >= healthy / 2
+
+
+async def test_what_only_sketches_say_is_hardly_ever_certain(market):
+    market.failing = set()
+    found, _ = await searched(market, np.random.default_rng(3), privacy="local")
+    assert not found.topk_exact
+    assert found.peers_asked == ()
