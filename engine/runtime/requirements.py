@@ -39,8 +39,9 @@ class Requirements:
         """ModelRefused unless the running interpreter is such a Python."""
         running = ".".join(map(str, sys.version_info[:3]))
         if self.python and not SpecifierSet(self.python).contains(running):
+            asked = self.python.removeprefix("==").removesuffix(".*")
             raise ModelRefused(
-                f"Python {self.python.removeprefix('==').removesuffix('.*')} cannot be had: this node runs on {running}",
+                f"Python {asked} cannot be had: this node runs on {running}",
                 hint="run the node on that Python, or convert the model to ONNX",
             )
 
