@@ -238,4 +238,4 @@ async def test_a_dry_run_shows_what_would_be_and_changes_nothing(scene):
     assert found["member"].anonymous == ("download",)
     assert "former" not in found
     now = {each.name: each.acts for each in await scene.owner.client.who_can(learnware, federation)}
-    assert now == {"test": ACTS, "member": (), "named": (), "granted": ()}
+    assert now == {"owner": ACTS, "member": (), "named": (), "granted": ()}
