@@ -94,7 +94,7 @@ class Owner:
             _check_support(rows, learnware, island)
         values = self._models.predict(
             learnware.row.model.hex(), self._dock.model_path(learnware), learnware.manifest.signature, arranged,
-            trust="own", needs=self._dock.needs(learnware),
+            trust="own", needs=learnware.needs,
         )  # fmt: skip
         return Prediction(Array.of(values), listing.class_names)
 

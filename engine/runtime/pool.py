@@ -34,7 +34,7 @@ class ModelPool:
         environments: Environments | None = None,
     ) -> None:  # fmt: skip
         self._size = max(1, min(size, limits.workers_per_core * (os.cpu_count() or 1)))
-        self._limits = limits
+        self.limits = limits
         self._sandbox = Sandbox(limits, rung)
         self._environments = environments
         self._changed = threading.Condition()
@@ -81,11 +81,6 @@ class ModelPool:
         if self._environments is not None:
             self._environments.keep_only(keys, spared_seconds=spared_seconds)
 
-    @property
-    def largest_model(self) -> int:
-        """In bytes."""
-        return self._limits.file_bytes
-
     def close(self) -> None:
         """No process is left; calls that run end with ModelError."""
         if self._environments is not None:
@@ -103,7 +98,7 @@ class ModelPool:
 
     def _take(self, slot: Slot) -> ModelProcess | None:
         """The slot's worker, now ours alone, or None with room made for a new one."""
-        deadline = time.monotonic() + self._limits.load_seconds + self._limits.call_seconds
+        deadline = time.monotonic() + self.limits.load_seconds + self.limits.call_seconds
         with self._changed:
             while True:
                 if self._closed:
@@ -130,7 +125,7 @@ class ModelPool:
         return True
 
     def _wait(self, deadline: float) -> None:
-        if self._waiting >= self._limits.queue:
+        if self._waiting >= self.limits.queue:
             raise SandboxBusy(f"{self._waiting} calls wait for a model already", hint="try again in a few seconds")
         self._waiting += 1
         try:

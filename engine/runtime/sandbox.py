@@ -42,11 +42,7 @@ class Sandbox:
         ``environment`` is a folder of packages that Python code and pickles find before the node's own, or "".
         """
         with model.open("rb") as file:
-            if (size := length(file)) > self._limits.file_bytes:
-                raise ModelRefused(
-                    f"the model has {size} bytes, at most {self._limits.file_bytes} are run",
-                    hint="its owner can set sandbox.model_bytes in atoll.toml",
-                )
+            self._limits.require_file(length(file))
             rung = self._rung or ladder.rung()
             name = detect(file)
             require(name, trust, rung.level, rung.missing, rung.hint)

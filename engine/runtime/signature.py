@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
+from atoll.engine.errors import ModelRefused
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -31,6 +32,14 @@ class Limits(msgspec.Struct, frozen=True):
     threads: int = 1
     workers_per_core: int = 2
     queue: int = 32
+
+    def require_file(self, size: int) -> None:
+        """ModelRefused for a model file of more bytes than are run."""
+        if size > self.file_bytes:
+            raise ModelRefused(
+                f"the model has {size} bytes, at most {self.file_bytes} are run",
+                hint="its owner can set sandbox.model_bytes in atoll.toml",
+            )
 
     def memory(self, family: str) -> int:
         return self.torch_memory_bytes if family == "torch" else self.memory_bytes

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from atoll.engine.errors import AtollError, ModelRefused
+from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
 from atoll.engine.packages import open_package
 from atoll.engine.packages.acceptance import AcceptanceReport, check, refused
@@ -38,11 +38,7 @@ def judge(
                 raise RequestInvalid(
                     "the package was made for another owner", hint="pack it with this node's peer id as owner"
                 )
-            if (size := package.manifest.file(package.manifest.model).size) > models.largest_model:
-                raise ModelRefused(
-                    f"the model has {size} bytes, at most {models.largest_model} are run",
-                    hint="set sandbox.model_bytes in atoll.toml",
-                )
+            models.limits.require_file(package.manifest.file(package.manifest.model).size)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atoll-judge-")))
             with (folder / "model").open("wb") as file:
                 file.writelines(package.pieces(package.manifest.model))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -54,6 +53,7 @@ class Learnware(msgspec.Struct, frozen=True):
     manifest: Manifest
     specifications: dict[bytes, Specification]  # by island
     commitments: dict[bytes, bytes]
+    needs: Needs | None = None  # of a model of code, to run
 
     @property
     def id(self) -> bytes:
@@ -120,19 +120,9 @@ class Dock:
     def model_path(self, learnware: Learnware) -> Path:
         return self._blobs.path(learnware.row.model)
 
-    def needs(self, learnware: Learnware) -> Needs | None:
-        """What a model of code needs to run; None where it needs nothing, or is none."""
-        blob = learnware.row.environment
-        return Needs(learnware.manifest.environment, self._blobs.path(blob).read_bytes()) if blob else None
-
     def environments(self) -> list[str]:
-        """The keys of all that learnwares need; what cannot be read is left to the verification of blobs."""
-        keys = []
-        for learnware in self.all():
-            with suppress(OSError):
-                if (needs := self.needs(learnware)) is not None:
-                    keys.append(needs.key)
-        return keys
+        """The keys of all that learnwares need."""
+        return [each.needs.key for each in self.all() if each.needs is not None]
 
     def served_path(self, learnware: Learnware) -> Path:
         """The package as others may download it."""
@@ -140,7 +130,7 @@ class Dock:
 
     def _store_files(self, package: Package) -> DockRow:
         model = self._blobs.put_pieces(package.pieces(package.manifest.model))  # first: what is damaged leaves nothing
-        specifications = []
+        specifications, needs = [], package.needs
         for island, (spec, salt) in package.specifications().items():
             noised = isinstance(spec, NoisedSketch)
             specifications.append(SpecRow(island, self._blobs.put(spec.to_bytes()), salt, noised))
@@ -151,7 +141,7 @@ class Dock:
             model,
             self._store_served(package),
             tuple(specifications),
-            environment=self._blobs.put(package.needs.data) if package.needs else None,
+            environment=self._blobs.put(needs.data) if needs else None,
         )
 
     def _store_served(self, package: Package) -> bytes:
@@ -170,4 +160,7 @@ class Dock:
             data = self._blobs.path(spec.blob).read_bytes()
             specifications[spec.island] = (NoisedSketch if spec.noised else Rkme).from_bytes(data)
             commitments[spec.island] = commitment(spec.salt, data)
-        return Learnware(row, manifest, specifications, commitments)
+        needs = None
+        if row.environment is not None:
+            needs = Needs(manifest.environment, self._blobs.path(row.environment).read_bytes())
+        return Learnware(row, manifest, specifications, commitments, needs)
