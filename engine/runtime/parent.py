@@ -46,8 +46,13 @@ class WarmParent:
         self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._errors = os.memfd_create("stderr")
-        with inner:
-            self._process = starter.submit(self._launch, family, level, inner.fileno(), environment).result()
+        try:
+            with inner:
+                self._process = starter.submit(self._launch, family, level, inner.fileno(), environment).result()
+        except BaseException:
+            self._control.close()
+            os.close(self._errors)
+            raise
         try:
             self.private_bytes, self.address_bytes = self._await_imports(family)
         except BaseException:

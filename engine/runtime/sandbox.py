@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from weakref import WeakSet
 
-from atoll.engine.errors import ModelRefused
+from atoll.engine.errors import ModelError, ModelRefused
 from atoll.engine.runtime import ladder
 from atoll.engine.runtime.formats import CODE, FORMATS, Trust, detect, require
 from atoll.engine.runtime.parent import ParentDied, WarmParent
@@ -33,6 +33,7 @@ class Sandbox:
         self._lock = threading.Lock()
         self._workers: defaultdict[Family, WeakSet[ModelProcess]] = defaultdict(WeakSet)
         self._parents: OrderedDict[Family, WarmParent] = OrderedDict()
+        self._closed = False
 
     def start(
         self, model: Path, signature: Signature, *, trust: Trust = "foreign", environment: str = ""
@@ -59,25 +60,34 @@ class Sandbox:
 
     def close(self) -> None:
         """End every warm parent and its workers; idempotent."""
-        for parent in self._parents.values():
+        with self._lock:
+            self._closed = True
+            parents = list(self._parents.values())
+            self._parents.clear()
+        for parent in parents:
             parent.close()
-        self._parents.clear()
         self._starter.shutdown()
 
     def _parent(self, family: Family, rung: ladder.Rung) -> WarmParent:
         with self._gates[family]:
             parent = self._parents.get(family)
+            if self._closed:
+                raise ModelError("the node is closing")
             if parent is None or not parent.alive:
                 if parent is not None:
                     parent.close()
                 parent = WarmParent(family[0], rung.level, self._starter, family[1])
             for each in self._keep(family, parent):
                 each.close()
+            if self._closed:
+                raise ModelError("the node is closing")
         return parent
 
     def _keep(self, family: Family, parent: WarmParent) -> list[WarmParent]:
         """Those that have to go for it: with an environment, without a worker, and least recently used."""
         with self._lock:
+            if self._closed:  # while it was starting
+                return [parent]
             self._parents[family] = parent
             self._parents.move_to_end(family)
             held = [each for each in self._parents if each[1]]

@@ -2,7 +2,8 @@
 
 Everything here runs in the trio loop. Promises: no stream handler, no half-read frame and no flood of
 streams from a peer takes the host down, and a port in use is said so. What is guarded, and why, is in
-``SteadyYamux``, ``_guard_streams`` and ``_free_inbound_slots``; the facts are those of libp2p 0.8.1.
+``SteadyYamux``, ``_guard_streams``, ``_free_inbound_slots`` and ``_remember_dialled``; the facts are those
+of libp2p 0.8.1.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from contextlib import asynccontextmanager
 import trio
 from atoll.node.p2p.errors import AddressInUse, P2PError
 from libp2p import new_host
-from libp2p.abc import IHost, IMuxedConn, INetStream, IRawConnection, ISecureConn
+from libp2p.abc import IHost, IMuxedConn, INetStream, IRawConnection, ISecureConn, ITransport
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import StreamHandlerFn
 from libp2p.exceptions import BaseLibp2pError
+from libp2p.io.trio import TrioTCPStream
 from libp2p.network.config import ConnectionConfig
 from libp2p.network.connection.exceptions import RawConnError
 from libp2p.network.swarm import Swarm
@@ -69,6 +71,7 @@ async def open_host(secret: bytes, listen: str, *, max_connections: int = 256) -
     _guard_streams(host)
     _mux_steadily(host.get_network())
     _free_inbound_slots(host.get_network())
+    dialled = _remember_dialled(host.get_network())
     ready, ending = trio.Event(), trio.Event()
     listening = False
     async with trio.open_nursery() as nursery:
@@ -80,6 +83,8 @@ async def open_host(secret: bytes, listen: str, *, max_connections: int = 256) -
                 yield host
         finally:
             ending.set()
+    for connection in dialled:  # closing was cut off after CLOSING
+        connection.stream.socket.close()
     if addresses and not listening:
         raise P2PError(f"cannot listen on {listen}")
 
@@ -269,6 +274,27 @@ def _free_inbound_slots(swarm: Swarm) -> None:
         raise InboundOver  # libp2p logs it at debug and closes the socket
 
     swarm.upgrade_inbound_raw_conn = upgrade_and_wait
+
+
+def _remember_dialled(swarm: Swarm) -> list[TrioTCPStream]:
+    """The connections that this host has opened and not closed; those it has accepted end with libp2p's listener."""
+    opened: list[TrioTCPStream] = []
+
+    def remember(transport: ITransport) -> None:
+        dial = transport.dial
+
+        async def dial_and_remember(address: Multiaddr) -> IRawConnection:
+            raw = await dial(address)
+            if isinstance(getattr(raw, "stream", None), TrioTCPStream):  # not one over a relay
+                opened[:] = [each for each in opened if each.stream.socket.fileno() >= 0]
+                opened.append(raw.stream)
+            return raw
+
+        transport.dial = dial_and_remember
+
+    for transport in swarm.transport_manager.get_transports():
+        remember(transport)
+    return opened
 
 
 def _listen_address(listen: str) -> Multiaddr:

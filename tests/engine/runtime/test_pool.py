@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from atoll.engine.errors import ModelError, ModelRefused, SandboxBusy, SandboxLimit
 from atoll.engine.runtime import Limits, ModelPool, Signature, ladder, rung
+from atoll.engine.runtime.parent import WarmParent
 from attacks import files
 
 DIGITS = Signature("classification", 64, 10)
@@ -185,6 +187,30 @@ def test_no_rows_give_no_rows(written, opened):
 def test_a_file_that_is_too_large_is_not_read(written, opened):
     with pytest.raises(ModelRefused, match="at most 10 are run"):
         opened(1, Limits(file_bytes=10)).predict("m", written(files.identity()), ROW, ONE)
+
+
+def test_a_sandbox_that_was_starting_when_the_pool_closed_is_ended(written, monkeypatch):
+    starting, closed, parents = threading.Event(), threading.Event(), []
+    await_imports = WarmParent._await_imports
+
+    def slow(parent, family):
+        memory = await_imports(parent, family)
+        parents.append(parent)
+        starting.set()
+        closed.wait(30)
+        return memory
+
+    pool = ModelPool(2, rung=rung())
+    monkeypatch.setattr(WarmParent, "_await_imports", slow)
+    with ThreadPoolExecutor(1) as caller:
+        call = caller.submit(calls, pool, written(COUNTER))
+        assert starting.wait(30)
+        pool.close()
+        closed.set()
+        with pytest.raises(ModelError, match="closing"):
+            call.result(30)
+    assert parents[0]._process.returncode is not None
+    assert parents[0]._control.fileno() < 0
 
 
 @pytest.mark.parametrize("level", ["strong", "limited"])

@@ -7,6 +7,7 @@ import sys
 import threading
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import base58
 import pytest
@@ -62,6 +63,23 @@ def test_host_may_listen_nowhere(run, hosts, address_of):
             assert await Streams(host).connect(address_of(other), deadline=5) == str(other.get_id())
 
     run(scenario)
+
+
+def test_a_host_whose_closing_is_cut_off_leaves_no_socket_open(run, address_of, monkeypatch):
+    monkeypatch.setattr("atoll.node.p2p.host.CLOSING", 0.0)
+    before = sockets()
+
+    async def scenario():
+        async with open_host(b"a" * 32, "/ip4/127.0.0.1/tcp/0") as one, open_host(b"b" * 32, "") as other:
+            await Streams(other).connect(address_of(one), deadline=5)
+
+    run(scenario)
+    assert sockets() == before
+
+
+def sockets():
+    """How many sockets this process holds open."""
+    return sum(place.is_socket() for place in Path("/proc/self/fd").iterdir())
 
 
 def test_port_in_use_is_one_clear_error(run, free_port):
