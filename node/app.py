@@ -107,6 +107,7 @@ async def running(home: Path) -> AsyncIterator[Node]:
                         task.cancel()
                         with suppress(asyncio.CancelledError):
                             await task
+                    await node.searcher.aclose()
                     await node.network.aclose()
             finally:
                 models.close()

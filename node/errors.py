@@ -14,6 +14,7 @@ AtollError
 ├── LockOut                  peer.lockout         the rule would leave a federation without an admitted admin
 ├── PackageRefused           package.refused      a check failed; the message says which
 ├── NodeUnreachable          node.unreachable     the command line cannot reach the node
+├── NodeBusy                 node.busy            too much is under way: try again in a few seconds
 ├── NothingFound             search.nothing       no learnware covers the user's data
 └── Partial                  search.partial       some peers failed and the caller asked for all
 """
@@ -77,6 +78,10 @@ class NodeUnreachable(AtollError):
     code = "node.unreachable"
 
 
+class NodeBusy(AtollError):
+    code = "node.busy"
+
+
 class NothingFound(AtollError):
     code = "search.nothing"
 
@@ -122,6 +127,7 @@ OUTCOMES: dict[str, Outcome] = {
     "policy.quota": Outcome(429, 12),
     "policy.off_spec": Outcome(422, 12),
     "not_found": Outcome(404, 13),
+    "node.busy": Outcome(429, 10),
     "p2p.failed": Outcome(502, 10),
     "p2p.address_in_use": Outcome(500, 20),
     "p2p.unreachable": Outcome(502, 10),

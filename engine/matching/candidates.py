@@ -28,17 +28,21 @@ def mixture_candidates(asked: Sketch, ranked: Sequence[Sketch]) -> tuple[int, ..
         check_length(each, len(asked.values))
     if not ranked:
         return ()
-    return tuple(sorted({*range(min(NEAREST, len(ranked))), *_support(asked, ranked).tolist()}))
-
-
-def _support(asked: Sketch, ranked: Sequence[Sketch]) -> NDArray[np.int64]:
-    """Where min ||asked - sum_i w_i s_i||^2, w >= 0, sum w <= 1, has weight, by column generation: solve on a few,
-    add those whose gradient says that weight on them would help, until there are none."""
     values = np.array([each.values for each in ranked])
-    scales = np.array([each.scale for each in ranked]) / np.sqrt(values.shape[1] // BLOCK)
-    biases = np.array([each.bias for each in ranked])
+    scales = np.array([each.scale for each in ranked])
+    found = support_of(asked, values, scales, np.array([each.bias for each in ranked]))
+    return tuple(sorted({*range(min(NEAREST, len(ranked))), *found.tolist()}))
+
+
+def support_of(asked: Sketch, values: NDArray[np.int8], scales: Floats, biases: Floats) -> NDArray[np.int64]:
+    """Where min ||asked - sum_i w_i s_i||^2, w >= 0, sum w <= 1, has weight, by column generation: solve on a few,
+    add those whose gradient says that weight on them would help, until there are none.
+
+    The sketches are ``values`` (n, width) times ``scales`` (n,), nearest first; ``biases`` (n,) are of their noise.
+    """
+    scales = scales / np.sqrt(values.shape[1] // BLOCK)
     own = asked.floats().astype(np.float64)
-    active = np.arange(min(START, len(ranked)))
+    active = np.arange(min(START, len(values)))
     for _ in range(ROUNDS):
         rows = values[active] * scales[active, None]
         gram, cross = gram_of_sketches(rows, biases[active]), rows @ own

@@ -56,6 +56,10 @@ class SketchTable:
         columns = (self._norms, self._scales, self._sigmas)
         return Sketch(self.values[slot].copy(), *(float(column.values[slot]) for column in columns))
 
+    def scales_and_biases(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scales and biases (n,) of the sketches in ``slots``."""
+        return self._scales.values[slots], self._biases.values[slots]
+
     def distances(self, query: Sketch, slots: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Estimated MMD^2 to all slots, free ones included, or to the given ones; the noise's bias is taken off."""
         part = slice(None) if slots is None else slots

@@ -5,9 +5,10 @@ A scan up to ``approximate_above`` sketches; beyond, inverted lists find the can
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from atoll.engine.matching.candidates import support_of
 from atoll.engine.matching.lists import InvertedLists
 from atoll.engine.matching.ranking import Ranking, ranking
 from atoll.engine.matching.sketch_table import SketchTable, check_length
@@ -92,6 +93,21 @@ class SketchIndex:
             return np.zeros(0)
         check_length(query, self._table.width)
         return self._table.distances(query)[[self._slots[id_] for id_ in self.ids]]
+
+    def distances_to(self, query: Sketch, ids: Sequence[str]) -> NDArray[np.float64]:
+        """Estimated MMD^2 to some, in the order of ``ids``; infinite for those that are not here."""
+        found = np.full(len(ids), np.inf)
+        if self._slots and len(ids):
+            check_length(query, self._table.width)
+            slots = np.array([self._slots.get(id_, -1) for id_ in ids])
+            found[slots >= 0] = self._table.distances(query, slots[slots >= 0])
+        return found
+
+    def support(self, query: Sketch, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Places, among ``ids`` (all of them here, nearest first), of those to which the best mixture gives weight."""
+        check_length(query, self._table.width)
+        slots = np.array([self._slots[id_] for id_ in ids], np.int64)
+        return support_of(query, self._table.values[slots], *self._table.scales_and_biases(slots))
 
     def nearest(self, query: Sketch, limit: int = 10) -> Ranking:
         """The ``limit`` nearest ids and their estimated MMD^2, ascending, ties by id."""

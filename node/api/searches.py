@@ -1,24 +1,29 @@
-"""Searches: whole as JSON, or streamed as NDJSON by ``Accept: application/x-ndjson``."""
+"""Searches: whole as JSON, or streamed by ``Accept``, as NDJSON or server-sent events; a stream that broke goes on."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from aiohttp import web
-from atoll.engine.errors import DimensionMismatch
+from atoll.engine.errors import AtollError, DimensionMismatch
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.rkme import Rkme
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.errors import RequestInvalid
-from atoll.node.search.query import SearchQuery, SearchResult, SpecificationQuery
+from atoll.node.search.query import Filters, Privacy, SearchQuery, SearchResult, SpecificationQuery
+from atoll.node.search.running import Event, Running
 from atoll.protocol.ids import parse_digest
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
 
-NDJSON = "application/x-ndjson"
+log = logging.getLogger("atoll.api")
+
+NDJSON, SSE = "application/x-ndjson", "text/event-stream"
 MAX_DEADLINE_MS = 60_000
 
 
@@ -44,39 +49,65 @@ class SpecificationBody(msgspec.Struct, frozen=True):
 
 
 class SearchBody(msgspec.Struct, frozen=True):
-    """By specification, by words and tags, or both."""
+    """By specification, by words, tags and filters, or by all of it."""
 
     specifications: tuple[SpecificationBody, ...] = ()
     semantic: SemanticQuery = SemanticQuery()
     limit: int = 10
     deadline_ms: int | None = None
-    privacy: Literal["local", "rkme"] = "rkme"
-
-
-class Event(msgspec.Struct, frozen=True):
-    """One line of the stream: hit, peer_done, peer_failed, and last end with the whole answer."""
-
-    event: str
-    data: object
+    privacy: Privacy = "rkme"
+    filters: Filters = Filters()
 
 
 async def search(node: Node, request: web.Request) -> web.StreamResponse:
-    query = _query(node, await read_json(request, SearchBody), user_of(request))
-    if NDJSON not in request.headers.get("Accept", ""):
-        return reply(await node.searcher.search(query, _ignore))
-    stream = web.StreamResponse(headers={"Content-Type": NDJSON, "Cache-Control": "no-store"})
-    await stream.prepare(request)
+    running = node.searcher.start(_query(node, await read_json(request, SearchBody), user_of(request)))
+    writer = _writer(request)
+    return reply(await running.answer()) if writer is None else await _stream(request, running, writer, 0)
 
-    async def emit(event: str, data: object) -> None:
-        await stream.write(msgspec.json.encode(Event(event, data)) + b"\n")
 
-    await emit("end", await node.searcher.search(query, emit))
-    await stream.write_eof()
+async def result(node: Node, request: web.Request) -> web.Response:
+    return reply(await node.searcher.running(request.match_info["id"], user_of(request)).answer())
+
+
+async def events(node: Node, request: web.Request) -> web.StreamResponse:
+    running = node.searcher.running(request.match_info["id"], user_of(request))
+    after = request.headers.get("Last-Event-ID", "0").strip()
+    if not (after.isascii() and after.isdigit() and len(after) < 10):
+        raise RequestInvalid("Last-Event-ID is not the id of an event")
+    return await _stream(request, running, _writer(request) or _sse, int(after))
+
+
+def _writer(request: web.Request) -> Callable[[Event], bytes] | None:
+    """How the events are written that the request accepts; None for the whole answer."""
+    accepted = request.headers.get("Accept", "")
+    return _ndjson if NDJSON in accepted else _sse if SSE in accepted else None
+
+
+async def _stream(
+    request: web.Request, running: Running, write: Callable[[Event], bytes], after: int
+) -> web.StreamResponse:
+    kind = NDJSON if write is _ndjson else SSE
+    stream = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-store"})
+    try:
+        await stream.prepare(request)
+        try:
+            async for event in running.events(after):
+                await stream.write(write(event))
+        except AtollError as error:  # it began well: the status has been sent
+            await stream.write(write(Event(0, "error", {"code": error.code, "detail": error.message})))
+        await stream.write_eof()
+    except ConnectionError:  # the search goes on, and can be followed again
+        log.debug("whoever followed the search %s has gone", running.id)
     return stream
 
 
-async def _ignore(event: str, data: object) -> None:
-    """The whole answer says it all."""
+def _ndjson(event: Event) -> bytes:
+    return msgspec.json.encode(event) + b"\n"
+
+
+def _sse(event: Event) -> bytes:
+    """As the HTML standard says (server-sent events); JSON has no line breaks."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.event.encode(), msgspec.json.encode(event.data))
 
 
 def _query(node: Node, body: SearchBody, user: str) -> SearchQuery:
@@ -93,7 +124,11 @@ def _query(node: Node, body: SearchBody, user: str) -> SearchQuery:
                 f"({island.dimension} dimensions, gamma {island.gamma:g})"
             )
         specifications.append(SpecificationQuery(digest, rkme))
-    return SearchQuery(tuple(specifications), body.semantic, body.limit, deadline, body.privacy, user)
+    return SearchQuery(tuple(specifications), body.semantic, body.filters, body.limit, deadline, body.privacy, user)
 
 
-ROUTES = (Route("POST", "/api/v1/searches", search, "read", "Search the network", SearchBody, SearchResult),)
+ROUTES = (
+    Route("POST", "/api/v1/searches", search, "read", "Search the network", SearchBody, SearchResult),
+    Route("GET", "/api/v1/searches/{id}", result, "read", "The newest answer of a search", None, SearchResult),
+    Route("GET", "/api/v1/searches/{id}/events", events, "read", "Follow a search, after Last-Event-ID", None, Event),
+)

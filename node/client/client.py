@@ -47,7 +47,7 @@ from atoll.node.errors import NodeUnreachable, PackageRefused, RequestInvalid
 from atoll.node.policy.gate import Permission
 from atoll.node.policy.usage import Use
 from atoll.node.reuse.result import PredictionResult
-from atoll.node.search.query import SearchResult
+from atoll.node.search.query import Filters, Privacy, SearchResult
 from atoll.node.store import backup_file
 from atoll.node.store.backup_file import Manifest, Progress
 from atoll.node.store.durable import replacing
@@ -200,10 +200,10 @@ class Client(Transport):
 
     async def search(
         self, fitted: list[tuple[Island, Rkme]], semantic: SemanticQuery = SemanticQuery(), *,  # noqa: B008
-        limit: int = 10, deadline_ms: int | None = None, privacy: Literal["local", "rkme"] = "rkme",
+        limit: int = 10, deadline_ms: int | None = None, privacy: Privacy = "rkme", filters: Filters = Filters(),  # noqa: B008
     ) -> SearchResult:  # fmt: skip
         specifications = tuple(SpecificationBody(island.id, _body(rkme)) for island, rkme in fitted)
-        body = SearchBody(specifications, semantic, limit, deadline_ms, privacy)
+        body = SearchBody(specifications, semantic, limit, deadline_ms, privacy, filters)
         return await self._json("POST", "searches", SearchResult, body=body)
 
     async def predict(

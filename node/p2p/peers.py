@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import msgspec
 from atoll.node.admission import Rules
 from atoll.node.p2p.backoff import is_due, next_try
+from atoll.node.p2p.errors import Unreachable
 from atoll.node.p2p.table import HEARSAY, MAX_PEERS, Lag, PeerState, PeerTable, Rank
 from atoll.node.store.environment import Store
 from atoll.node.store.peers import PeerRows, PeerRules
@@ -108,6 +109,7 @@ class Peers:
             state.turn = turn
             state.state, state.why = ("member" if shared else "connected"), ""
             state.shared, state.last_seen, state.failures, state.next_dial = shared, now, 0, 0
+            state.next_ask = 0  # a hello is a sign of life
             state.proven = state.proven or bool(shared)
             state.lags = {federation: lag for federation, lag in state.lags.items() if federation in shared}
             self._topics |= {topic(federation): federation for federation in shared}
@@ -135,6 +137,33 @@ class Peers:
                 state.failures += 1
                 state.next_dial = next_try(state.failures, now, random.random())
                 state.state, state.why = ("refused" if refused else "unreachable"), why[:200]
+
+    def answered(self, peer: str) -> None:
+        """It has answered a search."""
+        with self._table.lock:
+            state = self._table.get(peer)
+            if state is not None and state.unanswered:
+                state.unanswered, state.next_ask = 0, 0
+                self._table.keep(peer)
+
+    def unanswered(self, peer: str, now: int) -> None:
+        """It is there, and has left a search without an answer: asked again after a while."""
+        with self._changing(peer) as state:
+            if state is not None:
+                state.unanswered += 1
+                state.next_ask = next_try(state.unanswered, now, random.random())
+
+    def require_answering(self, peer: str, now: int) -> None:
+        """Unreachable while a peer that leaves searches unanswered is not to be asked again. When the time has come
+        one search asks it, and the others wait for how that ends."""
+        with self._table.lock:
+            state = self._table.get(peer)
+            if state is None or not state.unanswered:
+                return
+            if not is_due(state.next_ask, now):
+                seconds = (state.next_ask - now) / 1000
+                raise Unreachable(f"it left {state.unanswered} searches unanswered; asked again in {seconds:.0f} s")
+            state.next_ask = next_try(state.unanswered + 1, now, random.random())
 
     def on_misbehaviour(self, peer: str, why: str) -> None:
         with self._changing(peer) as state:

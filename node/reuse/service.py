@@ -23,7 +23,8 @@ from atoll.node.p2p.network import Network
 from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.reuse.result import Place, PredictionResult
 from atoll.node.search.plan import Candidate
-from atoll.node.search.service import Searcher, Session
+from atoll.node.search.running import Session
+from atoll.node.search.service import Searcher
 from atoll.node.serving import Owner, arrange
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.code import AdmittedCode
@@ -75,7 +76,7 @@ class Reuser:
         NothingFound where the search found nobody who covers the data, unless ``force``; PolicyDenied if no
         member may be used.
         """
-        session = self._searcher.session(search_id)
+        session = self._searcher.session(search_id, user)
         if not session.members or not (session.mixture.served or force):
             raise NothingFound("no learnware covers this data", hint="look for other learnwares, or force it")
         raw = _raw(rows, session.island)

@@ -9,19 +9,20 @@ import numpy as np
 from atoll.node.search.plan import Candidate
 
 
-def certain(ranked: Sequence[Candidate], everybody: Iterable[Candidate], places: int) -> bool:
+def certain(ranked: Sequence[Candidate], everybody: Iterable[Candidate], beyond: float, places: int) -> bool:
     """``ranked`` is the ranking, of which the first ``places`` are meant; ``everybody`` are all candidates in all
-    islands, also those that are not ranked since their owner has not said that the user may match them."""
-    least: dict[str, float] = {}
-    most: dict[str, float] = {}
+    islands, also those that are not ranked since their owner has not said that the user may match them. Whatever is no
+    candidate is no nearer than ``beyond``."""
+    least: dict[tuple[str, bytes], float] = {}
+    most: dict[tuple[str, bytes], float] = {}
     for each in everybody:
-        least[each.id] = min(each.least, least.get(each.id, np.inf))
-        most[each.id] = min(each.most, most.get(each.id, np.inf))
-    first = {each.id for each in ranked}
-    outside = min((value for id_, value in least.items() if id_ not in first), default=np.inf)
-    lows = np.array([*(least[each.id] for each in ranked), outside, np.inf])
+        least[each.key] = min(each.least, least.get(each.key, np.inf))
+        most[each.key] = min(each.most, most.get(each.key, np.inf))
+    first = {each.key for each in ranked}
+    outside = min((value for key, value in least.items() if key not in first), default=np.inf)
+    lows = np.array([*(least[each.key] for each in ranked), min(outside, beyond), np.inf])
     after = np.minimum.accumulate(lows[::-1])[::-1][1:]  # the least of all that come later
-    highs = np.array([most[each.id] for each in ranked[:places]])
+    highs = np.array([most[each.key] for each in ranked[:places]])
     return bool((highs <= after[: len(highs)]).all())
 
 

@@ -2,109 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
-import msgspec
 import numpy as np
-from atoll.engine.errors import AtollError
-from atoll.engine.matching import (
-    ERROR_BAND,
-    Mixture,
-    mixture_candidates,
-    mixture_of_rkmes,
-    mixture_of_sketches,
-    similarity,
-)
-from atoll.engine.packages.manifest import commitment
-from atoll.engine.specs.rkme import Rkme
-from atoll.engine.specs.sketch import Sketch
-from atoll.node.search.plan import Candidate
+from atoll.engine.matching import Mixture, mixture_of_rkmes, mixture_of_sketches, similarity
+from atoll.node.search.plan import Candidate, Field
 from atoll.node.search.query import Hit, Member, MixtureView, SpecificationQuery
 from atoll.protocol.ids import peer_id
-from atoll.protocol.match import TOLD_BAND, MatchAnswer, MatchReply
+from atoll.protocol.listings import Listing
+from atoll.protocol.signing import Record
 
 PER_OWNER = 5  # places of one owner in a list
 SERVED = 0.5  # share of the user's squared norm that a mixture must explain to be worth reusing
-NORM_TOLERANCE = 1e-3
-
-
-def settle(candidate: Candidate, answer: MatchAnswer) -> Candidate:
-    """The candidate with its owner's answer; an answer that contradicts the signed sketch marks it suspect.
-
-    A disclosed RKME counts only if it is the one that the listing commits to. Of a noised sketch nobody knows more
-    than the listing says.
-    """
-    summary = candidate.summary
-    if summary is None or summary.dp is not None or answer.revision != candidate.listing.revision:
-        return candidate
-    rkme = _disclosed(answer, summary.commitment)
-    # what is disclosed to some only is listed by its stand-in, from which the truth may differ by the band
-    apart = 0.0 if candidate.listing.offers.discloses or rkme is None else TOLD_BAND
-    believable = (
-        np.isfinite(answer.mmd2)
-        and abs(answer.mmd2 - candidate.mmd2) <= ERROR_BAND + apart
-        and abs(answer.norm2 - (summary.norm2 if rkme is None else rkme.norm2)) <= NORM_TOLERANCE
-    )
-    if not believable:
-        return msgspec.structs.replace(candidate, suspect=True)
-    return msgspec.structs.replace(
-        candidate,
-        mmd2=max(0.0, answer.mmd2),
-        norm2=answer.norm2,
-        estimated=False,
-        band=TOLD_BAND if rkme is None else 0.0,
-        rkme=rkme,
-        may=answer.may,
-    )
-
-
-def left_out(candidate: Candidate, reply: MatchReply, asked: int) -> Candidate:
-    """The candidate if its owner was ``asked`` for so many and has not named it: it is farther than those that were
-    named, or, if there were fewer, not for this user."""
-    if candidate.summary is None or candidate.summary.dp is not None:
-        return candidate
-    if len(reply.answers) < asked:
-        return msgspec.structs.replace(candidate, declined=True)
-    named = [answer.mmd2 for answer in reply.answers if np.isfinite(answer.mmd2)]
-    return msgspec.structs.replace(candidate, floor=max(named, default=0.0) - TOLD_BAND)
-
-
-def _disclosed(answer: MatchAnswer, committed: bytes) -> Rkme | None:
-    if answer.rkme is None or answer.salt is None:
-        return None
-    try:
-        rkme = Rkme.from_record(answer.rkme)
-    except AtollError:
-        return None
-    return rkme if commitment(answer.salt, rkme.to_bytes()) == committed else None
+NEAREST = 50  # of which a mixture may be made, beside the support of the best mixture of sketches
 
 
 def hits(
-    candidates: Sequence[Candidate], asked: dict[bytes, float], names: dict[str, str], limit: int
-) -> tuple[Hit, ...]:
-    """The ranking as people see it; ``asked`` maps islands to the user's squared norm, ``names`` owners to names."""
+    candidates: Sequence[Candidate], asked: dict[bytes, float], name: Callable[[str], str],
+    record: Callable[[Listing], Record | None], limit: int,
+) -> tuple[Hit, ...]:  # fmt: skip
+    """The ranking as people see it; ``asked`` maps islands to the user's squared norm, ``name`` owners to names, and
+    ``record`` gives what an owner has signed."""
     taken: dict[str, int] = {}
     shown = []
     for candidate in candidates:
         taken[candidate.owner] = taken.get(candidate.owner, 0) + 1
         if taken[candidate.owner] <= PER_OWNER:
-            shown.append(_hit(candidate, asked, names))
-    return tuple(shown[:limit])
+            shown.append(candidate)
+        if len(shown) == limit:
+            break
+    return tuple(_hit(each, asked, name(each.owner), record(each.listing)) for each in shown)
 
 
-def _hit(candidate: Candidate, asked: dict[bytes, float], names: dict[str, str]) -> Hit:
-    listing, summary = candidate.listing, candidate.summary
+def _hit(candidate: Candidate, asked: dict[bytes, float], owner_name: str, record: Record | None) -> Hit:
+    listing, summary, semantic = candidate.listing, candidate.summary, candidate.listing.semantic
     score = similarity(candidate.mmd2, asked[summary.island], candidate.norm2) if summary else None
     return Hit(
         learnware_id=candidate.id,
         revision=listing.revision.hex(),
         federation=listing.federation.hex(),
         owner=candidate.owner,
-        owner_name=names.get(candidate.owner, ""),
-        name=listing.semantic.name,
-        description=listing.semantic.description,
-        task=listing.semantic.task,
+        owner_name=owner_name,
+        name=semantic.name,
+        description=semantic.description,
+        task=semantic.task,
         class_names=listing.class_names,
         island=summary.island.hex() if summary else None,
         similarity=score,
@@ -114,23 +56,37 @@ def _hit(candidate: Candidate, asked: dict[bytes, float], names: dict[str, str])
         offers=listing.offers,
         may=candidate.may,
         suspect=candidate.suspect,
+        data=semantic.data,
+        library=semantic.library,
+        scenario=semantic.scenario,
+        license=semantic.license,
+        dimension=listing.inputs,
+        record=record,
     )
 
 
 def mixture(
-    candidates: Iterable[Candidate], query: SpecificationQuery, asked: Sketch
+    ranked: Sequence[Candidate], query: SpecificationQuery, field: Field
 ) -> tuple[MixtureView, tuple[Candidate, ...]]:
-    """The mixture for one island and its members, in one representation: RKMEs if all are known, else sketches."""
-    ranked = [c for c in candidates if c.summary and c.summary.island == query.island and not c.suspect]
-    sketches = [c.summary.to_sketch() for c in ranked if c.summary]
-    places = mixture_candidates(asked, sketches)
-    near = [ranked[place] for place in places]
-    # what a peer discloses may be of another island than it says
-    rkmes = [candidate.rkme for candidate in near if candidate.rkme and candidate.rkme.comparable(query.rkme)]
+    """The mixture for one island and its members, in one representation: RKMEs if all are known, else sketches.
+
+    What is useful only in a mixture ranks badly alone: beside the nearest, what the best mixture of all sketches gives
+    weight may be in it (algorithms: matching).
+    """
+    usable = [c for c in ranked if c.summary and c.summary.island == query.island and not c.suspect]
+    rows = (field.placed.rows[field.places[number]][0] for number in field.support)
+    support = {(row.learnware_id, row.owner) for row in rows}
+    near = [
+        candidate
+        for place, candidate in enumerate(usable)
+        if place < NEAREST or (candidate.listing.learnware_id, candidate.listing.owner) in support
+    ]
+    rkmes = [candidate.rkme for candidate in near if candidate.rkme]
     if near and len(rkmes) == len(near):
         return _view(mixture_of_rkmes(query.rkme, rkmes), near, query.rkme.norm2, "rkme")
-    norm2 = float(np.square(asked.floats(), dtype=np.float64).sum())
-    return _view(mixture_of_sketches(asked, [sketches[place] for place in places]), near, norm2, "sketch")
+    norm2 = float(np.square(field.asked.floats(), dtype=np.float64).sum())
+    sketches = [candidate.summary.to_sketch() for candidate in near if candidate.summary]
+    return _view(mixture_of_sketches(field.asked, sketches), near, norm2, "sketch")
 
 
 def _view(

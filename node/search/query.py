@@ -7,8 +7,12 @@ from typing import Literal
 import msgspec
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.rkme import Rkme
-from atoll.protocol.listings import Offers
-from atoll.protocol.policy import Act
+from atoll.protocol.ids import peer_id
+from atoll.protocol.listings import Listing, Offers
+from atoll.protocol.policy import Act, promised
+from atoll.protocol.signing import Record
+
+Privacy = Literal["local", "rkme"]
 
 
 class SpecificationQuery(msgspec.Struct, frozen=True):
@@ -18,16 +22,48 @@ class SpecificationQuery(msgspec.Struct, frozen=True):
     rkme: Rkme
 
 
+class Filters(msgspec.Struct, frozen=True):
+    """What listings must be, beside tags and words; an empty field asks for nothing, values in one are alternatives.
+
+    ``dimensions`` are numbers of input features; of what is in ``may`` the listing promises the user every act.
+    """
+
+    federation: tuple[str, ...] = ()
+    owner: tuple[str, ...] = ()
+    learnware_id: tuple[str, ...] = ()
+    dimensions: tuple[int, ...] = ()
+    may: tuple[Act, ...] = ()
+
+    def admits(self, listing: Listing, user: str) -> bool:
+        return (
+            (not self.federation or listing.federation.hex() in self.federation)
+            and (not self.owner or peer_id(listing.owner) in self.owner)
+            and (not self.learnware_id or listing.learnware_id.hex() in self.learnware_id)
+            and (not self.dimensions or listing.inputs in self.dimensions)
+            and (not self.may or set(self.may) <= set(promised(listing.offers, user)))
+        )
+
+
 class SearchQuery(msgspec.Struct, frozen=True):
     """``privacy`` "local" sends nothing to peers; "rkme" sends the reduced set to owners (the default). ``user`` is who
     asks at this node, empty for somebody unknown; owners are told a pseudonym."""
 
     specifications: tuple[SpecificationQuery, ...] = ()
     semantic: SemanticQuery = SemanticQuery()
+    filters: Filters = Filters()
     limit: int = 10
     deadline_ms: int = 2000
-    privacy: Literal["local", "rkme"] = "rkme"
+    privacy: Privacy = "rkme"
     user: str = ""
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Another owner, or federation, in which the same model or one with a near-identical specification is listed."""
+
+    learnware_id: str
+    owner: str
+    owner_name: str
+    federation: str
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -35,7 +71,9 @@ class Hit(msgspec.Struct, frozen=True):
     the user may do with it, as the owner says, or as its listing does where the owner has not answered.
 
     ``mmd2`` is known to within ``band``: 0 where its RKME was disclosed, else the order of two that differ by less is
-    not certain. ``similarity``, ``mmd2`` and ``band`` are None where the search was by words only.
+    not certain. ``similarity``, ``mmd2`` and ``band`` are None where the search was by words only. ``suspect``: what
+    its owner says of it contradicts the listing that it has signed, which is ``record``: whoever has the hit can
+    verify it (protocol.listings). ``holders`` list the same.
     """
 
     learnware_id: str
@@ -55,6 +93,14 @@ class Hit(msgspec.Struct, frozen=True):
     offers: Offers
     may: tuple[Act, ...] = ()
     suspect: bool = False
+    data: str = ""
+    library: str = ""
+    scenario: tuple[str, ...] = ()
+    license: str = ""
+    dimension: int = 0
+    hub: bool = False
+    holders: tuple[Holder, ...] = ()
+    record: Record | None = None
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -78,9 +124,35 @@ class MixtureView(msgspec.Struct, frozen=True):
     representation: Literal["rkme", "sketch"]
 
 
+class SearchPlan(msgspec.Struct, frozen=True):
+    """What will be done, told before it is: whom the search asks, and what leaves this node."""
+
+    search_id: str
+    islands: tuple[str, ...]
+    privacy: Privacy
+    leaves: str
+    peers_asked: tuple[str, ...]
+
+
+class PeerDone(msgspec.Struct, frozen=True):
+    """A peer has answered."""
+
+    peer: str
+
+
+class PeerFailed(msgspec.Struct, frozen=True):
+    """A peer that has not answered, and why."""
+
+    peer: str
+    why: str
+
+
 class SearchResult(msgspec.Struct, frozen=True):
-    """The whole answer: what was found, who was asked, who answered, who did not and why. ``topk_exact``: the hits and
-    their order are certain, no learnware that was not measured exactly can change them."""
+    """The whole answer: what was found, who was asked, who answered, who did not and why.
+
+    ``topk_exact``: the hits and their order are certain, no learnware that was not measured exactly can change them.
+    ``peers_doubted`` have said what contradicts the listings that they have signed. ``final``: no correction follows.
+    """
 
     search_id: str
     hits: tuple[Hit, ...]
@@ -93,3 +165,6 @@ class SearchResult(msgspec.Struct, frozen=True):
     advice: str
     elapsed_ms: int
     topk_exact: bool = False
+    peers_doubted: tuple[str, ...] = ()
+    leaves: str = ""
+    final: bool = True

@@ -7,123 +7,144 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
-import msgspec
-from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
 from atoll.node.clock import now_ms
+from atoll.node.errors import NodeBusy
 from atoll.node.p2p.network import Network
 from atoll.node.p2p.peers import Peers
 from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.search import merge
+from atoll.node.search.asking import Complete, FanOut, Pace
 from atoll.node.search.certainty import certain, contends
-from atoll.node.search.plan import Candidate, Plan, plan, rank
-from atoll.node.search.query import Hit, MixtureView, SearchQuery, SearchResult
+from atoll.node.search.plan import Candidate, Plan, Question, plan, rank
+from atoll.node.search.query import Hit, MixtureView, PeerDone, SearchPlan, SearchQuery, SearchResult
+from atoll.node.search.running import Running, Session
+from atoll.node.search.settling import ANSWERS, Settled, settle
+from atoll.node.search.sketches import CatalogueSketches
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.protocol.errors import NotFound
 from atoll.protocol.match import MatchReply, MatchRequest
 from atoll.protocol.policy import Asker
 
-ANSWERS = 50  # learnwares that an owner names, at most
-KEPT = 64  # searches that a later prediction can refer to
-Emit = Callable[[str, object], Awaitable[None]]
-Question = tuple[str, bytes, bytes]
-
-
-class Session(msgspec.Struct, frozen=True):
-    """What a prediction needs of a search."""
-
-    island: Island
-    members: tuple[Candidate, ...]
-    mixture: MixtureView
-
-
-class PeerFailed(msgspec.Struct, frozen=True):
-    """An event of the stream: a peer that did not answer, and why."""
-
-    peer: str
-    why: str
+KEPT = 64  # searches that are remembered, for whoever lost the connection and for predictions
+Answer = Callable[[bool], Awaitable[SearchResult]]
 
 
 class Searcher:
-    """Runs searches on the asyncio side; remembers the last ones for reuse."""
+    """Runs searches on the asyncio side, what takes time in threads."""
 
     def __init__(
         self, catalogue: Catalogue, owner: Owner, own: str, network: Network, peers: Peers, pseudonyms: Pseudonyms
     ) -> None:
         self._catalogue = catalogue
+        self._sketches = CatalogueSketches(catalogue)
         self._owner = owner
         self._own = own
         self._network = network
         self._peers = peers
         self._pseudonyms = pseudonyms
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._pace = Pace()
+        self._searches: OrderedDict[str, Running] = OrderedDict()
 
-    def session(self, search_id: str) -> Session:
-        """A remembered search that found a mixture, or NotFound."""
-        if search_id not in self._sessions:
-            raise NotFound("this search is not remembered (any more)", hint="search again")
-        return self._sessions[search_id]
-
-    async def search(self, query: SearchQuery, emit: Emit) -> SearchResult:
-        """Run a search. ``emit(event, value)`` hears of hits, peers and the mixture as they come."""
-        started = time.monotonic()
+    def start(self, query: SearchQuery) -> Running:
+        """Begin a search; NodeBusy if as many are under way as are remembered, NotFound for an unknown island."""
         islands = [self._catalogue.island(each.island) for each in query.specifications]
-        alive = await asyncio.to_thread(self._catalogue.alive, now_ms(), query.semantic)
-        planned = await asyncio.to_thread(plan, query, islands, alive)
-        norms = {each.island: each.rkme.norm2 for each in query.specifications}
-        for hit in self._hits(_matchable(planned.candidates), norms, query.limit):
-            await emit("hit", hit)
+        while len(self._searches) >= KEPT:
+            ended = next((id_ for id_, each in self._searches.items() if each.ended), None)
+            if ended is None:
+                raise NodeBusy(f"{KEPT} searches are under way", hint="try again in a few seconds")
+            del self._searches[ended]
+        running = Running(secrets.token_hex(8), query)
+        self._searches[running.id] = running
+        running.task = asyncio.get_running_loop().create_task(self._run(running, islands))
+        running.task.add_done_callback(lambda _: running.wake())
+        return running
+
+    async def search(self, query: SearchQuery) -> SearchResult:
+        """The answer, once it is complete."""
+        return await self.start(query).answer()
+
+    def running(self, search_id: str, user: str) -> Running:
+        """A remembered search of this user, or NotFound."""
+        found = self._searches.get(search_id)
+        if found is None or found.query.user != user:
+            raise NotFound("this search is not remembered (any more)", hint="search again")
+        return found
+
+    def session(self, search_id: str, user: str) -> Session:
+        """What a remembered search found to predict with, or NotFound."""
+        session = self.running(search_id, user).session
+        if session is None:
+            raise NotFound("this search has found no mixture", hint="search by data")
+        return session
+
+    async def aclose(self) -> None:
+        """End what is under way."""
+        tasks = [each.task for each in self._searches.values() if each.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, running: Running, islands: list[Island]) -> None:
+        query, started, now = running.query, time.monotonic(), now_ms()
+        alive = partial(self._catalogue.alive, now, query.semantic)
+        planned = await asyncio.to_thread(plan, query, islands, alive, self._sketches, now)
         questions = planned.questions if query.privacy == "rkme" else ()
-        answers, failed = await self._fan_out(query, questions, emit)
-        everybody = _settle(planned, answers)
-        settled = rank(_matchable(everybody))
-        hits = self._hits(settled, norms, query.limit)
-        found, session = await asyncio.to_thread(_best_mixture, query, islands, settled, planned)
-        search_id = secrets.token_hex(8)
-        if session is not None:
-            self._remember(search_id, session)
-        asked = sorted({question[0] for question in questions})
-        return SearchResult(
-            search_id=search_id,
-            hits=hits,
-            mixture=found,
-            islands=tuple(island.id for island in islands),
-            peers_asked=tuple(asked),
-            peers_answered=tuple(peer for peer in asked if peer not in failed),
-            peers_failed=failed,
-            complete=not failed,
-            advice=_advice(query, settled, found),
-            topk_exact=await asyncio.to_thread(_certain, query, settled, everybody, hits),
-            elapsed_ms=int((time.monotonic() - started) * 1000),
-        )
+        asked = tuple(sorted({question[0] for question in questions}))
+        leaves = self._leaves(query, asked)
+        names = tuple(island.id for island in islands)
+        running.emit("plan", SearchPlan(running.id, names, query.privacy, leaves, asked))
+        running.candidates = planned.candidates
+        for hit in await asyncio.to_thread(self._hits, query, rank(_matchable(planned.candidates))):
+            running.emit("hit", hit)
+        deadline = query.deadline_ms / 1000
+        fan_out = FanOut(questions, partial(self._ask, query), self._peers, self._pace, deadline)
 
-    async def _fan_out(
-        self, query: SearchQuery, questions: tuple[Question, ...], emit: Emit
-    ) -> tuple[dict[Question, MatchReply], dict[str, str]]:
-        """Ask all owners at once; whoever has not answered at the deadline is named."""
-        answers: dict[Question, MatchReply] = {}
-        failed: dict[str, str] = {}
+        async def answer(final: bool) -> SearchResult:
+            failed = {**fan_out.failed, **({} if final else fan_out.late())}
+            settled = await asyncio.to_thread(settle, query, planned, dict(fan_out.replies))
+            found = await asyncio.to_thread(self._merge, query, planned, settled)
+            running.candidates, running.session = settled.candidates, found[3]
+            return SearchResult(
+                search_id=running.id,
+                hits=found[0],
+                mixture=found[2],
+                islands=names,
+                peers_asked=asked,
+                peers_answered=tuple(peer for peer in asked if peer not in failed),
+                peers_failed=failed,
+                complete=not failed,
+                advice=_advice(query, settled, found[2]),
+                elapsed_ms=int((time.monotonic() - started) * 1000),
+                topk_exact=found[1],
+                peers_doubted=tuple(sorted(settled.doubted)),
+                leaves=leaves,
+                final=final,
+            )
 
-        async def ask(question: Question) -> None:
-            try:
-                answers[question] = await self._ask(query, question)
-                await emit("peer_done", {"peer": question[0]})
-            except AtollError as error:
-                failed[question[0]] = f"{error.code}: {error.message}"
-                await emit("peer_failed", PeerFailed(question[0], error.message))
+        await self._follow(running, fan_out, answer)
 
-        try:
-            async with asyncio.timeout(query.deadline_ms / 1000), asyncio.TaskGroup() as group:
-                for question in questions:
-                    group.create_task(ask(question))
-        except TimeoutError:
-            for peer, *_ in questions:
-                if not any(question[0] == peer for question in answers) and peer not in failed:
-                    failed[peer] = "p2p.timeout: no answer within the deadline"
-                    await emit("peer_failed", PeerFailed(peer, failed[peer]))
-        return answers, failed
+    async def _follow(self, running: Running, fan_out: FanOut, answer: Answer) -> None:
+        """Tell what happens, and the answer: when it is complete, after each that was late, and at the end."""
+        complete = False
+        async for happened in fan_out.progress():
+            if isinstance(happened, Complete):
+                complete = True
+                if fan_out.late():
+                    running.result = await answer(False)
+                    running.emit("answer", running.result)
+                continue
+            running.emit("peer_done" if isinstance(happened, PeerDone) else "peer_failed", happened)
+            if complete and fan_out.late() and isinstance(happened, PeerDone):
+                running.result = await answer(False)
+                running.emit("correction", running.result)
+        corrected = running.result is not None
+        running.result = await answer(True)
+        running.emit("correction" if corrected else "answer", running.result)
+        running.emit("end", running.result)
 
     async def _ask(self, query: SearchQuery, question: Question) -> MatchReply:
         peer, federation, island = question
@@ -134,16 +155,29 @@ class Searcher:
             return await asyncio.to_thread(self._owner.match, Asker(peer, user), message)
         return await self._network.match(peer, message, query.deadline_ms / 1000)
 
-    def _hits(
-        self, candidates: tuple[Candidate, ...] | list[Candidate], norms: dict[bytes, float], limit: int
-    ) -> tuple[Hit, ...]:
-        names = {peer: self._peers.name(peer) for peer in {candidate.owner for candidate in candidates}}
-        return merge.hits(candidates, norms, names, limit)
+    def _merge(
+        self, query: SearchQuery, planned: Plan, settled: Settled
+    ) -> tuple[tuple[Hit, ...], bool, MixtureView | None, Session | None]:
+        """(hits, whether they are certain, mixture, what a prediction needs)"""
+        ranked = rank(_matchable(settled.candidates))
+        hits = self._hits(query, ranked)
+        sure = not query.specifications or (not settled.doubted and _certain(query, ranked, settled, hits))
+        found, session = _best_mixture(query, ranked, planned)
+        return hits, sure, found, session
 
-    def _remember(self, search_id: str, session: Session) -> None:
-        self._sessions[search_id] = session
-        while len(self._sessions) > KEPT:
-            self._sessions.popitem(last=False)
+    def _hits(self, query: SearchQuery, ranked: list[Candidate]) -> tuple[Hit, ...]:
+        norms = {each.island: each.rkme.norm2 for each in query.specifications}
+        return merge.hits(ranked, norms, self._peers.name, self._catalogue.record, query.limit)
+
+    def _leaves(self, query: SearchQuery, asked: tuple[str, ...]) -> str:
+        """What leaves this node, in words."""
+        others = [peer for peer in asked if peer != self._own]
+        if not others:
+            return "Nothing leaves this node."
+        points = " and ".join(f"{len(each.rkme.points)} points" for each in query.specifications)
+        names = ", ".join(sorted(self._peers.name(peer) or peer for peer in others)[:8])
+        more = f" and {len(others) - 8} more" if len(others) > 8 else ""
+        return f"The reduced set ({points} made from your rows, none of them a row) goes to {names}{more}."
 
 
 def _matchable(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -151,47 +185,34 @@ def _matchable(candidates: Iterable[Candidate]) -> list[Candidate]:
     return [candidate for candidate in candidates if "match" in candidate.may]
 
 
-def _settle(planned: Plan, answers: dict[Question, MatchReply]) -> list[Candidate]:
-    exact = {
-        (peer, answer.learnware_id, island): answer
-        for (peer, _, island), reply in answers.items()
-        for answer in reply.answers
-    }
-    settled = []
-    for candidate in planned.candidates:
-        island = candidate.summary.island if candidate.summary else b""
-        answer = exact.get((candidate.owner, candidate.listing.learnware_id, island))
-        reply = answers.get((candidate.owner, candidate.listing.federation, island))
-        if answer is None and reply is not None:
-            candidate = merge.left_out(candidate, reply, ANSWERS)
-        settled.append(merge.settle(candidate, answer) if answer else candidate)
-    return settled
-
-
-def _certain(query: SearchQuery, ranked: list[Candidate], everybody: list[Candidate], shown: tuple[Hit, ...]) -> bool:
+def _certain(query: SearchQuery, ranked: list[Candidate], settled: Settled, shown: tuple[Hit, ...]) -> bool:
     """Whether what is shown, in its order, is what owners would say who had all been asked about everything."""
     places = len(ranked)
     if len(shown) == query.limit:
-        places = 1 + next(place for place, each in enumerate(ranked) if each.id == shown[-1].learnware_id)
-    return certain(ranked, filter(contends, everybody), places)
+        last = shown[-1]
+        places = 1 + next(
+            n for n, each in enumerate(ranked) if (each.id, each.owner) == (last.learnware_id, last.owner)
+        )
+    return certain(ranked, filter(contends, settled.candidates), settled.outside, places)
 
 
 def _best_mixture(
-    query: SearchQuery, islands: list[Island], settled: list[Candidate], planned: Plan
+    query: SearchQuery, ranked: list[Candidate], planned: Plan
 ) -> tuple[MixtureView | None, Session | None]:
     """Of the query's islands, the one whose mixture explains the user best."""
     best: tuple[MixtureView, Session] | None = None
-    for island, asked in zip(islands, query.specifications, strict=True):
-        view, members = merge.mixture(settled, asked, planned.sketches[island.digest])
+    for field, asked in zip(planned.fields, query.specifications, strict=True):
+        view, members = merge.mixture(ranked, asked, field)
         if best is None or view.explained > best[0].explained:
-            best = (view, Session(island, members, view))
+            best = (view, Session(field.island, members, view))
     return best or (None, None)
 
 
-def _advice(query: SearchQuery, settled: list[Candidate], found: MixtureView | None) -> str:
+def _advice(query: SearchQuery, settled: Settled, found: MixtureView | None) -> str:
+    anything = any("match" in each.may for each in settled.candidates)
     if not query.specifications:
-        return "" if settled else "No learnware fits these words and tags."
-    if not settled:
+        return "" if anything else "No learnware fits these words and tags."
+    if not anything:
         return "No learnware is in an island compatible with your data."
     if found is None or not found.served:
         return "No learnware here covers your data: predictions would be guesses."

@@ -82,6 +82,11 @@ class Catalogue:
         with self._lock:
             return self._index.of_owner(federation, owner)
 
+    def owners(self) -> list[tuple[bytes, bytes]]:
+        """(federation, owner) of all that is listed."""
+        with self._lock:
+            return self._index.owners()
+
     def alive(self, now: int, query: SemanticQuery | None = None) -> list[Listing]:
         """Live listings that may be seen, in every federation of this node; those that fit ``query`` only."""
         with self._lock:
@@ -126,6 +131,11 @@ class Catalogue:
     def wants(self, federation: bytes, kind: Kind, owner: bytes) -> bool:
         with self._lock:
             return self._replicas[federation].wants(kind, owner)
+
+    def record(self, listing: Listing) -> Record | None:
+        """The signed record of a listing; None if it is not kept (any more)."""
+        with self._store.view() as txn:
+            return self._listings.get(txn, listing.federation + listing.owner + listing.learnware_id)
 
     def page(self, federation: bytes, owner: bytes, since: int) -> tuple[Record, list[Record], bool]:
         """(head, at most SYNC_PAGE listings after ``since``, whether there are more); NotFound without a head."""

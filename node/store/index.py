@@ -61,6 +61,10 @@ class ListingIndex:
     def of_owner(self, federation: bytes, owner: bytes) -> list[Listing]:
         return self._ordered(self._of_owner.get((federation, owner), ()))
 
+    def owners(self) -> list[tuple[bytes, bytes]]:
+        """(federation, owner) of all that is here."""
+        return sorted(owned for owned, keys in self._of_owner.items() if keys)
+
     def in_island(self, island: bytes) -> list[Listing]:
         return self._ordered(self._in_island.get(island, ()))
 

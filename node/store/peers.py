@@ -16,7 +16,8 @@ T = TypeVar("T")
 class PeerRow(msgspec.Struct):
     """``addresses`` are the peer's own words, ``hearsay`` those of others, ``worked`` the one last reached.
 
-    ``proven``: it has once proven a federation in common. Times in ms. Rows of the first release end at ``addresses``.
+    ``proven``: it has once proven a federation in common. ``unanswered`` searches, since it last answered one, put off
+    the ``next_ask``. Times in ms. Rows of the first release end at ``addresses``.
     """
 
     peer: str
@@ -29,6 +30,8 @@ class PeerRow(msgspec.Struct):
     failures: int = 0
     next_dial: int = 0
     misbehaved: int = 0
+    unanswered: int = 0
+    next_ask: int = 0
 
 
 class PeerRows:

@@ -10,7 +10,7 @@ from atoll.engine.packages.manifest import commitment
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs import Rkme, sketch
 from atoll.node.p2p.errors import Unreachable
-from atoll.node.search import service
+from atoll.node.search import service, settling
 from atoll.node.search.query import SearchQuery, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, Offers, SpecSummary
@@ -66,6 +66,27 @@ class Market:
     def alive(self, now, query):
         return self.listings
 
+    def owners(self):
+        return sorted({(listing.federation, listing.owner) for listing in self.listings})
+
+    def of_owner(self, federation, owner):
+        return [listing for listing in self.listings if listing.owner == owner]
+
+    def in_island(self, island, now):
+        return self.listings
+
+    def on_change(self, listener):
+        """It never changes."""
+
+    def record(self, listing):
+        return None
+
+    def require_answering(self, peer, now):
+        """It is always asked."""
+
+    def answered(self, peer):
+        """Nothing is kept of it."""
+
     def name(self, peer):
         return ""
 
@@ -92,17 +113,14 @@ async def searched(market, random, privacy="rkme"):
     users = types.SimpleNamespace(of=lambda user, federation: "")
     searcher = service.Searcher(market, None, "", market, market, users)
     query = SearchQuery((SpecificationQuery(market.one.digest, asked),), limit=5, privacy=privacy, user="somebody")
-
-    async def nobody_listens(event, value):
-        pass
-
-    found = await searcher.search(query, nobody_listens)
+    found = await searcher.search(query)
     truth, _ = market.everything.nearest(asked, 5)
     return found, list(truth)
 
 
 async def count(market, monkeypatch, queries, seed):
     """(healthy searches called certain, all healthy ones); a wrong claim is an error."""
+    monkeypatch.setattr(settling, "ANSWERS", 5)
     monkeypatch.setattr(service, "ANSWERS", 5)
     random, claimed, healthy = np.random.default_rng(seed), 0, 0
     owners = sorted(market.owned)

@@ -7,8 +7,9 @@ from atoll.engine.islands import Island
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs import Rkme, mmd2, sketch
 from atoll.node.search.merge import mixture
-from atoll.node.search.plan import Candidate, rank
-from atoll.node.search.query import SpecificationQuery
+from atoll.node.search.plan import Candidate, plan, rank
+from atoll.node.search.query import SearchQuery, SpecificationQuery
+from atoll.node.search.sketches import CatalogueSketches
 from atoll.protocol.listings import Listing, SpecSummary
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -46,6 +47,33 @@ def market(island):
     return query, rank(candidate(number, rkme, query, island) for number, rkme in enumerate(rkmes))
 
 
+class Shelf:
+    """A catalogue of one owner."""
+
+    def __init__(self, listings):
+        self._listings = listings
+
+    def owners(self):
+        return [(bytes(32), OWNER)]
+
+    def of_owner(self, federation, owner):
+        return self._listings
+
+    def in_island(self, island, now):
+        return self._listings
+
+    def on_change(self, listener):
+        """It never changes."""
+
+
+def mixed(ranked, query, island):
+    """The mixture for a query, as a search finds it."""
+    asked = SpecificationQuery(island.digest, query)
+    sketches = CatalogueSketches(Shelf([each.listing for each in ranked]))
+    planned = plan(SearchQuery((asked,)), [island], list, sketches, 0)
+    return mixture(ranked, asked, planned.fields[0])
+
+
 def names(members):
     return {member.listing.semantic.name for member in members}
 
@@ -53,30 +81,21 @@ def names(members):
 def test_what_is_useful_only_in_a_mixture_is_a_member(market, island):
     query, ranked = market
     assert not {"number 0", "number 1"} & names(ranked[:50])
-    view, members = mixture(ranked, SpecificationQuery(island.digest, query), sketch(query, island))
+    view, members = mixed(ranked, query, island)
     assert names(members[:2]) == {"number 0", "number 1"}
     assert view.explained > 0.95
 
 
 def test_exact_products_only_if_all_candidates_are_disclosed(market, island):
     query, ranked = market
-    asked = SpecificationQuery(island.digest, query)
-    assert mixture(ranked, asked, sketch(query, island))[0].representation == "rkme"
+    assert mixed(ranked, query, island)[0].representation == "rkme"
     hidden = [msgspec.structs.replace(ranked[0], rkme=None), *ranked[1:]]
-    view, members = mixture(hidden, asked, sketch(query, island))
+    view, members = mixed(hidden, query, island)
     assert view.representation == "sketch"
     assert names(members[:2]) == {"number 0", "number 1"}
 
 
-def test_a_disclosed_rkme_of_another_island_is_not_compared(market, island):
-    query, ranked = market
-    foreign = Rkme(np.zeros((2, 2), np.float32), np.full(2, 0.5, np.float32), island.gamma, 9)
-    odd = [msgspec.structs.replace(ranked[0], rkme=foreign), *ranked[1:]]
-    view, _ = mixture(odd, SpecificationQuery(island.digest, query), sketch(query, island))
-    assert view.representation == "sketch"
-
-
 def test_without_candidates_nothing_is_served(market, island):
     query, _ = market
-    view, members = mixture([], SpecificationQuery(island.digest, query), sketch(query, island))
+    view, members = mixed([], query, island)
     assert (members, view.uncovered, view.served) == ((), 1.0, False)

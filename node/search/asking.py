@@ -1,0 +1,119 @@
+"""Round 1, sent: all owners at once, and none is waited for longer than it usually takes (network.md, section 7)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from atoll.engine.errors import AtollError
+from atoll.node.clock import now_ms
+from atoll.node.p2p.errors import ChannelClosed, PeerTimeout
+from atoll.node.p2p.peers import Peers
+from atoll.node.search.plan import Question
+from atoll.node.search.query import PeerDone, PeerFailed
+from atoll.protocol.match import MatchReply
+
+LEAST_PATIENCE = 0.2  # seconds that every owner has
+USUAL = 95  # per cent of the answers of a peer that come within what it usually takes
+REMEMBERED, KNOWN_FROM = 64, 8  # answers of a peer; fewer say nothing of what is usual
+FAIR = 1.0  # seconds without an answer that are held against a peer
+
+Ask = Callable[[Question], Awaitable[MatchReply]]
+
+
+class Complete:
+    """What is waited for has come: whoever is late corrects the answer."""
+
+
+class Pace:
+    """How long peers have taken to answer, in seconds."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, deque[float]] = {}
+
+    def note(self, peer: str, seconds: float) -> None:
+        self._taken.setdefault(peer, deque(maxlen=REMEMBERED)).append(seconds)
+
+    def patience(self, peer: str, deadline: float) -> float:
+        """How long to wait for a peer: twice what it usually takes; until the ``deadline`` if nobody knows."""
+        taken = self._taken.get(peer, ())
+        if len(taken) < KNOWN_FROM:
+            return deadline
+        return min(deadline, max(LEAST_PATIENCE, 2.0 * float(np.percentile(taken, USUAL))))
+
+
+@dataclass
+class FanOut:
+    """One round of questions. ``replies`` and ``failed`` (why, by peer) grow while :meth:`progress` is followed."""
+
+    questions: Sequence[Question]
+    ask: Ask
+    peers: Peers
+    pace: Pace
+    deadline: float
+    replies: dict[Question, MatchReply] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    async def progress(self) -> AsyncIterator[PeerDone | PeerFailed | Complete]:
+        """Each peer as it has answered or failed, and once Complete: when all that are still silent are late."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        for peer in dict.fromkeys(question[0] for question in self.questions):
+            try:
+                self.peers.require_answering(peer, now_ms())
+            except AtollError as error:
+                self.failed[peer] = f"{error.code}: {error.message}"
+                yield PeerFailed(peer, self.failed[peer])
+        asked = [question for question in self.questions if question[0] not in self.failed]
+        tasks = {loop.create_task(self._ask(question)): question for question in asked}
+        pending, complete = set(tasks), False
+        try:
+            while pending and (left := started + self.deadline - loop.time()) > 0:
+                if not complete:
+                    patience = max(self.pace.patience(tasks[task][0], self.deadline) for task in pending)
+                    left = started + patience - loop.time()
+                    if left <= 0:
+                        complete = True
+                        yield Complete()
+                        continue
+                done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                waited_for = {tasks[task][0] for task in pending}
+                for peer in dict.fromkeys(tasks[task][0] for task in done):
+                    if peer not in waited_for:
+                        yield PeerFailed(peer, self.failed[peer]) if peer in self.failed else PeerDone(peer)
+            for peer in dict.fromkeys(tasks[task][0] for task in pending):
+                self._give_up(peer)
+                yield PeerFailed(peer, self.failed[peer])
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if not complete:
+            yield Complete()
+
+    def late(self) -> dict[str, str]:
+        """Who has not answered yet, and what is said of it."""
+        there = {question[0] for question in self.replies} | self.failed.keys()
+        silent = dict.fromkeys(question[0] for question in self.questions)
+        return {peer: "search.late: it has not answered yet" for peer in silent if peer not in there}
+
+    async def _ask(self, question: Question) -> None:
+        peer, started = question[0], asyncio.get_running_loop().time()
+        try:
+            self.replies[question] = await self.ask(question)
+        except (PeerTimeout, ChannelClosed) as error:
+            self.peers.unanswered(peer, now_ms())
+            self.failed[peer] = f"{error.code}: {error.message}"
+        except AtollError as error:
+            self.failed[peer] = f"{error.code}: {error.message}"
+        else:
+            self.pace.note(peer, asyncio.get_running_loop().time() - started)
+            self.peers.answered(peer)
+
+    def _give_up(self, peer: str) -> None:
+        self.failed[peer] = f"{PeerTimeout.code}: no answer within the deadline"
+        if self.deadline >= FAIR:
+            self.peers.unanswered(peer, now_ms())
