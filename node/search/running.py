@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import msgspec
 from atoll.engine.islands import Island
@@ -17,7 +18,7 @@ class Event(msgspec.Struct, frozen=True):
 
     id: int
     event: str
-    data: object
+    data: Any
 
 
 class Session(msgspec.Struct, frozen=True):

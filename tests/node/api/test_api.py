@@ -136,8 +136,9 @@ async def test_a_streamed_search_gives_hits_at_once_and_ends_with_the_whole_answ
     )  # fmt: skip
     events = [json.loads(line) for line in body.splitlines()]
     assert (status, kind) == (200, "application/x-ndjson")
-    assert [event["event"] for event in events] == ["hit", "peer_done", "end"]
-    assert events[0]["data"]["estimated"]
+    assert [event["event"] for event in events] == ["plan", "hit", "peer_done", "answer", "end"]
+    assert "Nothing leaves" in events[0]["data"]["leaves"]
+    assert events[1]["data"]["estimated"]
     assert events[-1]["data"]["hits"][0]["learnware_id"] == learnware
     assert not events[-1]["data"]["hits"][0]["estimated"]
 
