@@ -94,19 +94,18 @@ class SketchIndex:
         check_length(query, self._table.width)
         return self._table.distances(query)[[self._slots[id_] for id_ in self.ids]]
 
-    def distances_to(self, query: Sketch, ids: Sequence[str]) -> NDArray[np.float64]:
-        """Estimated MMD^2 to some, in the order of ``ids``; infinite for those that are not here."""
-        found = np.full(len(ids), np.inf)
-        if self._slots and len(ids):
-            check_length(query, self._table.width)
-            slots = np.array([self._slots.get(id_, -1) for id_ in ids])
-            found[slots >= 0] = self._table.distances(query, slots[slots >= 0])
-        return found
+    def slots(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Where some are, until something is added or removed: for asking of the same ones often."""
+        return np.array([self._slots[id_] for id_ in ids], np.int64)
 
-    def support(self, query: Sketch, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Places, among ``ids`` (all of them here, nearest first), of those to which the best mixture gives weight."""
+    def distances_to(self, query: Sketch, slots: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Estimated MMD^2 to those in ``slots``."""
         check_length(query, self._table.width)
-        slots = np.array([self._slots[id_] for id_ in ids], np.int64)
+        return self._table.distances(query, slots)
+
+    def support(self, query: Sketch, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places, in ``slots`` (nearest first), of those to which the best mixture of all of them gives weight."""
+        check_length(query, self._table.width)
         return support_of(query, self._table.values[slots], *self._table.scales_and_biases(slots))
 
     def nearest(self, query: Sketch, limit: int = 10) -> Ranking:

@@ -74,8 +74,7 @@ def mixture(
     weight may be in it (algorithms: matching).
     """
     usable = [c for c in ranked if c.summary and c.summary.island == query.island and not c.suspect]
-    rows = (field.placed.rows[field.places[number]][0] for number in field.support)
-    support = {(row.learnware_id, row.owner) for row in rows}
+    support = {(listing.learnware_id, listing.owner) for listing, _ in map(field.row, field.nearest.support)}
     near = [
         candidate
         for place, candidate in enumerate(usable)

@@ -10,8 +10,8 @@ from atoll.engine.islands import Island
 from atoll.engine.matching import ERROR_BAND
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch, sketch
-from atoll.node.search.query import SearchQuery
-from atoll.node.search.sketches import CatalogueSketches, Owned, Placed
+from atoll.node.search.query import Filters, SearchQuery
+from atoll.node.search.sketches import CatalogueSketches, Nearest, Row
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, SpecSummary
 from atoll.protocol.policy import Act, promised
@@ -67,30 +67,25 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Field(msgspec.Struct, frozen=True):
-    """What one island holds for a query: ``places`` (k,) of the rows that words, tags and filters admit, their
-    estimated distances ``mmd2`` (k,), nearest first, and to which of them (``support``) the best mixture of sketches
-    gives weight."""
+    """What one island holds for a query, by estimated distance."""
 
     island: Island
     asked: Sketch
-    placed: Placed
-    places: Places
-    mmd2: Floats
-    support: tuple[int, ...]
+    nearest: Nearest
+
+    @property
+    def groups(self) -> Places:
+        """Whose each is, as a number in ``placed.owners``."""
+        return self.nearest.placed.groups[self.nearest.places]
+
+    def row(self, number: int) -> Row:
+        return self.nearest.placed.rows[self.nearest.places[number]]
 
     def candidate(self, number: int, user: str) -> Candidate:
-        """The one with the distance ``mmd2[number]``."""
-        listing, spec = self.placed.rows[self.places[number]]
+        """The one that is the nearest but ``number``."""
+        listing, spec = self.row(number)
         may = promised(listing.offers, user)
-        return Candidate(listing, spec, mmd2=float(self.mmd2[number]), norm2=spec.norm2, may=may)
-
-    def number(self, owned: Owned, learnware_id: bytes) -> int | None:
-        """Where a learnware of an owner is, if it is here."""
-        if owned not in self.placed.owners:
-            return None
-        of_owner = np.flatnonzero(self.placed.groups[self.places] == self.placed.owners.index(owned))
-        rows = self.placed.rows
-        return next((int(n) for n in of_owner if rows[self.places[n]][0].learnware_id == learnware_id), None)
+        return Candidate(listing, spec, mmd2=float(self.nearest.mmd2[number]), norm2=spec.norm2, may=may)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -119,11 +114,12 @@ def plan(
         fits = admitted is None or (listing.federation, listing.owner, listing.learnware_id) in admitted
         return fits and query.filters.admits(listing, query.user)
 
-    everything = admitted is None and query.filters == type(query.filters)()
+    everything = admitted is None and query.filters == Filters()
     fields, candidates, shortlisted = [], [], []
     for island, asked in zip(islands, query.specifications, strict=True):
-        field = _field(island, sketch(asked.rkme, island), sketches, None if everything else wanted, now)
-        numbers = _shortlist(field)
+        short = sketch(asked.rkme, island)
+        field = Field(island, short, sketches.nearest(island.digest, short, None if everything else wanted, now))
+        numbers = _shortlist(field.nearest)
         fields.append(field)
         shortlisted.append(numbers)
         candidates += [field.candidate(int(number), query.user) for number in numbers]
@@ -153,25 +149,10 @@ def _by_words(query: SearchQuery, alive: list[Listing]) -> list[Candidate]:
     return [Candidate(found[place], may=promised(found[place].offers, query.user)) for place in order]
 
 
-def _field(
-    island: Island, asked: Sketch, sketches: CatalogueSketches, wanted: Callable[[Listing], bool] | None, now: int
-) -> Field:
-    placed = sketches.placed(island.digest, now)
-    distances = sketches.distances(island.digest, asked, placed)
-    there = np.isfinite(distances)
-    if wanted is not None:
-        there &= np.array([wanted(listing) for listing, _ in placed.rows], np.bool_)
-    places = np.flatnonzero(there)
-    places = places[np.argsort(distances[places], kind="stable")]
-    names = [placed.names[place] for place in places]
-    support = sketches.support(island.digest, asked, names)
-    return Field(island, asked, placed, places, distances[places], support)
-
-
-def _shortlist(field: Field) -> Places:
+def _shortlist(found: Nearest) -> Places:
     """The nearest, ties included, and the support of the mixture."""
-    near = np.arange(len(field.mmd2)) < np.searchsorted(field.mmd2, field.mmd2[:SHORTLIST].max(initial=0.0), "right")
-    near[list(field.support)] = True
+    near = np.arange(len(found.mmd2)) < np.searchsorted(found.mmd2, found.mmd2[:SHORTLIST].max(initial=0.0), "right")
+    near[list(found.support)] = True
     return np.flatnonzero(near)
 
 
@@ -180,9 +161,10 @@ def _questions(fields: Sequence[Field], candidates: Sequence[Candidate]) -> tupl
     island: with no more owners than that, everybody who has something there."""
     asked: dict[tuple[bytes, bytes, bytes], float] = {}
     for field in fields:
-        for number, group in enumerate(field.placed.groups[field.places].tolist()):
-            federation, owner = field.placed.owners[group]
-            asked.setdefault((owner, federation, field.island.digest), float(field.mmd2[number]))
+        groups, firsts = np.unique(field.groups, return_index=True)  # the first is the nearest
+        for group, first in zip(groups, firsts, strict=True):
+            federation, owner = field.nearest.placed.owners[group]
+            asked[owner, federation, field.island.digest] = float(field.nearest.mmd2[first])
     first = {each.listing.owner for each in candidates}
     ordered = sorted(asked, key=lambda question: (question[0] not in first, asked[question], question))
     owners = set(list(dict.fromkeys(question[0] for question in ordered))[:MAX_OWNERS])

@@ -133,30 +133,28 @@ def _settle_all(
 
 def _named(field: Field, answers: Answers) -> set[int]:
     """The numbers of those that owners have named."""
-    wanted: defaultdict[int, set[bytes]] = defaultdict(set)
-    groups = {
-        (str(peer_id(owner)), federation): number for number, (federation, owner) in enumerate(field.placed.owners)
-    }
+    wanted: defaultdict[tuple[str, bytes], set[bytes]] = defaultdict(set)
     for owner, federation, learnware_id in answers:
-        if (owner, federation) in groups:
-            wanted[groups[owner, federation]].add(learnware_id)
-    rows, found = field.placed.rows, set()
-    of_places = field.placed.groups[field.places]
-    for group, ids in wanted.items():
-        numbers = np.flatnonzero(of_places == group).tolist()
-        found |= {number for number in numbers if rows[field.places[number]][0].learnware_id in ids}
+        wanted[owner, federation].add(learnware_id)
+    found = set()
+    for group, (federation, public) in enumerate(field.nearest.placed.owners):
+        ids = wanted.get((peer_id(public), federation))
+        if ids:
+            numbers = np.flatnonzero(field.groups == group).tolist()
+            found |= {number for number in numbers if field.row(number)[0].learnware_id in ids}
     return found
 
 
 def _outside(field: Field, chosen: set[int], replies: Mapping[tuple[str, bytes], MatchReply]) -> float:
     """What the others' distances are at least, given which of them their owners have not named."""
-    least: Floats = field.mmd2 - ERROR_BAND
-    of_places, noised = field.placed.groups[field.places], field.placed.noised[field.places]
-    for number, (federation, owner) in enumerate(field.placed.owners):
+    found = field.nearest
+    least: Floats = found.mmd2 - ERROR_BAND
+    noised = found.placed.noised[found.places]
+    for number, (federation, owner) in enumerate(found.placed.owners):
         reply = replies.get((peer_id(owner), federation))
         if reply is not None:
             floor = _floor(reply, ANSWERS)
-            of_owner = (of_places == number) & ~noised
+            of_owner = (field.groups == number) & ~noised
             least[of_owner] = np.inf if floor is None else np.maximum(least[of_owner], floor)
     least[list(chosen)] = np.inf
     return float(least.min(initial=np.inf))

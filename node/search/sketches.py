@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,14 +23,25 @@ Row = tuple[Listing, SpecSummary]
 @dataclass(frozen=True)
 class Placed:
     """The listings of an island that may be seen. ``groups`` (n,) numbers their (federation, owner) in ``owners``;
-    ``noised`` (n,): the sketch is one under differential privacy."""
+    ``noised`` (n,): the sketch is one under differential privacy; ``slots`` (n,) is where the index has it."""
 
     rows: tuple[Row, ...]
-    names: tuple[str, ...]
     groups: NDArray[np.int64]
     owners: tuple[Owned, ...]
     noised: NDArray[np.bool_]
+    slots: NDArray[np.int64]
     made_at: int
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The ``places`` (k,) of what is wanted of ``placed``, nearest first, their estimated MMD^2 (k,), and to which of
+    them (numbers from 0 to k) the best mixture of sketches gives weight."""
+
+    placed: Placed
+    places: NDArray[np.int64]
+    mmd2: NDArray[np.float64]
+    support: tuple[int, ...]
 
 
 class CatalogueSketches:
@@ -49,27 +60,23 @@ class CatalogueSketches:
         for owned in catalogue.owners():
             self._note(*owned)
 
-    def placed(self, island: bytes, now: int) -> Placed:
-        """What an island holds, by (federation, owner, learnware)."""
+    def nearest(self, island: bytes, asked: Sketch, wanted: Callable[[Listing], bool] | None, now: int) -> Nearest:
+        """What an island holds, of that only what is ``wanted``; ties by federation, owner and learnware."""
         with self._lock:
             self._take_in()
-            known = self._placed.get(island)
-            if known is None or not 0 <= now - known.made_at < FRESH_MS:
-                known = self._placed[island] = self._place(island, now)
-            return known
-
-    def distances(self, island: bytes, asked: Sketch, placed: Placed) -> NDArray[np.float64]:
-        """Estimated MMD^2 (n,) to what was placed; infinite for what has gone since."""
-        with self._lock:
-            return self._indexes[island].distances_to(asked, placed.names)
-
-    def support(self, island: bytes, asked: Sketch, names: Sequence[str]) -> tuple[int, ...]:
-        """Places among ``names`` (nearest first) to which the best mixture of all of them gives weight."""
-        with self._lock:
-            index = self._indexes[island]
-            here = [place for place, name in enumerate(names) if name in index]
-            found = index.support(asked, [names[place] for place in here]) if here else ()
-            return tuple(sorted(here[place] for place in found))
+            placed = self._placed.get(island)
+            if placed is None or not 0 <= now - placed.made_at < FRESH_MS:
+                placed = self._placed[island] = self._place(island, now)
+            index, places = self._indexes[island], np.arange(len(placed.rows))
+            if wanted is not None:
+                places = places[np.array([wanted(listing) for listing, _ in placed.rows], np.bool_)]
+            if not len(places):
+                return Nearest(placed, places, np.zeros(0), ())
+            distances = index.distances_to(asked, placed.slots[places])
+            order = np.argsort(distances, kind="stable")
+            places, distances = places[order], distances[order]
+            support = index.support(asked, placed.slots[places])
+        return Nearest(placed, places, distances, tuple(sorted(support.tolist())))
 
     def _note(self, federation: bytes, owner: bytes) -> None:
         """An owner's log changed, or with owner b"" anything in a federation, which may have been left."""
@@ -109,13 +116,13 @@ class CatalogueSketches:
             (listing, spec)
             for listing in self._catalogue.in_island(island, now)
             for spec in listing.specifications
-            if spec.island == island
-        ]
-        names = tuple(self._name(listing) for listing, _ in rows)
+            if spec.island == island and self._name(listing) in self._indexes[island]
+        ]  # what came since the taking in is in the next search
         owners: dict[Owned, int] = {}
         groups = [owners.setdefault((listing.federation, listing.owner), len(owners)) for listing, _ in rows]
         noised = np.array([spec.dp is not None for _, spec in rows], np.bool_)
-        return Placed(tuple(rows), names, np.array(groups, np.int64), tuple(owners), noised, now)
+        slots = self._indexes[island].slots([self._name(listing) for listing, _ in rows])
+        return Placed(tuple(rows), np.array(groups, np.int64), tuple(owners), noised, slots, now)
 
     def _name(self, listing: Listing) -> str:
         number = self._numbers.setdefault((listing.federation, listing.owner), len(self._numbers))

@@ -1,4 +1,4 @@
-"""Asking owners: who is silent is waited for as long as it usually takes, corrects the answer, and is left alone then."""
+"""Asking owners: who is silent is waited for as long as usual, corrects the answer, and is then left alone."""
 
 import asyncio
 
