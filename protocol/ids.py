@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NewType
 
+from functools import lru_cache
+
 import base58
 from atoll.protocol.errors import ProtocolError
 
@@ -11,6 +13,7 @@ PeerId = NewType("PeerId", str)  # base58 text, as libp2p writes it
 _PREFIX = b"\x00\x24\x08\x01\x12\x20"  # identity multihash of the protobuf-wrapped Ed25519 key
 
 
+@lru_cache(maxsize=8192)
 def peer_id(public_key: bytes) -> PeerId:
     """The PeerId text of a raw Ed25519 public key."""
     if len(public_key) != 32:
