@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NewType
-
 from functools import lru_cache
+from typing import NewType
 
 import base58
 from atoll.protocol.errors import ProtocolError
