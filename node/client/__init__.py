@@ -1,6 +1,6 @@
-"""The one HTTP client: under the command line, under the demo, and as ``atoll.Client`` for programs."""
+"""The one HTTP client: under the command line, under the demo, and as ``atoll.AsyncClient`` for programs."""
 
-from atoll.node.client.client import Client
+from atoll.node.client.client import AsyncClient
 from atoll.node.client.transport import RemoteError
 
-__all__ = ["Client", "RemoteError"]
+__all__ = ["AsyncClient", "RemoteError"]

@@ -1,4 +1,4 @@
-"""The one HTTP client: under the command line, under the demo, and as ``atoll.Client`` for programs.
+"""The one HTTP client: under the command line, under the demo, and as ``atoll.AsyncClient`` for programs.
 
 RKMEs are fitted here, on the user's side: a search sends the reduced set, never the rows. A prediction sends rows,
 because that is what it is asked to do.
@@ -41,7 +41,7 @@ from atoll.node.api.privacy import GrantView, SpendingBody, SpendingView
 from atoll.node.api.searches import RkmeBody, SearchBody, SpecificationBody
 from atoll.node.api.submissions import SubmissionBody, SubmissionView, UploadView
 from atoll.node.api.tokens import TokenBody, TokenView
-from atoll.node.client.learnware import LoadedLearnware
+from atoll.node.client.learnware import AsyncLoadedLearnware
 from atoll.node.client.transport import RemoteError, Transport, problem
 from atoll.node.errors import NodeUnreachable, PackageRefused, RequestInvalid
 from atoll.node.policy.gate import Permission
@@ -61,8 +61,8 @@ PIECE = 8 << 20  # bytes of an upload in one request
 STREAMING = aiohttp.ClientTimeout(connect=5, sock_read=600)  # a node copies its store before the first byte
 
 
-class Client(Transport):
-    """``async with Client(url, token) as client``; every method raises RemoteError or NodeUnreachable."""
+class AsyncClient(Transport):
+    """``async with AsyncClient(url, token) as client``; every method raises RemoteError or NodeUnreachable."""
 
     async def node(self) -> NodeView:
         return await self._json("GET", "node", NodeView)
@@ -219,9 +219,9 @@ class Client(Transport):
         body = RowsBody(tuple(map(tuple, rows.values.tolist())), rows.columns, prefer)
         return await self._json("POST", f"catalogue/{learnware_id}/predictions", PredictionResult, body=body)
 
-    def load(self, learnware_id: str, *, prefer: Literal["local", "remote"] = "local") -> LoadedLearnware:
-        """A learnware of the network as a model: ``atoll.Client().load(id).predict(rows)``."""
-        return LoadedLearnware(self, learnware_id, prefer)
+    def load(self, learnware_id: str, *, prefer: Literal["local", "remote"] = "local") -> AsyncLoadedLearnware:
+        """A learnware of the network as a model: ``atoll.AsyncClient().load(id).predict(rows)``."""
+        return AsyncLoadedLearnware(self, learnware_id, prefer)
 
     async def spend_privacy(
         self, dataset: str, units: NDArray[np.float32], island: Island, epsilon: float, delta: float

@@ -10,18 +10,18 @@ from atoll.engine.tables import Table
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from atoll.node.client.client import Client
+    from atoll.node.client.client import AsyncClient
     from atoll.node.reuse.result import PredictionResult
 
 
-class LoadedLearnware:
+class AsyncLoadedLearnware:
     """``predict`` and ``predict_proba`` as scikit-learn has them; the node downloads the model once and runs it in its
     sandbox, or sends the rows to the owner, as the policy allows. ``prefer`` says which, where both are.
 
     In a running event loop await ``apredict``.
     """
 
-    def __init__(self, client: Client, learnware_id: str, prefer: Literal["local", "remote"] = "local") -> None:
+    def __init__(self, client: AsyncClient, learnware_id: str, prefer: Literal["local", "remote"] = "local") -> None:
         self._client = client
         self._prefer = prefer
         self.id = learnware_id
