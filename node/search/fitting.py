@@ -1,0 +1,116 @@
+"""Fitting rows into islands, and moving a specification from one island to others: what a search by data begins with.
+
+On the user's side, or at a node for its own user. Never touches the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from atoll.engine import specs
+from atoll.engine.errors import FeatureMismatch, IslandError, NotFinite
+from atoll.engine.islands import Island
+from atoll.engine.specs.rkme import Rkme
+from atoll.engine.specs.rows import Progress
+from atoll.engine.tables import Table
+from numpy.typing import NDArray
+
+MOST_ISLANDS = 8  # of one search
+
+
+class Fitted(NamedTuple):
+    """A reduced set in the units of its island."""
+
+    island: Island
+    rkme: Rkme
+
+
+def fit_rows(
+    rows: Table | Path, islands: Sequence[Island], *, impute: bool = False,
+    progress: Progress = lambda stage, done, total: None,
+) -> list[Fitted]:  # fmt: skip
+    """The rows' RKME in every island that has their features, in whatever order; each island has its own units.
+
+    ``islands`` come in the order of preference, of those that fit the first 8 are taken. A file is read in pieces and
+    may be larger than the memory. ``impute`` puts column means where values are missing. FeatureMismatch says how the
+    rows differ from the island that is most like them, if there is none that fits; NotFinite names columns.
+    """
+    sample = rows if isinstance(rows, Table) else next(Table.chunks(rows, 1))
+    chosen = [island for island in islands if island.accepts(sample)][:MOST_ISLANDS]
+    if not chosen:
+        raise _no_island(sample, islands)
+    return [Fitted(island, _fitted(rows, island, impute, progress)) for island in chosen]
+
+
+def move(fitted: Fitted, islands: Iterable[Island]) -> list[Fitted]:
+    """The specification in its own island, and in those others that have the same features, as ``fit_rows`` would
+    have chosen: the points go back into raw units, within the clip, and from there into the other island's."""
+    source, found = fitted.island, [fitted]
+    if source.kind != "table":
+        return found
+    raw = Table(source.restore(fitted.rkme.points), source.names)
+    for island in islands:
+        if island.id != source.id and island.accepts(raw) and len(found) < MOST_ISLANDS:
+            points = island.transform(raw)
+            found.append(Fitted(island, Rkme(points, fitted.rkme.weights, island.gamma, fitted.rkme.count)))
+    return found
+
+
+def island_of(rkme: Rkme, islands: Iterable[Island]) -> Island:
+    """The one island that a specification can be of, by its dimension and kernel; IslandError if there is none, or more
+    than one: numbers alone do not say what they mean."""
+    fitting = [island for island in islands if rkme.comparable(island)]
+    if len(fitting) == 1:
+        return fitting[0]
+    what = f"a specification of {rkme.dimension} dimensions, gamma {rkme.gamma:g},"
+    if not fitting:
+        raise IslandError(f"{what} is of no island that this node knows", hint="see `atoll island list`")
+    ids = ", ".join(island.id[:16] for island in fitting[:MOST_ISLANDS])
+    raise IslandError(f"{what} can be of {len(fitting)} islands: {ids}", hint="say of which")
+
+
+def _fitted(rows: Table | Path, island: Island, impute: bool, progress: Progress) -> Rkme:
+    def units() -> Iterator[NDArray[np.float32]]:
+        for chunk in [rows] if isinstance(rows, Table) else Table.chunks(rows):
+            yield island.transform(chunk)
+
+    method = "mean" if impute else None
+    try:
+        return specs.fit_rkme(units, gamma=island.gamma, impute=method, progress=progress)
+    except NotFinite:
+        raise _not_finite(units(), island, impute) from None
+
+
+def _not_finite(units: Iterable[NDArray[np.float32]], island: Island, impute: bool) -> NotFinite:
+    bad, cells, rows = np.zeros(island.dimension, np.int64), 0, 0
+    for block in units:
+        wrong = ~np.isfinite(block)
+        bad, cells, rows = bad + wrong.sum(axis=0), cells + int(wrong.sum()), rows + len(block)
+    worst = [island.names[place] for place in np.flatnonzero(bad == rows if impute else bad)]
+    names = ", ".join(worst[:8]) + (" ..." if len(worst) > 8 else "")
+    if impute:
+        return NotFinite(f"no row has a finite value in columns {names}", hint="leave such columns out")
+    return NotFinite(
+        f"{cells} cells are empty, NaN or infinite, in columns {names}",
+        hint="clean them, or let column means take their place: --impute, in Python impute=True",
+    )
+
+
+def _no_island(sample: Table, islands: Iterable[Island]) -> FeatureMismatch:
+    tables = [island for island in islands if island.kind == "table"]
+    if not tables:
+        return FeatureMismatch("this node knows no island of tables yet", hint="nobody has listed a learnware for them")
+    width, columns = sample.values.shape[1], set(sample.columns)
+
+    def difference(island: Island) -> int:
+        return len(columns ^ set(island.names)) if columns else abs(width - island.dimension)
+
+    nearest = min(tables, key=difference)  # the first, and so the most used, of equals
+    return FeatureMismatch(
+        f"none of the {len(tables)} islands of tables has the features of your rows; in the one most like them, "
+        f"{nearest.id[:16]}, {sample.mismatch(nearest.names)}",
+        hint="leave out what is no feature, labels say; `atoll island list` shows what there is",
+    )

@@ -1,0 +1,108 @@
+"""Rows into islands: every compatible one, whatever the order of the columns and the units of each."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from atoll.engine.encoders import island_of as encoded
+from atoll.engine.errors import FeatureMismatch, IslandError, NotFinite
+from atoll.engine.islands import Feature, Island
+from atoll.engine.specs import Rkme, mmd2
+from atoll.engine.tables import Table
+from atoll.node.search.fitting import MOST_ISLANDS, Fitted, fit_rows, island_of, move
+from pyarrow import parquet
+
+NAMES = ("age", "height", "weight")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return Table(np.random.default_rng(0).normal((50, 170, 70), (10, 8, 9), (600, 3)), NAMES)
+
+
+@pytest.fixture(scope="module")
+def minted(rows):
+    return Island.mint(rows)
+
+
+def scaled(factor):
+    """An island of the same features with other locations and scales, and another kernel."""
+    features = [Feature(name, "", "affine", 50.0 * factor, 30.0 * factor) for name in NAMES]
+    return Island("table", 3, 0.5, tuple(features))
+
+
+def other():
+    return Island.mint({name: [1.0, 2, 3] for name in ("height", "weight", "shoe")})
+
+
+def test_rows_are_fitted_in_every_island_that_has_their_features(rows, minted):
+    islands = [scaled(2.0), other(), minted]
+    fitted = fit_rows(rows, islands)
+    assert [each.island.id for each in fitted] == [islands[0].id, minted.id]
+    assert all(each.rkme.comparable(each.island) for each in fitted)
+    middles = [each.island.restore(each.rkme.points).mean(axis=0) for each in fitted]
+    np.testing.assert_allclose(middles[0], middles[1], rtol=0.05)  # each in its own units, of the same people
+
+
+def test_the_order_of_columns_changes_nothing(rows, minted):
+    turned = Table(rows.values[:, ::-1], NAMES[::-1])
+    one, two = [fit_rows(each, [minted])[0].rkme for each in (rows, turned)]
+    assert one.to_bytes() == two.to_bytes()
+
+
+def test_a_file_is_fitted_as_what_it_holds(rows, minted, tmp_path):
+    np.save(tmp_path / "rows.npy", rows.values)
+    parquet.write_table(pa.table(dict(zip(NAMES, rows.values.T, strict=True))), tmp_path / "rows.parquet")
+    np.savetxt(tmp_path / "rows.csv", rows.values, "%.17g", ",", header=",".join(NAMES), comments="")
+    whole = fit_rows(rows, [minted])[0].rkme.to_bytes()
+    for name in ("rows.npy", "rows.parquet", "rows.csv"):
+        assert fit_rows(tmp_path / name, [minted])[0].rkme.to_bytes() == whole, name
+
+
+def test_the_most_used_islands_are_taken_where_there_are_many(rows):
+    islands = [scaled(1.0 + place / 10) for place in range(MOST_ISLANDS + 3)]
+    assert [each.island.id for each in fit_rows(rows, islands)] == [each.id for each in islands[:MOST_ISLANDS]]
+
+
+def test_rows_of_no_island_are_told_how_they_differ_from_the_nearest(rows, minted):
+    labelled = Table(np.column_stack([rows.values, np.ones(len(rows.values))]), (*NAMES, "label"))
+    with pytest.raises(FeatureMismatch, match=rf"{minted.id[:16]}, 1 columns are unexpected: label"):
+        fit_rows(labelled, [other(), minted])
+    with pytest.raises(FeatureMismatch, match="no island of tables yet"):
+        fit_rows(rows, [])
+
+
+def test_what_is_missing_is_named_or_imputed(rows, minted):
+    values = rows.values.copy()
+    values[::7, 1] = np.nan
+    with pytest.raises(NotFinite, match="86 cells are empty, NaN or infinite, in columns height"):
+        fit_rows(Table(values, NAMES), [minted])
+    (imputed,) = fit_rows(Table(values, NAMES), [minted], impute=True)
+    assert mmd2(imputed.rkme, fit_rows(rows, [minted])[0].rkme) < 0.05
+    values[:, 1] = np.nan
+    with pytest.raises(NotFinite, match="no row has a finite value in columns height"):
+        fit_rows(Table(values, NAMES), [minted], impute=True)
+
+
+def test_a_specification_moves_into_the_other_islands_of_its_features(rows, minted):
+    wide = scaled(2.0)
+    here, there = fit_rows(rows, [minted, wide])
+    moved = move(here, [wide, other(), minted])
+    assert [each.island.id for each in moved] == [minted.id, wide.id]
+    assert moved[0] is here
+    assert mmd2(moved[1].rkme, there.rkme) < 2e-3
+
+
+def test_a_specification_of_images_stays_in_its_island(minted):
+    images = encoded("image")
+    points = np.zeros((1, images.dimension), np.float32)
+    fitted = Fitted(images, Rkme(points, np.ones(1, np.float32), images.gamma, 10))
+    assert move(fitted, [images, minted]) == [fitted]
+
+
+def test_the_island_of_a_specification_is_found_where_only_one_can_be_it(rows, minted):
+    (fitted,) = fit_rows(rows, [minted])
+    assert island_of(fitted.rkme, [scaled(1.0), minted]).id == minted.id
+    with pytest.raises(IslandError, match="of no island that this node knows"):
+        island_of(fitted.rkme, [scaled(1.0)])
+    with pytest.raises(IslandError, match=f"can be of 2 islands: {other().id[:16]}, {minted.id[:16]}"):
+        island_of(fitted.rkme, [other(), minted])
