@@ -11,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 from atoll.engine.encoding import unpack_json
+from atoll.engine.island_file import read_island, write_island
 from atoll.engine.islands import Island
 from atoll.engine.packages.archive import MODEL_LIMIT, open_package, require_size
 from atoll.engine.packages.manifest import SpecEntry
@@ -23,7 +24,6 @@ from atoll.engine.specs.rkme import MAX_POINTS, Rkme
 from atoll.engine.tables import Table
 from atoll.node.cli import templates
 from atoll.node.cli.connection import connected
-from atoll.node.cli.island_file import read_island, write_island
 from atoll.node.cli.output import json_option, print_json, short
 from atoll.node.client import AsyncClient
 from atoll.node.clock import now_ms

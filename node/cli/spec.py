@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from atoll.engine.encoders import island_of
 from atoll.engine.errors import DimensionMismatch, PrivacyRefusal
+from atoll.engine.island_file import read_island, write_island
 from atoll.engine.islands import Island
 from atoll.engine.specs import formats
 from atoll.engine.specs.report import ROWS_IN_THE_OPEN, ROWS_PER_POINT, PrivacyReport
@@ -19,7 +20,6 @@ from atoll.engine.specs.rkme import MAX_POINTS, Rkme
 from atoll.engine.specs.rows import Progress
 from atoll.node.cli import rows
 from atoll.node.cli.connection import connected
-from atoll.node.cli.island_file import read_island, write_island
 from atoll.node.cli.output import json_option, print_json, print_table, short
 from atoll.node.cli.progress import progress_bars
 from atoll.node.client import AsyncClient

@@ -45,18 +45,22 @@ def fit_rows(
     return [Fitted(island, _fitted(rows, island, impute, progress)) for island in chosen]
 
 
-def move(fitted: Fitted, islands: Iterable[Island]) -> list[Fitted]:
-    """The specification in its own island, and in those others that have the same features, as ``fit_rows`` would
-    have chosen: the points go back into raw units, within the clip, and from there into the other island's."""
-    source, found = fitted.island, [fitted]
+def move(fitted: Fitted, islands: Sequence[Island]) -> list[Fitted]:
+    """The specification in those of ``islands`` that have its features, its own first, at most 8.
+
+    Into others its points go by way of raw units. FeatureMismatch if there is none.
+    """
+    source = fitted.island
     if source.kind != "table":
-        return found
+        if source.id not in {island.id for island in islands}:
+            raise FeatureMismatch(f"this node knows no learnware of these {source.kind}s' island, {source.id[:16]}")
+        return [fitted]
     raw = Table(source.restore(fitted.rkme.points), source.names)
-    for island in islands:
-        if island.id != source.id and island.accepts(raw) and len(found) < MOST_ISLANDS:
-            points = island.transform(raw)
-            found.append(Fitted(island, Rkme(points, fitted.rkme.weights, island.gamma, fitted.rkme.count)))
-    return found
+    chosen = [island for island in islands if island.accepts(raw)]
+    if not chosen:
+        raise _no_island(raw, islands)
+    chosen.sort(key=lambda island: island.id != source.id)
+    return [fitted if island.id == source.id else _moved(fitted.rkme, raw, island) for island in chosen[:MOST_ISLANDS]]
 
 
 def island_of(rkme: Rkme, islands: Iterable[Island]) -> Island:
@@ -70,6 +74,10 @@ def island_of(rkme: Rkme, islands: Iterable[Island]) -> Island:
         raise IslandError(f"{what} is of no island that this node knows", hint="see `atoll island list`")
     ids = ", ".join(island.id[:16] for island in fitting[:MOST_ISLANDS])
     raise IslandError(f"{what} can be of {len(fitting)} islands: {ids}", hint="say of which")
+
+
+def _moved(rkme: Rkme, raw: Table, island: Island) -> Fitted:
+    return Fitted(island, Rkme(island.transform(raw), rkme.weights, island.gamma, rkme.count))
 
 
 def _fitted(rows: Table | Path, island: Island, impute: bool, progress: Progress) -> Rkme:

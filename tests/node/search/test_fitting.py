@@ -90,13 +90,18 @@ def test_a_specification_moves_into_the_other_islands_of_its_features(rows, mint
     assert [each.island.id for each in moved] == [minted.id, wide.id]
     assert moved[0] is here
     assert mmd2(moved[1].rkme, there.rkme) < 2e-3
+    assert [each.island.id for each in move(here, [wide])] == [wide.id]  # its own need not be known
+    with pytest.raises(FeatureMismatch, match="1 columns are missing: shoe"):
+        move(here, [other()])
 
 
 def test_a_specification_of_images_stays_in_its_island(minted):
     images = encoded("image")
     points = np.zeros((1, images.dimension), np.float32)
     fitted = Fitted(images, Rkme(points, np.ones(1, np.float32), images.gamma, 10))
-    assert move(fitted, [images, minted]) == [fitted]
+    assert move(fitted, [minted, images]) == [fitted]
+    with pytest.raises(FeatureMismatch, match="no learnware of these images"):
+        move(fitted, [minted])
 
 
 def test_the_island_of_a_specification_is_found_where_only_one_can_be_it(rows, minted):
