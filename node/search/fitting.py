@@ -11,14 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 from atoll.engine import specs
-from atoll.engine.errors import FeatureMismatch, IslandError, NotFinite
+from atoll.engine.errors import DimensionMismatch, FeatureMismatch, IslandError, NotFinite
+from atoll.engine.island_file import read_island
 from atoll.engine.islands import Island
+from atoll.engine.specs import formats
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.rows import Progress
 from atoll.engine.tables import Table
 from numpy.typing import NDArray
 
 MOST_ISLANDS = 8  # of one search
+BESIDE = ".island.json"  # instead of the suffix of a specification: the definition of its island
 
 
 class Fitted(NamedTuple):
@@ -63,17 +66,37 @@ def move(fitted: Fitted, islands: Sequence[Island]) -> list[Fitted]:
     return [fitted if island.id == source.id else _moved(fitted.rkme, raw, island) for island in chosen[:MOST_ISLANDS]]
 
 
-def island_of(rkme: Rkme, islands: Iterable[Island]) -> Island:
-    """The one island that a specification can be of, by its dimension and kernel; IslandError if there is none, or more
-    than one: numbers alone do not say what they mean."""
-    fitting = [island for island in islands if rkme.comparable(island)]
+def read_specification(path: Path, island: Island | str | None, known: Sequence[Island]) -> list[Fitted]:
+    """A specification's file, in those islands of ``known`` that have its features.
+
+    It is of ``island``, or of the known one whose id begins so; without it, of the one that is defined beside the file
+    (``atoll spec fit --new-island`` does that), else of the only known one that it can be of.
+    """
+    rkme = formats.read(path).rkme
+    beside = path.with_suffix(BESIDE)
+    if island is None and beside.exists():
+        island = read_island(beside)
+    home = island if isinstance(island, Island) else island_of(rkme, known, island or "")
+    if not rkme.comparable(home):
+        raise DimensionMismatch(f"{path}: {_words(rkme)} is not of island {home.id[:16]}")
+    return move(Fitted(home, rkme), known)
+
+
+def island_of(rkme: Rkme, known: Iterable[Island], begins: str = "") -> Island:
+    """The one island that a specification can be of, by dimension and kernel, whose id ``begins`` so; IslandError if
+    there is none, or more than one: numbers alone do not say what they mean."""
+    fitting = [island for island in known if rkme.comparable(island) and island.id.startswith(begins)]
     if len(fitting) == 1:
         return fitting[0]
-    what = f"a specification of {rkme.dimension} dimensions, gamma {rkme.gamma:g},"
     if not fitting:
-        raise IslandError(f"{what} is of no island that this node knows", hint="see `atoll island list`")
+        named = f" whose id begins with {begins!r}" if begins else ""
+        raise IslandError(f"{_words(rkme)} is of no island that this node knows{named}", hint="see `atoll island list`")
     ids = ", ".join(island.id[:16] for island in fitting[:MOST_ISLANDS])
-    raise IslandError(f"{what} can be of {len(fitting)} islands: {ids}", hint="say of which")
+    raise IslandError(f"{_words(rkme)} can be of {len(fitting)} islands: {ids}", hint="say of which: --island")
+
+
+def _words(rkme: Rkme) -> str:
+    return f"a specification of {rkme.dimension} dimensions, gamma {rkme.gamma:g},"
 
 
 def _moved(rkme: Rkme, raw: Table, island: Island) -> Fitted:
