@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +18,8 @@ from atoll.engine.errors import FeatureMismatch
 from atoll.engine.islands import Island
 from atoll.engine.packages.archive import require_size
 from atoll.engine.semantic import SemanticQuery
-from atoll.engine.specs import Rkme
-from atoll.engine.specs.dp import Budget
+from atoll.engine.specs.dp import Budget, private_sketch
+from atoll.engine.specs.noised import Specification
 from atoll.engine.tables import Table
 from atoll.engine.zips import length
 from atoll.node.acceptance.submissions import LabelledRows
@@ -35,19 +35,27 @@ from atoll.node.api.peer_rules import ChangeView, RuleBody, RuleView
 from atoll.node.api.peers import PeerView
 from atoll.node.api.policies import AskBody, GrantBody, RequestView, WhoCanBody
 from atoll.node.api.predictions import PredictionBody, RowsBody
-from atoll.node.api.privacy import GrantView, SpendingBody, SpendingView
-from atoll.node.api.searches import RkmeBody, SearchBody, SpecificationBody
+from atoll.node.api.privacy import GrantView, QueryBudgetBody, SpendingBody, SpendingView
 from atoll.node.api.submissions import SubmissionBody, SubmissionView, UploadView
 from atoll.node.api.tokens import TokenBody, TokenView
 from atoll.node.client.download import receive
 from atoll.node.client.learnware import AsyncLoadedLearnware
+from atoll.node.client.question import question, rows_of
 from atoll.node.client.streams import SearchEvent, follow
 from atoll.node.client.transport import Transport
 from atoll.node.errors import PackageRefused, RequestInvalid
 from atoll.node.policy.gate import Permission
 from atoll.node.policy.usage import Use
 from atoll.node.reuse.result import PredictionResult
-from atoll.node.search.fitting import Fitted, fit_rows, read_specification
+from atoll.node.search.fitting import (
+    NO_UNITS,
+    Fitted,
+    compatible,
+    digest_of,
+    fit_rows,
+    island_units,
+    read_specification,
+)
 from atoll.node.search.query import Filters, Privacy, SearchResult
 from atoll.node.store.backup_file import Manifest, Progress
 from atoll.node.store.durable import replacing
@@ -189,11 +197,28 @@ class AsyncClient(Transport):
             "no island of this node has the features of your rows", hint="mint one with `atoll island mint`"
         )
 
-    async def fit(self, rows: Any, *, impute: bool = False) -> list[Fitted]:
+    async def fit(self, rows: Any, *, impute: bool = False, units: Mapping[str, str] = NO_UNITS) -> list[Fitted]:
         """Rows (array, frame, dict of columns, or the path of a file) as a search takes them: fitted here, in every
-        compatible island of the node, so that no row leaves this machine. ``impute``: column means where any miss."""
-        source = await asyncio.to_thread(_rows, rows)
-        return await asyncio.to_thread(fit_rows, source, await self.islands(), impute=impute)
+        compatible island of the node, so that no row leaves this machine. ``units`` are those of columns, by name,
+        where they are not the island's; ``impute``: column means where values are missing."""
+        source = await asyncio.to_thread(rows_of, rows)
+        return await asyncio.to_thread(fit_rows, source, await self.islands(), impute=impute, units=units)
+
+    async def fit_private(
+        self, rows: Any, epsilon: float, delta: float = 1e-6, *, units: Mapping[str, str] = NO_UNITS
+    ) -> list[Fitted]:
+        """Rows under differential privacy: a noised sketch, made here, in the compatible island that is used most.
+
+        The node enters the budget in its ledger, in the name of the token; the same rows and budget cost once.
+        """
+        source = await asyncio.to_thread(rows_of, rows)
+        (island, *_) = await asyncio.to_thread(compatible, source, await self.islands(), units)
+        digest, count = await asyncio.to_thread(digest_of, source, island, units)
+        body = QueryBudgetBody(digest.hex(), island.id, count, epsilon, delta)
+        granted = await self._json("POST", "searches/budgets", GrantView, body=body)
+        budget = Budget(epsilon, delta, bytes.fromhex(granted.secret))
+        noised = await asyncio.to_thread(private_sketch, island_units(source, island, units), island, budget)
+        return [Fitted(island, noised)]
 
     async def specification(self, path: Path | str, island: Island | str | None = None) -> list[Fitted]:
         """A file that ``atoll spec fit`` has written, as a search takes it, in every compatible island of the node.
@@ -205,29 +230,30 @@ class AsyncClient(Transport):
         return await asyncio.to_thread(read_specification, Path(path), island, known)
 
     async def search(
-        self, fitted: Sequence[tuple[Island, Rkme]] = (), semantic: SemanticQuery | str = "", *,
+        self, fitted: Sequence[tuple[Island, Specification]] = (), semantic: SemanticQuery | str = "", *,
         limit: int = 10, deadline_ms: int | None = None, privacy: Privacy = "rkme", filters: Filters = Filters(),  # noqa: B008
     ) -> SearchResult:  # fmt: skip
         """The answer, when it is complete or the deadline has come. By words where nothing is ``fitted``."""
-        body = _body(fitted, semantic, limit, deadline_ms, privacy, filters)
+        body = question(fitted, semantic, limit, deadline_ms, privacy, filters)
         return await self._json("POST", "searches", SearchResult, body=body)
 
     async def search_rows(
         self, rows: Any, semantic: SemanticQuery | str = "", *, limit: int = 10, deadline_ms: int | None = None,
         privacy: Privacy = "rkme", filters: Filters = Filters(), impute: bool = False,  # noqa: B008
+        units: Mapping[str, str] = NO_UNITS,
     ) -> SearchResult:  # fmt: skip
         """``fit`` and ``search``."""
-        fitted = await self.fit(rows, impute=impute)
+        fitted = await self.fit(rows, impute=impute, units=units)
         return await self.search(
             fitted, semantic, limit=limit, deadline_ms=deadline_ms, privacy=privacy, filters=filters
         )
 
     def search_events(
-        self, fitted: Sequence[tuple[Island, Rkme]] = (), semantic: SemanticQuery | str = "", *,
+        self, fitted: Sequence[tuple[Island, Specification]] = (), semantic: SemanticQuery | str = "", *,
         limit: int = 10, deadline_ms: int | None = None, privacy: Privacy = "rkme", filters: Filters = Filters(),  # noqa: B008
     ) -> AsyncGenerator[SearchEvent]:  # fmt: skip
         """The search as it happens, up to the final answer. A connection that breaks is taken up where it broke."""
-        body = _body(fitted, semantic, limit, deadline_ms, privacy, filters)
+        body = question(fitted, semantic, limit, deadline_ms, privacy, filters)
         return follow(self._session, f"{self._url}/api/v1/searches", body)
 
     async def predict(
@@ -365,24 +391,3 @@ class AsyncClient(Transport):
 
 def _flag(value: bool) -> str:
     return "true" if value else "false"
-
-
-def _rows(rows: Any) -> Table | Path:
-    return Path(rows) if isinstance(rows, str | Path) else Table.of(rows)
-
-
-def _body(
-    fitted: Sequence[tuple[Island, Rkme]], semantic: SemanticQuery | str, limit: int, deadline_ms: int | None,
-    privacy: Privacy, filters: Filters,
-) -> SearchBody:  # fmt: skip
-    specifications = tuple(
-        SpecificationBody(
-            island.id,
-            RkmeBody(
-                tuple(map(tuple, rkme.points.tolist())), tuple(rkme.weights.tolist()), float(rkme.gamma), rkme.count
-            ),
-        )
-        for island, rkme in fitted
-    )
-    words = SemanticQuery(semantic) if isinstance(semantic, str) else semantic
-    return SearchBody(specifications, words, limit, deadline_ms, privacy, filters)

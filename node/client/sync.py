@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from atoll.engine.islands import Island
 from atoll.engine.semantic import SemanticQuery
-from atoll.engine.specs import Rkme
+from atoll.engine.specs.noised import Specification
 from atoll.node.api.information import NodeView
 from atoll.node.api.learnwares import LearnwareView, ListingView
 from atoll.node.client.client import AsyncClient
@@ -25,7 +25,7 @@ from atoll.node.client.learnware import LoadedLearnware
 from atoll.node.client.streams import SearchEvent
 from atoll.node.errors import RequestInvalid
 from atoll.node.reuse.result import PredictionResult
-from atoll.node.search.fitting import Fitted
+from atoll.node.search.fitting import NO_UNITS, Fitted
 from atoll.node.search.query import Filters, Privacy, SearchResult
 
 T = TypeVar("T")
@@ -74,10 +74,20 @@ class Client:
         """Known islands, most used first."""
         return self._run(self._client.islands())
 
-    def fit(self, rows: Any, *, impute: bool = False) -> list[Fitted]:
+    def fit(self, rows: Any, *, impute: bool = False, units: Mapping[str, str] = NO_UNITS) -> list[Fitted]:
         """Rows (array, frame, dict of columns, or the path of a file) as a search takes them: fitted here, in every
-        compatible island of the node, so that no row leaves this machine. ``impute``: column means where any miss."""
-        return self._run(self._client.fit(rows, impute=impute))
+        compatible island of the node, so that no row leaves this machine. ``units`` are those of columns, by name,
+        where they are not the island's; ``impute``: column means where values are missing."""
+        return self._run(self._client.fit(rows, impute=impute, units=units))
+
+    def fit_private(
+        self, rows: Any, epsilon: float, delta: float = 1e-6, *, units: Mapping[str, str] = NO_UNITS
+    ) -> list[Fitted]:
+        """Rows under differential privacy: a noised sketch, made here, in the compatible island that is used most.
+
+        The node enters the budget in its ledger, in the name of the token; the same rows and budget cost once.
+        """
+        return self._run(self._client.fit_private(rows, epsilon, delta, units=units))
 
     def specification(self, path: Path | str, island: Island | str | None = None) -> list[Fitted]:
         """A file that ``atoll spec fit`` has written, as a search takes it, in every compatible island of the node.
@@ -88,7 +98,7 @@ class Client:
         return self._run(self._client.specification(path, island))
 
     def search(
-        self, fitted: Sequence[tuple[Island, Rkme]] = (), semantic: SemanticQuery | str = "", *,
+        self, fitted: Sequence[tuple[Island, Specification]] = (), semantic: SemanticQuery | str = "", *,
         limit: int = 10, deadline_ms: int | None = None, privacy: Privacy = "rkme", filters: Filters = Filters(),  # noqa: B008
     ) -> SearchResult:  # fmt: skip
         """The answer, when it is complete or the deadline has come. By words where nothing is ``fitted``."""
@@ -101,16 +111,24 @@ class Client:
     def search_rows(
         self, rows: Any, semantic: SemanticQuery | str = "", *, limit: int = 10, deadline_ms: int | None = None,
         privacy: Privacy = "rkme", filters: Filters = Filters(), impute: bool = False,  # noqa: B008
+        units: Mapping[str, str] = NO_UNITS,
     ) -> SearchResult:  # fmt: skip
         """``fit`` and ``search``."""
         return self._run(
             self._client.search_rows(
-                rows, semantic, limit=limit, deadline_ms=deadline_ms, privacy=privacy, filters=filters, impute=impute
+                rows,
+                semantic,
+                limit=limit,
+                deadline_ms=deadline_ms,
+                privacy=privacy,
+                filters=filters,
+                impute=impute,
+                units=units,
             )
         )
 
     def search_events(
-        self, fitted: Sequence[tuple[Island, Rkme]] = (), semantic: SemanticQuery | str = "", *,
+        self, fitted: Sequence[tuple[Island, Specification]] = (), semantic: SemanticQuery | str = "", *,
         limit: int = 10, deadline_ms: int | None = None, privacy: Privacy = "rkme", filters: Filters = Filters(),  # noqa: B008
     ) -> Iterator[SearchEvent]:  # fmt: skip
         """The search as it happens, up to the final answer. A connection that breaks is taken up where it broke."""

@@ -1,12 +1,14 @@
-"""Fitting rows into islands, and moving a specification from one island to others: what a search by data begins with.
+"""Rows, or a ready specification, into the islands of a node: what a search by data begins with.
 
 On the user's side, or at a node for its own user. Never touches the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,59 +17,85 @@ from atoll.engine.errors import DimensionMismatch, FeatureMismatch, IslandError,
 from atoll.engine.island_file import read_island
 from atoll.engine.islands import Island
 from atoll.engine.specs import formats
+from atoll.engine.specs.moving import moved, reachable
+from atoll.engine.specs.noised import Specification
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.rows import Progress
 from atoll.engine.tables import Table
+from atoll.engine.units import convertible, in_units_of
 from numpy.typing import NDArray
 
 MOST_ISLANDS = 8  # of one search
 BESIDE = ".island.json"  # instead of the suffix of a specification: the definition of its island
+NO_UNITS: Mapping[str, str] = MappingProxyType({})
 
 
 class Fitted(NamedTuple):
-    """A reduced set in the units of its island."""
+    """What a search is told of the user's data in one island: a reduced set, or a sketch under differential privacy."""
 
     island: Island
-    rkme: Rkme
+    given: Specification
+
+
+def compatible(rows: Table | Path, islands: Sequence[Island], units: Mapping[str, str] = NO_UNITS) -> list[Island]:
+    """The first 8 of ``islands``, which come in the order of preference, that have the rows' features, in whatever
+    order, where ``units`` (by column) can be converted. FeatureMismatch, if there is none, says how the rows differ
+    from the island that is most like them."""
+    sample = rows if isinstance(rows, Table) else next(Table.chunks(rows, 1))
+    unknown = sorted(set(units) - set(sample.columns))
+    if unknown:
+        raise FeatureMismatch(f"units of columns that are not there: {', '.join(unknown[:8])}")
+    alike = [island for island in islands if island.accepts(sample)]
+    if not alike:
+        raise _no_island(sample, islands)
+    chosen = [island for island in alike if all(convertible(units.get(f.name, ""), f.unit) for f in island.features)]
+    if not chosen:
+        told = ", ".join(f"{f.name} in {f.unit}" for f in alike[0].features if f.name in units)
+        raise FeatureMismatch(f"no island has these features in units that yours can be converted to, but {told}")
+    return chosen[:MOST_ISLANDS]
 
 
 def fit_rows(
-    rows: Table | Path, islands: Sequence[Island], *, impute: bool = False,
+    rows: Table | Path, islands: Sequence[Island], *, impute: bool = False, units: Mapping[str, str] = NO_UNITS,
     progress: Progress = lambda stage, done, total: None,
 ) -> list[Fitted]:  # fmt: skip
-    """The rows' RKME in every island that has their features, in whatever order; each island has its own units.
+    """The rows' RKME in every ``compatible`` island. A file is read in pieces and may be larger than the memory.
 
-    ``islands`` come in the order of preference, of those that fit the first 8 are taken. A file is read in pieces and
-    may be larger than the memory. ``impute`` puts column means where values are missing. FeatureMismatch says how the
-    rows differ from the island that is most like them, if there is none that fits; NotFinite names columns.
+    Columns are in ``units``, in those of the island where nothing is said. ``impute`` puts column means where values
+    are missing; without it NotFinite names the columns.
     """
-    sample = rows if isinstance(rows, Table) else next(Table.chunks(rows, 1))
-    chosen = [island for island in islands if island.accepts(sample)][:MOST_ISLANDS]
-    if not chosen:
-        raise _no_island(sample, islands)
-    return [Fitted(island, _fitted(rows, island, impute, progress)) for island in chosen]
+    return [Fitted(island, _rkme(rows, island, impute, units, progress)) for island in compatible(rows, islands, units)]
 
 
-def move(fitted: Fitted, islands: Sequence[Island]) -> list[Fitted]:
-    """The specification in those of ``islands`` that have its features, its own first, at most 8.
+def digest_of(rows: Table | Path, island: Island, units: Mapping[str, str] = NO_UNITS) -> tuple[bytes, int]:
+    """SHA-256 of the rows in island units, and their number: what a ledger knows them by."""
+    digest, count = hashlib.sha256(), 0
+    for block in island_units(rows, island, units):
+        digest.update(np.ascontiguousarray(block, "<f4").tobytes())
+        count += len(block)
+    return digest.digest(), count
 
-    Into others its points go by way of raw units. FeatureMismatch if there is none.
-    """
-    source = fitted.island
-    if source.kind != "table":
-        if source.id not in {island.id for island in islands}:
-            raise FeatureMismatch(f"this node knows no learnware of these {source.kind}s' island, {source.id[:16]}")
-        return [fitted]
-    raw = Table(source.restore(fitted.rkme.points), source.names)
-    chosen = [island for island in islands if island.accepts(raw)]
-    if not chosen:
-        raise _no_island(raw, islands)
-    chosen.sort(key=lambda island: island.id != source.id)
-    return [fitted if island.id == source.id else _moved(fitted.rkme, raw, island) for island in chosen[:MOST_ISLANDS]]
+
+def island_units(
+    rows: Table | Path, island: Island, units: Mapping[str, str] = NO_UNITS
+) -> Iterator[NDArray[np.float32]]:
+    """The rows, block by block, float32 (n, d) in the units of an island."""
+    for chunk in [rows] if isinstance(rows, Table) else Table.chunks(rows):
+        yield island.transform(in_units_of(island, chunk, units))
+
+
+def disagreeing(islands: Iterable[Island], units: Mapping[str, str] = NO_UNITS) -> dict[str, list[str]]:
+    """Columns whose units nobody has said, where the islands measure in different ones: rows mean one of them."""
+    told: dict[str, list[str]] = {}
+    for feature in (feature for island in islands for feature in island.features):
+        if feature.unit and feature.name not in units and feature.unit not in told.setdefault(feature.name, []):
+            told[feature.name].append(feature.unit)
+    return {name: ways for name, ways in told.items() if len(ways) > 1}
 
 
 def read_specification(path: Path, island: Island | str | None, known: Sequence[Island]) -> list[Fitted]:
-    """A specification's file, in those islands of ``known`` that have its features.
+    """A specification's file, in its own island if that is one of ``known``, from where a node searches the others of
+    its features; else in those others.
 
     It is of ``island``, or of the known one whose id begins so; without it, of the one that is defined beside the file
     (``atoll spec fit --new-island`` does that), else of the only known one that it can be of.
@@ -79,7 +107,12 @@ def read_specification(path: Path, island: Island | str | None, known: Sequence[
     home = island if isinstance(island, Island) else island_of(rkme, known, island or "")
     if not rkme.comparable(home):
         raise DimensionMismatch(f"{path}: {_words(rkme)} is not of island {home.id[:16]}")
-    return move(Fitted(home, rkme), known)
+    if home.digest in {each.digest for each in known}:
+        return [Fitted(home, rkme)]
+    others = reachable(home, known)[:MOST_ISLANDS]
+    if not others:
+        raise _no_island(Table(np.zeros((0, home.dimension)), home.names), known)
+    return [Fitted(other, moved(rkme, home, other)) for other in others]
 
 
 def island_of(rkme: Rkme, known: Iterable[Island], begins: str = "") -> Island:
@@ -99,20 +132,14 @@ def _words(rkme: Rkme) -> str:
     return f"a specification of {rkme.dimension} dimensions, gamma {rkme.gamma:g},"
 
 
-def _moved(rkme: Rkme, raw: Table, island: Island) -> Fitted:
-    return Fitted(island, Rkme(island.transform(raw), rkme.weights, island.gamma, rkme.count))
-
-
-def _fitted(rows: Table | Path, island: Island, impute: bool, progress: Progress) -> Rkme:
-    def units() -> Iterator[NDArray[np.float32]]:
-        for chunk in [rows] if isinstance(rows, Table) else Table.chunks(rows):
-            yield island.transform(chunk)
-
+def _rkme(rows: Table | Path, island: Island, impute: bool, units: Mapping[str, str], progress: Progress) -> Rkme:
     method = "mean" if impute else None
     try:
-        return specs.fit_rkme(units, gamma=island.gamma, impute=method, progress=progress)
+        return specs.fit_rkme(
+            lambda: island_units(rows, island, units), gamma=island.gamma, impute=method, progress=progress
+        )
     except NotFinite:
-        raise _not_finite(units(), island, impute) from None
+        raise _not_finite(island_units(rows, island, units), island, impute) from None
 
 
 def _not_finite(units: Iterable[NDArray[np.float32]], island: Island, impute: bool) -> NotFinite:

@@ -117,8 +117,8 @@ async def test_a_ready_specification_is_searched_by_in_its_island_or_in_others(n
     running, (zeros, _) = node
     rows = digits.of(0, 1)
     own = Island.mint(rows)  # other locations and scales, and known to nobody else
-    fit_rows(rows, [digits.island()])[0].rkme.save(tmp_path / "known.rkme")
-    fit_rows(rows, [own])[0].rkme.save(tmp_path / "own.rkme")
+    fit_rows(rows, [digits.island()])[0].given.save(tmp_path / "known.rkme")
+    fit_rows(rows, [own])[0].given.save(tmp_path / "own.rkme")
     write_island(own, tmp_path / "own.island.json")
 
     def script():
@@ -137,6 +137,24 @@ async def test_a_ready_specification_is_searched_by_in_its_island_or_in_others(n
         found = await running.client.search(fitted)
         assert found.hits[0].learnware_id == zeros
         assert found.hits[0].similarity > 0.9
+
+
+async def test_differential_privacy_is_paid_for_once_and_sends_a_noised_sketch(node, digits, blocking):
+    running, (zeros, _) = node
+
+    def script():
+        with atoll.Client(running.url, running.token) as client:
+            first, again = [client.fit_private(digits.of(0, 1), epsilon=2.0) for _ in range(2)]
+            with pytest.raises(RemoteError, match="limit") as refused:
+                client.fit_private(digits.of(0, 1), epsilon=3.0)
+            return first, again, refused.value.code, client.search(first)
+
+    ((_, first),), ((_, again),), code, found = await blocking(script)
+    assert first.to_bytes() == again.to_bytes()
+    assert first.dp.epsilon == 2.0
+    assert code == "spec.privacy"
+    assert [each.epsilon for each in await running.client.privacy_spendings()] == [2.0]
+    assert found.hits[0].learnware_id == zeros
 
 
 def test_a_node_that_is_not_there_is_said_to_be():

@@ -1,14 +1,15 @@
 """Rows into islands: every compatible one, whatever the order of the columns and the units of each."""
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from atoll.engine.encoders import island_of as encoded
-from atoll.engine.errors import FeatureMismatch, IslandError, NotFinite
+from atoll.engine.errors import DimensionMismatch, FeatureMismatch, IslandError, NotFinite
+from atoll.engine.island_file import write_island
 from atoll.engine.islands import Feature, Island
-from atoll.engine.specs import Rkme, mmd2
+from atoll.engine.specs import mmd2
 from atoll.engine.tables import Table
-from atoll.node.search.fitting import MOST_ISLANDS, Fitted, fit_rows, island_of, move
+from atoll.node.search.fitting import MOST_ISLANDS, compatible, disagreeing, fit_rows, island_of, read_specification
 from pyarrow import parquet
 
 NAMES = ("age", "height", "weight")
@@ -38,14 +39,14 @@ def test_rows_are_fitted_in_every_island_that_has_their_features(rows, minted):
     islands = [scaled(2.0), other(), minted]
     fitted = fit_rows(rows, islands)
     assert [each.island.id for each in fitted] == [islands[0].id, minted.id]
-    assert all(each.rkme.comparable(each.island) for each in fitted)
-    middles = [each.island.restore(each.rkme.points).mean(axis=0) for each in fitted]
+    assert all(each.given.comparable(each.island) for each in fitted)
+    middles = [each.island.restore(each.given.points).mean(axis=0) for each in fitted]
     np.testing.assert_allclose(middles[0], middles[1], rtol=0.05)  # each in its own units, of the same people
 
 
 def test_the_order_of_columns_changes_nothing(rows, minted):
     turned = Table(rows.values[:, ::-1], NAMES[::-1])
-    one, two = [fit_rows(each, [minted])[0].rkme for each in (rows, turned)]
+    one, two = [fit_rows(each, [minted])[0].given for each in (rows, turned)]
     assert one.to_bytes() == two.to_bytes()
 
 
@@ -53,9 +54,9 @@ def test_a_file_is_fitted_as_what_it_holds(rows, minted, tmp_path):
     np.save(tmp_path / "rows.npy", rows.values)
     parquet.write_table(pa.table(dict(zip(NAMES, rows.values.T, strict=True))), tmp_path / "rows.parquet")
     np.savetxt(tmp_path / "rows.csv", rows.values, "%.17g", ",", header=",".join(NAMES), comments="")
-    whole = fit_rows(rows, [minted])[0].rkme.to_bytes()
+    whole = fit_rows(rows, [minted])[0].given.to_bytes()
     for name in ("rows.npy", "rows.parquet", "rows.csv"):
-        assert fit_rows(tmp_path / name, [minted])[0].rkme.to_bytes() == whole, name
+        assert fit_rows(tmp_path / name, [minted])[0].given.to_bytes() == whole, name
 
 
 def test_the_most_used_islands_are_taken_where_there_are_many(rows):
@@ -77,37 +78,55 @@ def test_what_is_missing_is_named_or_imputed(rows, minted):
     with pytest.raises(NotFinite, match="86 cells are empty, NaN or infinite, in columns height"):
         fit_rows(Table(values, NAMES), [minted])
     (imputed,) = fit_rows(Table(values, NAMES), [minted], impute=True)
-    assert mmd2(imputed.rkme, fit_rows(rows, [minted])[0].rkme) < 0.05
+    assert mmd2(imputed.given, fit_rows(rows, [minted])[0].given) < 0.05
     values[:, 1] = np.nan
     with pytest.raises(NotFinite, match="no row has a finite value in columns height"):
         fit_rows(Table(values, NAMES), [minted], impute=True)
 
 
-def test_a_specification_moves_into_the_other_islands_of_its_features(rows, minted):
-    wide = scaled(2.0)
+def test_rows_in_other_units_are_converted(rows, minted):
+    metres = msgspec.structs.replace(
+        minted,
+        features=tuple(
+            Feature(each.name, "m", "affine", each.loc / 100, each.scale / 100) if each.name == "height" else each
+            for each in minted.features
+        ),
+    )
+    told = {"height": "cm"}
+    (plain,), (converted,) = fit_rows(rows, [minted]), fit_rows(rows, [metres], units=told)
+    assert mmd2(plain.given, converted.given) < 1e-6
+    assert compatible(rows, [metres, minted], {"height": "kg"}) == [minted]  # which says nothing of units
+    with pytest.raises(FeatureMismatch, match="but height in m"):
+        compatible(rows, [metres], {"height": "kg"})
+    with pytest.raises(FeatureMismatch, match="columns that are not there: shoe"):
+        fit_rows(rows, [metres], units={"shoe": "cm"})
+    assert disagreeing([minted, metres]) == {}
+    inches = msgspec.structs.replace(metres, features=(minted.features[0], Feature("height", "in"), minted.features[2]))
+    assert disagreeing([minted, metres, inches]) == {"height": ["m", "in"]}
+    assert disagreeing([minted, metres, inches], told) == {}
+
+
+def test_a_ready_specification_is_of_its_island_or_moved_into_others_of_its_features(rows, minted, tmp_path):
+    wide, path = scaled(2.0), tmp_path / "rows.rkme"
     here, there = fit_rows(rows, [minted, wide])
-    moved = move(here, [wide, other(), minted])
-    assert [each.island.id for each in moved] == [minted.id, wide.id]
-    assert moved[0] is here
-    assert mmd2(moved[1].rkme, there.rkme) < 2e-3
-    assert [each.island.id for each in move(here, [wide])] == [wide.id]  # its own need not be known
+    here.given.save(path)
+    for said, more in ((None, ()), (minted, (other(),)), (minted.id[:6], (other(),))):
+        (found,) = read_specification(path, said, [wide, *more, minted])
+        assert (found.island.id, found.given.to_bytes()) == (minted.id, here.given.to_bytes())
+    write_island(minted, tmp_path / "rows.island.json")
+    (found,) = read_specification(path, None, [other(), wide])
+    assert found.island.id == wide.id
+    assert mmd2(found.given, there.given) < 2e-3
     with pytest.raises(FeatureMismatch, match="1 columns are missing: shoe"):
-        move(here, [other()])
-
-
-def test_a_specification_of_images_stays_in_its_island(minted):
-    images = encoded("image")
-    points = np.zeros((1, images.dimension), np.float32)
-    fitted = Fitted(images, Rkme(points, np.ones(1, np.float32), images.gamma, 10))
-    assert move(fitted, [minted, images]) == [fitted]
-    with pytest.raises(FeatureMismatch, match="no learnware of these images"):
-        move(fitted, [minted])
+        read_specification(path, None, [other()])
+    with pytest.raises(DimensionMismatch, match="is not of island"):
+        read_specification(path, wide, [wide])
 
 
 def test_the_island_of_a_specification_is_found_where_only_one_can_be_it(rows, minted):
     (fitted,) = fit_rows(rows, [minted])
-    assert island_of(fitted.rkme, [scaled(1.0), minted]).id == minted.id
+    assert island_of(fitted.given, [scaled(1.0), minted]).id == minted.id
     with pytest.raises(IslandError, match="of no island that this node knows"):
-        island_of(fitted.rkme, [scaled(1.0)])
+        island_of(fitted.given, [scaled(1.0)])
     with pytest.raises(IslandError, match=f"can be of 2 islands: {other().id[:16]}, {minted.id[:16]}"):
-        island_of(fitted.rkme, [other(), minted])
+        island_of(fitted.given, [other(), minted])
