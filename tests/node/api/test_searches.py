@@ -11,7 +11,7 @@ import pytest
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs import fit_rkme
 from atoll.engine.specs.dp import Budget, private_sketch
-from atoll.node.client import Client, RemoteError
+from atoll.node.client import AsyncClient, RemoteError
 from atoll.node.search.asking import KNOWN_FROM
 from atoll.node.search.query import Filters
 from atoll.protocol.ids import public_key
@@ -124,7 +124,7 @@ async def test_the_whole_answer_can_be_read_again_by_its_user_alone(two, digits)
         for each in (path, f"{path}/events"):
             async with session.get(each) as response:
                 assert response.status == 404
-    async with Client(asked.url, made.secret) as client:
+    async with AsyncClient(asked.url, made.secret) as client:
         with pytest.raises(RemoteError, match="not remembered"):
             await client.predict(found.search_id, rows)
 
