@@ -15,7 +15,8 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-COLUMNS = ("# ", "name", "owner", "licence", "# similarity", "# MMD²", "known", "may")
+FIRST = ("# ", "name", "owner", "licence")
+DISTANCE = ("# similarity", "# MMD²", "known")
 
 
 async def follow(
@@ -64,7 +65,7 @@ class _Progress:
 
 def show(answer: SearchResult, *, ids: bool = True) -> None:
     """The answer; with the ``ids`` of hits for whoever goes on with one."""
-    print_table("Hits", *_hits(answer.hits))
+    print_table("Hits", *_hits(answer.hits, islands=len(answer.islands) > 1))
     if ids:
         for number, hit in enumerate(answer.hits, start=1):
             console.print(Text(f"{number:>2}  {hit.learnware_id}", "dim"))
@@ -101,15 +102,17 @@ def judge(found: Sequence[Proof], unproven: Sequence[str], tell: Callable[[str],
     tell(f"Verified: all {len(found)} hits are what their owners have signed.")
 
 
-def _hits(hits: Sequence[Hit]) -> tuple[Sequence[str], list[Sequence[object]]]:
-    """Columns and rows; without those on distances where the search was by words."""
+def _hits(hits: Sequence[Hit], *, islands: bool = False) -> tuple[Sequence[str], list[Sequence[object]]]:
+    """Columns and rows; without those on distances where the search was by words, with ``islands`` where it was in
+    several: their distances are not comparable."""
     by_data = any(hit.mmd2 is not None for hit in hits)
     rows: list[Sequence[object]] = []
     for number, hit in enumerate(hits, start=1):
+        where = ((hit.island or "")[:8],) if islands else ()
         known = (hit.similarity, hit.mmd2, _known(hit)) if by_data else ()
         may = [act for act in hit.may if act != "match"]  # what is found may be matched
-        rows.append((number, hit.name, _owner(hit), hit.license, *known, may))
-    return COLUMNS if by_data else (*COLUMNS[:4], COLUMNS[-1]), rows
+        rows.append((number, hit.name, _owner(hit), hit.license, *where, *known, may))
+    return (*FIRST, *(("island",) if islands else ()), *(DISTANCE if by_data else ()), "may"), rows
 
 
 def _owner(hit: Hit) -> str:

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import re
+import shlex
 import threading
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -15,6 +18,7 @@ from atoll.node.search.query import SearchResult
 from atoll.protocol.listings import Offers
 from rich.console import Console
 
+README = Path(__file__).parents[3] / "README.md"
 SHOWN = Offers(disclose="members", predict="members")
 ALSO_DOWNLOAD = Offers(disclose="members", predict="members", download="members")
 
@@ -232,7 +236,7 @@ async def test_rows_that_fit_nowhere_or_have_gaps_are_told_so(search, rows, tmp_
     assert (await search("--data", tmp_path / "gaps.csv", "--impute"))[0] == 0
 
 
-async def test_columns_are_told_in_their_units(two, search, rows):
+async def test_columns_are_told_in_their_units(two, search, rows, digits):
     features = list(Island.mint(pd.read_csv(rows)).features)
     for unit in ("cm", "m"):
         measured = tuple(
@@ -242,8 +246,10 @@ async def test_columns_are_told_in_their_units(two, search, rows):
     code, _, err = await search("--data", rows)
     assert code == 0
     assert "note: pixel_20 is in" in err
-    code, _, err = await search("--data", rows, "--unit", "pixel_20=mm")
+    code, out, err = await search("--data", rows, "--unit", "pixel_20=mm")
     assert code == 0
+    assert "Searched 3 islands: " in out
+    assert digits.island().id[:8] in out
     assert "note:" not in err
     assert err.count("points that stand for the 355 rows") == 3
     code, _, err = await search("--data", rows, "--unit", "colour=mm")
@@ -307,3 +313,20 @@ async def test_nothing_that_others_write_moves_the_cursor(two, capsys, digits):
     assert "\x1b" not in out
     assert "\r" not in out
     assert "[red]" in out
+
+
+async def test_what_the_readme_says_runs_as_it_stands(two, search, atoll, rows, monkeypatch, capsys):
+    monkeypatch.chdir(rows.parent)
+    rows.rename("my_rows.csv")
+    section = README.read_text().partition("\n## Search\n")[2].partition("\n## ")[0]
+    commands = re.findall(r"^atoll (.+?)(?:  +#.*)?$", section, re.MULTILINE)
+    assert len(commands) == 8
+    for command in commands:
+        code, _, err = await asyncio.to_thread(atoll, *shlex.split(command))
+        assert code == 0, (command, err)
+    (script,) = re.findall(r"```python\n(.+?)```", section, re.DOTALL)
+    monkeypatch.setenv("ATOLL_URL", two[0].url)
+    await asyncio.to_thread(exec, script, {})
+    out = capsys.readouterr().out
+    assert "Digits 0 1 asked 0." in out
+    assert "plan SearchPlan(" in out
