@@ -14,6 +14,7 @@ from atoll.node.cli.output import clean, console, json_option, print_json
 from atoll.node.client import AsyncClient
 from atoll.node.client.proof import proofs, unproven
 from atoll.node.errors import Partial
+from atoll.node.search.fitting import elsewhere
 from atoll.node.search.query import SearchPlan
 
 
@@ -47,6 +48,7 @@ async def search(
         await asyncio.to_thread(saved.write, answer, save)
     print_json(answer) if as_json else found.show(answer)
     if verify:
-        found.judge(proofs(answer, fitted), unproven(answer), tell)
+        searched = [island for island in await client.islands() if island.id in answer.islands]
+        found.judge(proofs(answer, [*fitted, *elsewhere(fitted, searched)]), unproven(answer), tell)
     if not answer.complete:
         raise Partial(found.failures(answer))

@@ -34,7 +34,8 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 def proofs(answer: SearchResult, fitted: Sequence[tuple[Island, Specification]] = ()) -> list[Proof]:
-    """One for each hit. With what was searched by, distances are compared with the signed sketches too."""
+    """One for each hit. With what was searched by, distances are compared with the signed sketches too: ``fitted`` is
+    what was sent and, for islands into which the node has moved it, what ``search.fitting.elsewhere`` makes of it."""
     asked = {island.id: (given, _sketch(island, given)) for island, given in fitted}
     return [Proof(hit.learnware_id, hit.owner, hit.name, tuple(_faults(hit, asked))) for hit in answer.hits]
 

@@ -4,6 +4,8 @@ import asyncio
 import json
 import re
 import shlex
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -279,6 +281,12 @@ def test_what_contradicts_itself_is_refused_before_a_node_is_asked(atoll, tmp_pa
     code, _, err = atoll("search", *(path if each == "ROWS" else each for each in options))
     assert code == 2
     assert words in err.replace("\n", " ")
+
+
+def test_the_command_line_loads_no_network_stack():
+    asked = "import sys, atoll.node.cli.main; print(sorted({'libp2p', 'trio', 'torch'} & sys.modules.keys()))"
+    shown = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert shown.stdout == "[]\n"
 
 
 def test_no_node_is_said_to_be_none(atoll):

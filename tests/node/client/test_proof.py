@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 from atoll.node.client.proof import proofs, unproven
+from atoll.node.search.fitting import elsewhere, fit_rows
 from atoll.node.search.query import Member, MixtureView
 from atoll.protocol.listings import Offers, sign_listing
 
@@ -105,3 +106,22 @@ async def test_members_of_the_mixture_without_a_hit_are_not_taken_as_proven(foun
     mixture = MixtureView(members, 0.1, 0.0, 0.9, True, "rkme")
     assert unproven(replace(answer, mixture=mixture)) == ["Unseen", "Renamed"]
     assert unproven(replace(answer, mixture=None)) == []
+
+
+async def test_distances_in_islands_that_only_the_node_has_moved_to_are_compared_too(federated, publish, digits):
+    (node,), federation = await federated("node")
+    await publish(node, federation, SHOWN, 0, 1)
+    here = digits.island()
+    there = replace(here, features=tuple(replace(each, scale=1.3 * each.scale) for each in here.features))
+    await node.client.add_island(there)
+    learnware = await node.client.add_learnware(digits.package(node.node.identity.peer, there, 0, 2))
+    await node.client.publish(learnware.learnware_id, federation, SHOWN)
+    fitted = fit_rows(digits.of(0, 2), [here])
+    answer = await node.client.search(fitted, limit=2)
+    assert answer.hits[0].island == there.id
+    everywhere = [*fitted, *elsewhere(fitted, [here, there])]
+    for privacy in ("rkme", "local"):
+        shown = await node.client.search(fitted, privacy=privacy)
+        assert [each.faults for each in proofs(shown, everywhere)] == [(), ()]
+    assert faults(answer, fitted, mmd2=0.9) == ""
+    assert "MMD² of 0.9000" in faults(answer, everywhere, mmd2=0.9)
