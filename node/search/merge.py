@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 from atoll.engine.matching import Mixture, mixture_of_rkmes, mixture_of_sketches, similarity
-from atoll.node.search.plan import Candidate, Field, Key
+from atoll.node.search.plan import NEAREST, Candidate, Field, Key
 from atoll.node.search.query import Hit, Holder, Member, MixtureView, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
@@ -16,7 +16,6 @@ from atoll.protocol.signing import Record
 
 PER_OWNER = 5  # places of one owner in a list
 SERVED = 0.5  # share of the user's squared norm that a mixture must explain to be worth reusing
-NEAREST = 50  # of which a mixture may be made, beside the support of the best mixture of sketches
 WEIGHT = 0.2  # in the mixture: of some use to this user, be it a hub or of an odd norm
 
 Owned = tuple[str, bytes]  # Candidate.key
@@ -145,9 +144,9 @@ def mixture(
     if all(each.rkme for each in near if not (each.hub or each.odd)):
         near = [each for each in near if each.rkme]  # what is doubtful makes no mixture less exact
     rkmes = [candidate.rkme for candidate in near if candidate.rkme]
-    if near and len(rkmes) == len(near):
+    if query.rkme is not None and near and len(rkmes) == len(near):
         return _view(mixture_of_rkmes(query.rkme, rkmes), near, query.rkme.norm2, "rkme")
-    norm2 = float(np.square(field.asked.floats(), dtype=np.float64).sum())
+    norm2 = float(np.square(field.asked.floats(), dtype=np.float64).sum()) - field.asked.bias
     sketches = [candidate.summary.to_sketch() for candidate in near if candidate.summary]
     return _view(mixture_of_sketches(field.asked, sketches), near, norm2, "sketch")
 
