@@ -78,6 +78,9 @@ class Market:
     def in_island(self, island, now):
         return self.listings
 
+    def first_seen(self, listing, island=b""):
+        return 0
+
     def on_change(self, listener):
         """It never changes."""
 
