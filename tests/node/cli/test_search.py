@@ -71,7 +71,14 @@ async def test_by_words_a_table_shows_what_there_is(two, search):
 async def test_by_data_it_shows_owners_distances_and_mixture_and_says_before_what_leaves(two, search, rows):
     code, out, err = await search("--data", rows)
     assert code == 0
-    for words in ("similarity", "MMD²", "exact", "Mixture", "All 2 owners asked have answered", "are certain"):
+    for words in (
+        "similarity",
+        "MMD²",
+        "exact",
+        "Mixture",
+        "All 2 owners asked have answered (asked, other)",
+        "are certain",
+    ):
         assert words in out
     sent, onward = err.strip().splitlines()
     assert sent.startswith(f"To the node at {two[0].url}: ")
