@@ -103,8 +103,9 @@ async def test_every_form_of_rows_finds_the_same(two, search, rows, digits, tmp_
     np.save(tmp_path / "rows.npy", table.values)
     answers = []
     for path in (rows, tmp_path / "turned.parquet", tmp_path / "rows.feather", tmp_path / "rows.npy"):
-        code, out, _ = await search("--data", path, "--json")
+        code, out, err = await search("--data", path, "--json")
         assert code == 0
+        assert ("have no names; they are taken as pixel_00, pixel_01" in err) == (path.suffix == ".npy")
         answers.append([(hit["learnware_id"], round(hit["mmd2"], 9)) for hit in json.loads(out)["hits"]])
     assert answers.count(answers[0]) == len(answers)
 
@@ -147,6 +148,7 @@ async def test_privacy_is_the_users_choice(two, search, rows):
     code, out, err = await search("--data", rows, "--dp-epsilon", 1, "--json", "--verify")
     assert code == 0
     assert "noised (differential privacy, epsilon 1)" in err
+    assert err.index("their SHA-256, for its ledger") < err.index("noised")
     assert [each.epsilon for each in await two[0].client.privacy_spendings()] == [1.0]
 
 
