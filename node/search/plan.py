@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 import numpy as np
 from atoll.engine.islands import Island
 from atoll.engine.matching import ERROR_BAND
 from atoll.engine.specs.rkme import Rkme
-from atoll.engine.specs.sketch import Sketch, sketch
+from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.query import Filters, SearchQuery
 from atoll.node.search.sketches import CatalogueSketches, Nearest, Row
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, SpecSummary
+from atoll.protocol.match import MAX_WANTED
 from atoll.protocol.policy import Act, promised
 from numpy.typing import NDArray
 
 SHORTLIST = 200  # nearest by sketch, of an island, that are looked at one by one
+NEAREST = 50  # of which a mixture may be made, beside the support of the best mixture of sketches
 MAX_OWNERS = 32
+SEEN = 0.99  # <u, u> where all rows of the user are one point to the kernel
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -42,15 +47,21 @@ class Candidate(msgspec.Struct, frozen=True):
     may: tuple[Act, ...] = ()
     floor: float = 0.0
     declined: bool = False
+    unit: float = 1.0
+
+    @property
+    def rank(self) -> float:
+        """What the ranking is by: MMD^2, and where there are several islands, whose kernels differ, in units of it."""
+        return self.mmd2 * self.unit
 
     @property
     def least(self) -> float:
-        """The distance is no less than this."""
-        return max(self.floor, self.mmd2 - self.band)
+        """The rank is no less than this."""
+        return max(self.floor, self.mmd2 - self.band) * self.unit
 
     @property
     def most(self) -> float:
-        return self.mmd2 + self.band
+        return (self.mmd2 + self.band) * self.unit
 
     @property
     def id(self) -> str:
@@ -67,11 +78,13 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Field(msgspec.Struct, frozen=True):
-    """What one island holds for a query, by estimated distance."""
+    """What one island holds for a query, by estimated distance. ``unit`` is 1 / (1 - <u, u>), where there are several:
+    under a wide kernel, where the user's own rows are near each other, everything is."""
 
     island: Island
     asked: Sketch
     nearest: Nearest
+    unit: float = 1.0
 
     @property
     def groups(self) -> Places:
@@ -85,17 +98,20 @@ class Field(msgspec.Struct, frozen=True):
         """The one that is the nearest but ``number``."""
         listing, spec = self.row(number)
         may = promised(listing.offers, user)
-        return Candidate(listing, spec, mmd2=float(self.nearest.mmd2[number]), norm2=spec.norm2, may=may)
+        return Candidate(
+            listing, spec, mmd2=float(self.nearest.mmd2[number]), norm2=spec.norm2, may=may, unit=self.unit
+        )
 
 
 class Plan(msgspec.Struct, frozen=True):
     """Provisional ranking and whom to ask about which island. ``shortlisted`` are the numbers of the candidates in each
-    field, in the order of ``fields``."""
+    field, in the order of ``fields``; ``wanted`` of an owner is what it is asked about by name."""
 
     candidates: tuple[Candidate, ...]
     fields: tuple[Field, ...]
     shortlisted: tuple[Places, ...]
     questions: tuple[Question, ...]
+    wanted: Mapping[Question, tuple[bytes, ...]] = {}
 
 
 def plan(
@@ -117,18 +133,21 @@ def plan(
     everything = admitted is None and query.filters == Filters()
     fields, candidates, shortlisted = [], [], []
     for island, asked in zip(islands, query.specifications, strict=True):
-        short = sketch(asked.rkme, island)
-        field = Field(island, short, sketches.nearest(island.digest, short, None if everything else wanted, now))
+        short = asked.sketch(island)
+        found = sketches.nearest(island.digest, short, None if everything else wanted, now)
+        field = Field(island, short, found, 1.0 / (1.0 - min(asked.norm2, SEEN)) if len(islands) > 1 else 1.0)
         numbers = _shortlist(field.nearest)
         fields.append(field)
         shortlisted.append(numbers)
         candidates += [field.candidate(int(number), query.user) for number in numbers]
-    return Plan(tuple(rank(candidates)), tuple(fields), tuple(shortlisted), _questions(fields, candidates))
+    questions = _questions(fields)
+    by_name = _by_name(fields, shortlisted if query.filters != Filters() else [])
+    return Plan(tuple(rank(candidates)), tuple(fields), tuple(shortlisted), questions, by_name)
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Each learnware of an owner once, mmd2 ascending, ties by id: in its best island, and of several federations as it
-    is known best."""
+    """Each learnware of an owner once, MMD^2 ascending, ties by id: in its best island, and of several federations as
+    it is known best."""
     known: dict[tuple[str, bytes, bytes], Candidate] = {}
     for each in candidates:
         place = (*each.key, each.summary.island if each.summary else b"")
@@ -136,9 +155,9 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
             known[place] = each
     best: dict[tuple[str, bytes], Candidate] = {}
     for each in known.values():
-        if each.key not in best or each.mmd2 < best[each.key].mmd2:
+        if each.key not in best or each.rank < best[each.key].rank:
             best[each.key] = each
-    return sorted(best.values(), key=lambda each: (each.mmd2, each.key))
+    return sorted(best.values(), key=lambda each: (each.rank, each.key))
 
 
 def _by_words(query: SearchQuery, alive: list[Listing]) -> list[Candidate]:
@@ -156,16 +175,30 @@ def _shortlist(found: Nearest) -> Places:
     return np.flatnonzero(near)
 
 
-def _questions(fields: Sequence[Field], candidates: Sequence[Candidate]) -> tuple[Question, ...]:
-    """Owners of the shortlist first, then those of the nearest, at most 32 of them, each once per federation and
-    island: with no more owners than that, everybody who has something there."""
+def _questions(fields: Sequence[Field]) -> tuple[Question, ...]:
+    """Owners of what a mixture may be made of first, then those of the nearest, at most 32 of them, each once per
+    federation and island: with no more owners than that, everybody who has something there."""
     asked: dict[tuple[bytes, bytes, bytes], float] = {}
+    needed: set[bytes] = set()
     for field in fields:
+        mixed = {*range(min(NEAREST, len(field.nearest.mmd2))), *field.nearest.support}
+        needed |= {field.row(number)[0].owner for number in mixed}
         groups, firsts = np.unique(field.groups, return_index=True)  # the first is the nearest
         for group, first in zip(groups, firsts, strict=True):
             federation, owner = field.nearest.placed.owners[group]
             asked[owner, federation, field.island.digest] = float(field.nearest.mmd2[first])
-    first = {each.listing.owner for each in candidates}
-    ordered = sorted(asked, key=lambda question: (question[0] not in first, asked[question], question))
+    ordered = sorted(asked, key=lambda question: (question[0] not in needed, asked[question], question))
     owners = set(list(dict.fromkeys(question[0] for question in ordered))[:MAX_OWNERS])
     return tuple((peer_id(owner), federation, island) for owner, federation, island in ordered if owner in owners)
+
+
+def _by_name(fields: Sequence[Field], also: Sequence[Places]) -> dict[Question, tuple[bytes, ...]]:
+    """By question, what an owner would not name among its nearest: the support of the mixture, and with filters that
+    it does not know, in ``also`` by field, all that is looked at here."""
+    wanted: defaultdict[Question, list[bytes]] = defaultdict(list)
+    for place, field in enumerate(fields):
+        for number in dict.fromkeys(chain(field.nearest.support, also[place].tolist() if also else ())):
+            listing, summary = field.row(number)
+            if summary.dp is None:
+                wanted[peer_id(listing.owner), listing.federation, summary.island].append(listing.learnware_id)
+    return {question: tuple(ids[:MAX_WANTED]) for question, ids in wanted.items()}
