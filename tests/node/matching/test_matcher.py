@@ -178,3 +178,18 @@ def test_after_anything_answers_are_those_of_brute_force(institution, draw, seed
             reply = same(owner, life.any(askers), life.request())
             told_of += bool(reply and reply.answers)
         assert told_of > 20
+
+
+def test_a_policy_holds_before_its_listing_is_out_and_the_one_before_if_that_fails(institution, islands, draw):
+    random = np.random.default_rng(0)
+    with institution() as owner:
+        federation = owner.federations.create("f", now_ms()).id
+        learnware = owner.add({islands[0]: draw(random, islands[0])})
+        owner.publish(learnware, federation, SHOWN)
+        request = MatchRequest(federation, islands[0].digest, draw(random, islands[0], 40).record())
+        asker = Asker(PEER, "u")
+        assert len(same(owner, asker, request).answers) == 1
+        with suppress(ZeroDivisionError), owner.gate.policies.changed(federation, learnware, Policy(match=Rule())):
+            assert same(owner, asker, request).answers == ()
+            raise ZeroDivisionError
+        assert len(same(owner, asker, request).answers) == 1
