@@ -198,7 +198,7 @@ class Searcher:
         asking: dict[str, Any] = {"limit": ANSWERS, "user": user, "wanted": wanted, **told}
         message = MatchRequest(federation, island, semantic=query.semantic, **asking)
         if peer == self._own:
-            reply = await asyncio.to_thread(self._owner.match, Asker(peer, user), message)
+            reply = await self._owner.match_soon(Asker(peer, user), message)
         else:
             reply = await self._network.match(peer, message, query.deadline_ms / 1000)
         return await asyncio.to_thread(hear, query, field, asked.rkme, question, reply)
