@@ -75,13 +75,14 @@ class CatalogueSketches:
             index, places = self._indexes[island], np.arange(len(placed.rows))
             if wanted is not None:
                 places = places[np.array([wanted(listing) for listing, _ in placed.rows], np.bool_)]
-            distances, support = np.zeros(0), np.zeros(0, np.int64)
-            if len(places):
-                distances = index.distances_to(asked, placed.slots[places])
-                order = np.argsort(distances, kind="stable")
-                places, distances = places[order], distances[order]
-                support = index.support(asked, placed.slots[places])
-        standing = self._standings.of(island, placed.rows, now)
+            standing = self._standings.of(island, placed.rows, now)
+            if not len(places):
+                return Nearest(placed, places, np.zeros(0), (), standing)
+            distances = index.distances_to(asked, placed.slots[places])
+            order = np.argsort(distances, kind="stable")
+            places, distances = places[order], distances[order]
+            plain = np.flatnonzero(standing.plain(places))  # many copies of one make the program singular
+            support = plain[index.support(asked, placed.slots[places[plain]])] if len(plain) else plain
         return Nearest(placed, places, distances, tuple(sorted(support.tolist())), standing)
 
     def _note(self, federation: bytes, owner: bytes) -> None:
