@@ -26,6 +26,7 @@ from atoll.node.search.certainty import certain, contends
 from atoll.node.search.hearing import ANSWERS, Heard, hear
 from atoll.node.search.plan import SEEN, Candidate, Plan, Question, plan, rank
 from atoll.node.search.query import (
+    MAX_ISLANDS,
     Hit,
     MixtureView,
     PeerDone,
@@ -43,7 +44,6 @@ from atoll.protocol.errors import NotFound
 from atoll.protocol.match import AskedSketch, MatchRequest
 from atoll.protocol.policy import Asker
 
-MAX_ISLANDS = 8  # of one search
 KEPT = 64  # searches that are remembered, for whoever lost the connection and for predictions
 Answer = Callable[[bool], Awaitable[SearchResult]]
 
