@@ -131,7 +131,8 @@ class Node:
         for each in self._offered.values():
             self._by_owner[peer_id(each.listing.owner)].append(each)
         self._indexes = {
-            owner: RkmeIndex({each.id: each.rkme for each in mine if each.rkme}) for owner, mine in self._by_owner.items()
+            owner: RkmeIndex({each.id: each.rkme for each in mine if each.rkme})
+            for owner, mine in self._by_owner.items()
         }
         users = types.SimpleNamespace(of=lambda user, federation: "")
         self.searcher = Searcher(self, None, "", self, self, users)
@@ -205,7 +206,7 @@ def answer(each: Offered, mmd2: float) -> MatchAnswer:
     )  # fmt: skip
 
 
-# -- strangers -----------------------------------------------------------------------------------------------------------
+# -- strangers
 
 Attack = Callable[[World, int, np.random.Generator], list[Offered]]
 LATER = 400 * DAY
@@ -281,7 +282,7 @@ def disclosed_clones(world: World, count: int, random: np.random.Generator) -> l
     return made
 
 
-# -- figures -------------------------------------------------------------------------------------------------------------
+# -- figures
 
 
 @dataclass(frozen=True)
