@@ -1,0 +1,43 @@
+"""Federated search on real nodes: as exact as a central dock, as fast as its peers, as private as the user wants.
+
+    export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+    python search.py [PART ...] [--package-python PYTHON] [--json]
+
+Prints each figure beside its target and exits with 1 if one misses it. Parts: speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")  # before numpy is imported
+
+import search_speed
+from search_figures import Figure
+
+PARTS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {"speed": search_speed.measured}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all of them if none is named")
+    parser.add_argument("--json", action="store_true", help="one line of JSON for every figure")
+    asked = parser.parse_args()
+    if unknown := set(asked.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    good = True
+    for part in asked.parts or PARTS:
+        for figure in asyncio.run(PARTS[part]()):
+            print(json.dumps({"part": part, **figure.plain()}) if asked.json else figure, flush=True)
+            good = good and figure.holds
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""How fast a search is: 10 nodes of 1 000 learnwares each on loopback, the asking one in a process of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+from search_asking import Federated, federated
+from search_figures import Figure
+from search_market import Market
+
+NODES, EACH, POINTS = 10, 1000, 50
+SEARCHES, WARM = 60, 10
+LONGEST = 50.0  # milliseconds of CPU
+
+
+async def measured(disclosed: bool = True) -> list[Figure]:
+    market = Market(NODES, EACH, points=(POINTS, POINTS), disclosed=disclosed)
+    async with federated(market, [range(1, 6), range(6, NODES)]) as nodes:
+        return await _searches(nodes, "disclosed" if disclosed else "undisclosed")
+
+
+async def _searches(nodes: Federated, name: str) -> list[Figure]:
+    queries = nodes.market.queries(SEARCHES + WARM)
+    for query in queries[:WARM]:
+        await nodes.search(query)
+    before = await nodes.everywhere("reset") and await nodes.everywhere("stats")
+    seen = [await nodes.search(query) for query in queries[WARM:]]
+    after = await nodes.everywhere("stats")
+    loops = [max((spent for spent, _ in each["longest"]), default=0.0) for each in after]
+    worst = max((tuple(each) for stats in after for each in stats["longest"]), default=(0.0, ""))
+    cpu = [1000 * (b["cpu"] - a["cpu"]) / SEARCHES for a, b in zip(before, after, strict=True)]
+    provisional, whole = ([1000 * getattr(each, what) for each in seen] for what in ("provisional", "ended"))
+    complete = sum(each.result["complete"] for each in seen)
+    return [
+        Figure(f"{name}: provisional answer, p50", float(np.median(provisional)), "ms", 100.0),
+        Figure(f"{name}: provisional answer, p95", float(np.percentile(provisional, 95)), "ms"),
+        Figure(f"{name}: complete answer, p50", float(np.median(whole)), "ms"),
+        Figure(f"{name}: complete answer, p95", float(np.percentile(whole, 95)), "ms", 1000.0),
+        Figure(f"{name}: searches that all owners answered", complete / SEARCHES, "", 1.0, least=True),
+        Figure(f"{name}: longest callback of the asking loop, CPU", loops[0], "ms", LONGEST),
+        Figure(f"{name}: longest callback of any loop, CPU", worst[0], "ms", LONGEST, note=worst[1]),
+        Figure(f"{name}: CPU of a search at the asking node", cpu[0], "ms"),
+        Figure(f"{name}: CPU of a search at the nine owners", sum(cpu[1:]), "ms"),
+    ]
