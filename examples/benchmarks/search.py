@@ -15,8 +15,8 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")  # before numpy is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import search_speed
 from search_figures import Figure

@@ -60,7 +60,6 @@ def make_homes(folder: Path, market: Market) -> Homes:
         path.mkdir(parents=True)
         (path / configs.FILE).write_text(CONFIG.format(name=path.name))
     owners = [identities.create(path) for path in paths]
-    offers = Offers(disclose="members") if market.disclosed else Offers()
     store = Store(paths[0] / "store")
     federations = Federations(store, owners[0], name="n0")
     catalogue = Catalogue(store, federations)
@@ -68,7 +67,7 @@ def make_homes(folder: Path, market: Market) -> Homes:
     for island in market.places:
         catalogue.add_island(island)
     for number, owner in enumerate(owners):
-        _list(catalogue, owners[0], owner, federation, market.of(number), offers, now)
+        _list(catalogue, owners[0], owner, federation, market.of(number), now)
     token, _ = Tokens(store).create("benchmark", ("admin",), now, None)
     charter = federations.get(federation).row.charter
     certificates = [federations.certificate_of(federation, owner.public) for owner in owners]
@@ -81,8 +80,7 @@ def make_homes(folder: Path, market: Market) -> Homes:
 
 
 def _list(
-    catalogue: Catalogue, founder: Identity, owner: Identity, federation: bytes, own: Sequence[Learnware],
-    offers: Offers, now: int,
+    catalogue: Catalogue, founder: Identity, owner: Identity, federation: bytes, own: Sequence[Learnware], now: int
 ) -> None:  # fmt: skip
     manifest = _manifest(owner)
     signed = []
@@ -92,8 +90,8 @@ def _list(
         summary = SpecSummary(each.island.digest, short.values.tobytes(), short.norm2, count, each.committed)
         listing = Listing(
             owner.public, federation, each.id, revision_of(manifest), seq, now, "live",
-            SemanticSpec(f"learnware {seq} of {peer_id(owner.public)[-6:]}"), (summary,), offers,
-            inputs=each.island.dimension, outputs=2,
+            SemanticSpec(f"learnware {seq} of {peer_id(owner.public)[-6:]}"), (summary,),
+            Offers(disclose="members") if each.disclosed else Offers(), inputs=each.island.dimension, outputs=2,
         )  # fmt: skip
         signed.append(sign_listing(owner.key, listing))
     root = root_of(map(Line.of, signed))

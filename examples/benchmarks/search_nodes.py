@@ -1,5 +1,5 @@
-"""Some nodes in one process, for the benchmark of search: they count match frames, measure what their event loop is kept
-busy by, and may be made slow or lying.
+"""Some nodes in one process, for the benchmark of search: they count match frames, measure what their event loop is
+kept busy by, and may be made slow or lying.
 
     python search_nodes.py HOME...      one line of JSON a command on stdin, one answer each on stdout
 """

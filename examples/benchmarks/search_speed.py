@@ -9,16 +9,17 @@ from search_market import Market
 
 NODES, EACH, POINTS = 10, 1000, 50
 SEARCHES, WARM = 60, 10
+HIDDEN = 0.05  # share of RKMEs that stay at their owner
 LONGEST = 50.0  # milliseconds of CPU
 
 
-async def measured(disclosed: bool = True) -> list[Figure]:
-    market = Market(NODES, EACH, points=(POINTS, POINTS), disclosed=disclosed)
+async def measured() -> list[Figure]:
+    market = Market(NODES, EACH, points=(POINTS, POINTS), hidden=HIDDEN)
     async with federated(market, [range(1, 6), range(6, NODES)]) as nodes:
-        return await _searches(nodes, "disclosed" if disclosed else "undisclosed")
+        return await _searches(nodes)
 
 
-async def _searches(nodes: Federated, name: str) -> list[Figure]:
+async def _searches(nodes: Federated) -> list[Figure]:
     queries = nodes.market.queries(SEARCHES + WARM)
     for query in queries[:WARM]:
         await nodes.search(query)
@@ -31,13 +32,13 @@ async def _searches(nodes: Federated, name: str) -> list[Figure]:
     provisional, whole = ([1000 * getattr(each, what) for each in seen] for what in ("provisional", "ended"))
     complete = sum(each.result["complete"] for each in seen)
     return [
-        Figure(f"{name}: provisional answer, p50", float(np.median(provisional)), "ms", 100.0),
-        Figure(f"{name}: provisional answer, p95", float(np.percentile(provisional, 95)), "ms"),
-        Figure(f"{name}: complete answer, p50", float(np.median(whole)), "ms"),
-        Figure(f"{name}: complete answer, p95", float(np.percentile(whole, 95)), "ms", 1000.0),
-        Figure(f"{name}: searches that all owners answered", complete / SEARCHES, "", 1.0, least=True),
-        Figure(f"{name}: longest callback of the asking loop, CPU", loops[0], "ms", LONGEST),
-        Figure(f"{name}: longest callback of any loop, CPU", worst[0], "ms", LONGEST, note=worst[1]),
-        Figure(f"{name}: CPU of a search at the asking node", cpu[0], "ms"),
-        Figure(f"{name}: CPU of a search at the nine owners", sum(cpu[1:]), "ms"),
+        Figure("provisional answer, p50", float(np.median(provisional)), "ms", 100.0),
+        Figure("provisional answer, p95", float(np.percentile(provisional, 95)), "ms"),
+        Figure("complete answer, p50", float(np.median(whole)), "ms"),
+        Figure("complete answer, p95", float(np.percentile(whole, 95)), "ms", 1000.0),
+        Figure("searches that all owners answered", complete / SEARCHES, "", 1.0, least=True),
+        Figure("longest callback of the asking loop, CPU", loops[0], "ms", LONGEST),
+        Figure("longest callback of any loop, CPU", worst[0], "ms", LONGEST, note=worst[1]),
+        Figure("CPU of a search at the asking node", cpu[0], "ms"),
+        Figure("CPU of a search at the nine owners", sum(cpu[1:]), "ms"),
     ]
