@@ -37,4 +37,4 @@ def mixture_of_sketches(query: Sketch, candidates: Sequence[Sketch], *, method: 
     own = query.floats().astype(np.float64)
     rows = np.array([each.floats() for each in candidates], np.float64).reshape(len(candidates), len(own))
     gram = gram_of_sketches(rows, np.array([each.bias for each in candidates]))
-    return solve_mixture(gram, rows @ own, float(own @ own), method=method)
+    return solve_mixture(gram, rows @ own, float(own @ own) - query.bias, method=method)

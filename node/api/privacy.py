@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
-from atoll.node.api.routing import Route, read_json, reply
+from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.clock import now_ms
 from atoll.node.store.ledger import LedgerRow, Spending
 from atoll.protocol.ids import parse_digest
@@ -20,6 +20,16 @@ class SpendingBody(msgspec.Struct, frozen=True):
     """``digest`` (hex) is the SHA-256 of the rows in the units of ``island`` (hex); the rows themselves stay away."""
 
     dataset: str
+    digest: str
+    island: str
+    rows: int
+    epsilon: float
+    delta: float
+
+
+class QueryBudgetBody(msgspec.Struct, frozen=True):
+    """As SpendingBody, for a search: the budgets of all searches with one token add up."""
+
     digest: str
     island: str
     rows: int
@@ -55,6 +65,19 @@ async def spend(node: Node, request: web.Request) -> web.Response:
     spending = Spending(
         body.dataset, parse_digest(body.digest), parse_digest(body.island), body.rows, body.epsilon, body.delta
     )
+    return await _granted(node, spending)
+
+
+async def spend_on_search(node: Node, request: web.Request) -> web.Response:
+    """As :func:`spend`, in the name of the token."""
+    body = await read_json(request, QueryBudgetBody)
+    digests = parse_digest(body.digest), parse_digest(body.island)
+    return await _granted(
+        node, Spending(f"searches with token {user_of(request)}", *digests, body.rows, body.epsilon, body.delta)
+    )
+
+
+async def _granted(node: Node, spending: Spending) -> web.Response:
     row = await asyncio.to_thread(node.ledger.spend, spending, now_ms())
     return reply(GrantView(row.secret.hex()))
 
@@ -71,5 +94,9 @@ ROUTES = (
     Route(
         "POST", "/api/v1/privacy/spendings", spend, "publish", "Enter a budget", SpendingBody, GrantView,
         act="privacy.spend", noted=("dataset", "island"),
+    ),
+    Route(
+        "POST", "/api/v1/searches/budgets", spend_on_search, "read", "Enter a budget of a search", QueryBudgetBody,
+        GrantView, act="search.spend", noted=("island",),
     ),
 )  # fmt: skip

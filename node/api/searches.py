@@ -11,11 +11,13 @@ import numpy as np
 from aiohttp import web
 from atoll.engine.errors import AtollError, DimensionMismatch
 from atoll.engine.semantic import SemanticQuery
+from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.errors import RequestInvalid
 from atoll.node.search.query import Filters, Privacy, SearchQuery, SearchResult, SpecificationQuery
 from atoll.node.search.running import Event, Running
+from atoll.node.search.service import MAX_ISLANDS
 from atoll.protocol.ids import parse_digest
 
 if TYPE_CHECKING:
@@ -44,8 +46,19 @@ class RkmeBody(msgspec.Struct, frozen=True):
 
 
 class SpecificationBody(msgspec.Struct, frozen=True):
+    """The ``rkme``, or in its place a sketch under differential privacy, as specification files hold it (in JSON
+    base64): then nobody but the user has more of the data."""
+
     island: str
-    rkme: RkmeBody
+    rkme: RkmeBody | None = None
+    noised: bytes | None = None
+
+    def given(self) -> Specification:
+        if self.rkme is not None and self.noised is None:
+            return self.rkme.rkme()
+        if self.noised is not None and self.rkme is None:
+            return NoisedSketch.from_bytes(self.noised)
+        raise RequestInvalid("a specification is either an RKME or a noised sketch")
 
 
 class SearchBody(msgspec.Struct, frozen=True):
@@ -112,19 +125,21 @@ def _sse(event: Event) -> bytes:
 
 def _query(node: Node, body: SearchBody, user: str) -> SearchQuery:
     deadline = node.config.search.deadline_ms if body.deadline_ms is None else body.deadline_ms
-    if not 1 <= body.limit <= 100 or not 1 <= deadline <= MAX_DEADLINE_MS or len(body.specifications) > 8:
-        raise RequestInvalid(f"limit 1-100, deadline 1-{MAX_DEADLINE_MS} ms and at most 8 specifications")
-    specifications = []
-    for given in body.specifications:
-        digest, rkme = parse_digest(given.island), given.rkme.rkme()
+    if not 1 <= body.limit <= 100 or not 1 <= deadline <= MAX_DEADLINE_MS or len(body.specifications) > MAX_ISLANDS:
+        raise RequestInvalid(f"limit 1-100, deadline 1-{MAX_DEADLINE_MS} ms and at most {MAX_ISLANDS} specifications")
+    specifications, privacy = [], body.privacy
+    for each in body.specifications:
+        digest, given = parse_digest(each.island), each.given()
         island = node.catalogue.island(digest)
-        if not rkme.comparable(island):
+        if isinstance(given, NoisedSketch):
+            privacy = "sketch" if privacy == "rkme" else privacy  # there is nothing else to send
+        elif not given.comparable(island):
             raise DimensionMismatch(
-                f"the specification ({rkme.dimension} dimensions, gamma {rkme.gamma:g}) is not of its island "
+                f"the specification ({given.dimension} dimensions, gamma {given.gamma:g}) is not of its island "
                 f"({island.dimension} dimensions, gamma {island.gamma:g})"
             )
-        specifications.append(SpecificationQuery(digest, rkme))
-    return SearchQuery(tuple(specifications), body.semantic, body.filters, body.limit, deadline, body.privacy, user)
+        specifications.append(SpecificationQuery(digest, given))
+    return SearchQuery(tuple(specifications), body.semantic, body.filters, body.limit, deadline, privacy, user)
 
 
 ROUTES = (

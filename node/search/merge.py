@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 from atoll.engine.matching import Mixture, mixture_of_rkmes, mixture_of_sketches, similarity
-from atoll.node.search.plan import Candidate, Field
+from atoll.node.search.plan import NEAREST, Candidate, Field
 from atoll.node.search.query import Hit, Member, MixtureView, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
@@ -15,7 +15,6 @@ from atoll.protocol.signing import Record
 
 PER_OWNER = 5  # places of one owner in a list
 SERVED = 0.5  # share of the user's squared norm that a mixture must explain to be worth reusing
-NEAREST = 50  # of which a mixture may be made, beside the support of the best mixture of sketches
 
 
 def hits(
@@ -81,9 +80,9 @@ def mixture(
         if place < NEAREST or (candidate.listing.learnware_id, candidate.listing.owner) in support
     ]
     rkmes = [candidate.rkme for candidate in near if candidate.rkme]
-    if near and len(rkmes) == len(near):
+    if query.rkme is not None and near and len(rkmes) == len(near):
         return _view(mixture_of_rkmes(query.rkme, rkmes), near, query.rkme.norm2, "rkme")
-    norm2 = float(np.square(field.asked.floats(), dtype=np.float64).sum())
+    norm2 = float(np.square(field.asked.floats(), dtype=np.float64).sum()) - field.asked.bias
     sketches = [candidate.summary.to_sketch() for candidate in near if candidate.summary]
     return _view(mixture_of_sketches(field.asked, sketches), near, norm2, "sketch")
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 import numpy as np
 from atoll.engine.islands import Island
 from atoll.engine.matching import ERROR_BAND
 from atoll.engine.specs.rkme import Rkme
-from atoll.engine.specs.sketch import Sketch, sketch
+from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.query import Filters, SearchQuery
 from atoll.node.search.sketches import CatalogueSketches, Nearest, Row
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, SpecSummary
+from atoll.protocol.match import MAX_WANTED
 from atoll.protocol.policy import Act, promised
 from numpy.typing import NDArray
 
 SHORTLIST = 200  # nearest by sketch, of an island, that are looked at one by one
+NEAREST = 50  # of which a mixture may be made, beside the support of the best mixture of sketches
 MAX_OWNERS = 32
 
 Floats = NDArray[np.float64]
@@ -90,12 +94,13 @@ class Field(msgspec.Struct, frozen=True):
 
 class Plan(msgspec.Struct, frozen=True):
     """Provisional ranking and whom to ask about which island. ``shortlisted`` are the numbers of the candidates in each
-    field, in the order of ``fields``."""
+    field, in the order of ``fields``; ``wanted`` of an owner is what it is asked about by name."""
 
     candidates: tuple[Candidate, ...]
     fields: tuple[Field, ...]
     shortlisted: tuple[Places, ...]
     questions: tuple[Question, ...]
+    wanted: Mapping[Question, tuple[bytes, ...]] = {}
 
 
 def plan(
@@ -117,13 +122,15 @@ def plan(
     everything = admitted is None and query.filters == Filters()
     fields, candidates, shortlisted = [], [], []
     for island, asked in zip(islands, query.specifications, strict=True):
-        short = sketch(asked.rkme, island)
+        short = asked.sketch(island)
         field = Field(island, short, sketches.nearest(island.digest, short, None if everything else wanted, now))
         numbers = _shortlist(field.nearest)
         fields.append(field)
         shortlisted.append(numbers)
         candidates += [field.candidate(int(number), query.user) for number in numbers]
-    return Plan(tuple(rank(candidates)), tuple(fields), tuple(shortlisted), _questions(fields, candidates))
+    questions = _questions(fields)
+    by_name = _by_name(fields, shortlisted if query.filters != Filters() else [])
+    return Plan(tuple(rank(candidates)), tuple(fields), tuple(shortlisted), questions, by_name)
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -156,16 +163,30 @@ def _shortlist(found: Nearest) -> Places:
     return np.flatnonzero(near)
 
 
-def _questions(fields: Sequence[Field], candidates: Sequence[Candidate]) -> tuple[Question, ...]:
-    """Owners of the shortlist first, then those of the nearest, at most 32 of them, each once per federation and
-    island: with no more owners than that, everybody who has something there."""
+def _questions(fields: Sequence[Field]) -> tuple[Question, ...]:
+    """Owners of what a mixture may be made of first, then those of the nearest, at most 32 of them, each once per
+    federation and island: with no more owners than that, everybody who has something there."""
     asked: dict[tuple[bytes, bytes, bytes], float] = {}
+    needed: set[bytes] = set()
     for field in fields:
+        mixed = {*range(min(NEAREST, len(field.nearest.mmd2))), *field.nearest.support}
+        needed |= {field.row(number)[0].owner for number in mixed}
         groups, firsts = np.unique(field.groups, return_index=True)  # the first is the nearest
         for group, first in zip(groups, firsts, strict=True):
             federation, owner = field.nearest.placed.owners[group]
             asked[owner, federation, field.island.digest] = float(field.nearest.mmd2[first])
-    first = {each.listing.owner for each in candidates}
-    ordered = sorted(asked, key=lambda question: (question[0] not in first, asked[question], question))
+    ordered = sorted(asked, key=lambda question: (question[0] not in needed, asked[question], question))
     owners = set(list(dict.fromkeys(question[0] for question in ordered))[:MAX_OWNERS])
     return tuple((peer_id(owner), federation, island) for owner, federation, island in ordered if owner in owners)
+
+
+def _by_name(fields: Sequence[Field], also: Sequence[Places]) -> dict[Question, tuple[bytes, ...]]:
+    """By question, what an owner would not name among its nearest: the support of the mixture, and with filters that
+    it does not know, in ``also`` by field, all that is looked at here."""
+    wanted: defaultdict[Question, list[bytes]] = defaultdict(list)
+    for place, field in enumerate(fields):
+        for number in dict.fromkeys(chain(field.nearest.support, also[place].tolist() if also else ())):
+            listing, summary = field.row(number)
+            if summary.dp is None:
+                wanted[peer_id(listing.owner), listing.federation, summary.island].append(listing.learnware_id)
+    return {question: tuple(ids[:MAX_WANTED]) for question, ids in wanted.items()}

@@ -5,21 +5,36 @@ from __future__ import annotations
 from typing import Literal
 
 import msgspec
+from atoll.engine.islands import Island
 from atoll.engine.semantic import SemanticQuery
+from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
+from atoll.engine.specs.sketch import Sketch, sketch
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, Offers
 from atoll.protocol.policy import Act, promised
 from atoll.protocol.signing import Record
 
-Privacy = Literal["local", "rkme"]
+Privacy = Literal["local", "sketch", "rkme"]
 
 
 class SpecificationQuery(msgspec.Struct, frozen=True):
-    """The user's RKME in one island."""
+    """The user's data in one island: its RKME, or a sketch under differential privacy and nothing else."""
 
     island: bytes
-    rkme: Rkme
+    given: Specification
+
+    @property
+    def rkme(self) -> Rkme | None:
+        return self.given if isinstance(self.given, Rkme) else None
+
+    @property
+    def norm2(self) -> float:
+        return self.given.sketch.norm2 if isinstance(self.given, NoisedSketch) else self.given.norm2
+
+    def sketch(self, island: Island) -> Sketch:
+        """What is compared with what the catalogue holds, and what owners get whom the RKME is not for."""
+        return self.given.sketch if isinstance(self.given, NoisedSketch) else sketch(self.given, island)
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -45,8 +60,9 @@ class Filters(msgspec.Struct, frozen=True):
 
 
 class SearchQuery(msgspec.Struct, frozen=True):
-    """``privacy`` "local" sends nothing to peers; "rkme" sends the reduced set to owners (the default). ``user`` is who
-    asks at this node, empty for somebody unknown; owners are told a pseudonym."""
+    """``privacy`` "local" sends nothing to peers; "sketch" what they gossip of their own learnwares, 512 numbers;
+    "rkme" the reduced set (the default). ``user`` is who asks at this node, empty for somebody unknown; owners are told
+    a pseudonym."""
 
     specifications: tuple[SpecificationQuery, ...] = ()
     semantic: SemanticQuery = SemanticQuery()

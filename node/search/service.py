@@ -8,8 +8,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from typing import Any
 
+import msgspec
 from atoll.engine.islands import Island
+from atoll.engine.specs.moving import moved, reachable
+from atoll.engine.specs.noised import NoisedSketch
 from atoll.node.clock import now_ms
 from atoll.node.errors import NodeBusy
 from atoll.node.p2p.network import Network
@@ -19,16 +23,25 @@ from atoll.node.search import merge
 from atoll.node.search.asking import Complete, FanOut, Pace
 from atoll.node.search.certainty import certain, contends
 from atoll.node.search.plan import Candidate, Plan, Question, plan, rank
-from atoll.node.search.query import Hit, MixtureView, PeerDone, SearchPlan, SearchQuery, SearchResult
+from atoll.node.search.query import (
+    Hit,
+    MixtureView,
+    PeerDone,
+    SearchPlan,
+    SearchQuery,
+    SearchResult,
+    SpecificationQuery,
+)
 from atoll.node.search.running import Running, Session
 from atoll.node.search.settling import ANSWERS, Settled, settle
 from atoll.node.search.sketches import CatalogueSketches
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.protocol.errors import NotFound
-from atoll.protocol.match import MatchReply, MatchRequest
+from atoll.protocol.match import AskedSketch, MatchReply, MatchRequest
 from atoll.protocol.policy import Asker
 
+MAX_ISLANDS = 8  # of one search
 KEPT = 64  # searches that are remembered, for whoever lost the connection and for predictions
 Answer = Callable[[bool], Awaitable[SearchResult]]
 
@@ -51,7 +64,8 @@ class Searcher:
 
     def start(self, query: SearchQuery) -> Running:
         """Begin a search; NodeBusy if as many are under way as are remembered, NotFound for an unknown island."""
-        islands = [self._catalogue.island(each.island) for each in query.specifications]
+        for each in query.specifications:
+            self._catalogue.island(each.island)
         while len(self._searches) >= KEPT:
             ended = next((id_ for id_, each in self._searches.items() if each.ended), None)
             if ended is None:
@@ -59,7 +73,7 @@ class Searcher:
             del self._searches[ended]
         running = Running(secrets.token_hex(8), query)
         self._searches[running.id] = running
-        running.task = asyncio.get_running_loop().create_task(self._run(running, islands))
+        running.task = asyncio.get_running_loop().create_task(self._run(running))
         running.task.add_done_callback(lambda _: running.wake())
         return running
 
@@ -88,11 +102,12 @@ class Searcher:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, running: Running, islands: list[Island]) -> None:
-        query, started, now = running.query, time.monotonic(), now_ms()
+    async def _run(self, running: Running) -> None:
+        started, now = time.monotonic(), now_ms()
+        query, islands = await asyncio.to_thread(self._everywhere, running.query, now)
         alive = partial(self._catalogue.alive, now, query.semantic)
         planned = await asyncio.to_thread(plan, query, islands, alive, self._sketches, now)
-        questions = planned.questions if query.privacy == "rkme" else ()
+        questions = planned.questions if query.privacy != "local" else ()
         asked = tuple(sorted({question[0] for question in questions}))
         leaves = self._leaves(query, asked)
         names = tuple(island.id for island in islands)
@@ -101,7 +116,7 @@ class Searcher:
         for hit in await asyncio.to_thread(self._hits, query, rank(_matchable(planned.candidates))):
             running.emit("hit", hit)
         deadline = query.deadline_ms / 1000
-        fan_out = FanOut(questions, partial(self._ask, query), self._peers, self._pace, deadline)
+        fan_out = FanOut(questions, partial(self._ask, query, planned), self._peers, self._pace, deadline)
 
         async def answer(final: bool) -> SearchResult:
             failed = {**fan_out.failed, **({} if final else fan_out.late())}
@@ -127,6 +142,25 @@ class Searcher:
 
         await self._follow(running, fan_out, answer)
 
+    def _everywhere(self, query: SearchQuery, now: int) -> tuple[SearchQuery, list[Island]]:
+        """The query in every island that what was given can be moved into, those with most listings first, and the
+        islands."""
+        islands = [self._catalogue.island(each.island) for each in query.specifications]
+        known = self._catalogue.islands()
+        more: dict[bytes, tuple[int, Island, SpecificationQuery]] = {}
+        for source, each in zip(islands, query.specifications, strict=True):
+            for target in reachable(source, known) if each.rkme is not None else ():
+                if target.digest not in more and target not in islands:
+                    more[target.digest] = (len(self._catalogue.in_island(target.digest, now)), source, each)
+        chosen = sorted(more, key=lambda digest: (-more[digest][0], digest))[: max(0, MAX_ISLANDS - len(islands))]
+        added = []
+        for digest in chosen:
+            listings, source, each = more[digest]
+            if listings and each.rkme is not None:
+                islands.append(target := self._catalogue.island(digest))
+                added.append(SpecificationQuery(digest, moved(each.rkme, source, target)))
+        return msgspec.structs.replace(query, specifications=(*query.specifications, *added)), islands
+
     async def _follow(self, running: Running, fan_out: FanOut, answer: Answer) -> None:
         """Tell what happens, and the answer: when it is complete, after each that was late, and at the end."""
         complete = False
@@ -146,11 +180,18 @@ class Searcher:
         running.emit("correction" if corrected else "answer", running.result)
         running.emit("end", running.result)
 
-    async def _ask(self, query: SearchQuery, question: Question) -> MatchReply:
+    async def _ask(self, query: SearchQuery, planned: Plan, question: Question) -> MatchReply:
         peer, federation, island = question
-        rkme = next(each.rkme for each in query.specifications if each.island == island)
         user = self._pseudonyms.of(query.user, federation)
-        message = MatchRequest(federation, island, rkme.record(), query.semantic, ANSWERS, user)
+        field, asked = next(
+            pair for pair in zip(planned.fields, query.specifications, strict=True) if pair[1].island == island
+        )
+        told: dict[str, Any] = {"sketch": AskedSketch.of(field.asked)}
+        if query.privacy == "rkme" and asked.rkme is not None:
+            told = {"rkme": asked.rkme.record()}
+        wanted = planned.wanted.get(question, ())
+        asking: dict[str, Any] = {"limit": ANSWERS, "user": user, "wanted": wanted, **told}
+        message = MatchRequest(federation, island, semantic=query.semantic, **asking)
         if peer == self._own:
             return await asyncio.to_thread(self._owner.match, Asker(peer, user), message)
         return await self._network.match(peer, message, query.deadline_ms / 1000)
@@ -166,7 +207,7 @@ class Searcher:
         return hits, sure, found, session
 
     def _hits(self, query: SearchQuery, ranked: list[Candidate]) -> tuple[Hit, ...]:
-        norms = {each.island: each.rkme.norm2 for each in query.specifications}
+        norms = {each.island: each.norm2 for each in query.specifications}
         return merge.hits(ranked, norms, self._peers.name, self._catalogue.record, query.limit)
 
     def _leaves(self, query: SearchQuery, asked: tuple[str, ...]) -> str:
@@ -174,10 +215,20 @@ class Searcher:
         others = [peer for peer in asked if peer != self._own]
         if not others:
             return "Nothing leaves this node."
-        points = " and ".join(f"{len(each.rkme.points)} points" for each in query.specifications)
         names = ", ".join(sorted(self._peers.name(peer) or peer for peer in others)[:8])
         more = f" and {len(others) - 8} more" if len(others) > 8 else ""
+        if query.privacy == "sketch":
+            return f"{_sketches(query)} goes to {names}{more}; the reduced set stays here."
+        points = " and ".join(f"{len(each.rkme.points)} points" for each in query.specifications if each.rkme)
         return f"The reduced set ({points} made from your rows, none of them a row) goes to {names}{more}."
+
+
+def _sketches(query: SearchQuery) -> str:
+    each = "A sketch of your data (512 numbers)"
+    noised = [spec.given.dp for spec in query.specifications if isinstance(spec.given, NoisedSketch)]
+    if not noised:
+        return each
+    return f"{each} with noise (differential privacy: epsilon {sum(dp.epsilon for dp in noised):g} in all)"
 
 
 def _matchable(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -186,7 +237,10 @@ def _matchable(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def _certain(query: SearchQuery, ranked: list[Candidate], settled: Settled, shown: tuple[Hit, ...]) -> bool:
-    """Whether what is shown, in its order, is what owners would say who had all been asked about everything."""
+    """Whether what is shown, in its order, is what owners would say who had all been asked about everything; of a user
+    whom nobody knows but by noise nothing is certain."""
+    if any(each.rkme is None for each in query.specifications):
+        return False
     places = len(ranked)
     if len(shown) == query.limit:
         last = shown[-1]

@@ -1,5 +1,6 @@
 """Searches over HTTP: streams that go on where they broke, corrections, filters, and hits that prove themselves."""
 
+import base64
 import json
 import threading
 
@@ -7,6 +8,7 @@ import aiohttp
 import pytest
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs import fit_rkme
+from atoll.engine.specs.dp import Budget, private_sketch
 from atoll.node.client import Client, RemoteError
 from atoll.node.search.asking import KNOWN_FROM
 from atoll.node.search.query import Filters
@@ -172,3 +174,75 @@ async def test_what_is_withdrawn_or_listed_is_so_in_the_next_search(two, publish
     await other.client.remove_learnware(foreign)
     await changed(asked, lambda: len(asked.node.catalogue.of_owner(*owned)) == 1)
     assert {hit.learnware_id for hit in (await asked.client.search_rows(rows)).hits} == {own, third}
+
+
+@pytest.fixture
+def sent_by(monkeypatch):
+    """``sent_by(node)`` collects the match requests that leave the node."""
+
+    def collect(running):
+        requests, match = [], running.node.network.match
+
+        async def noted(peer, message, deadline):
+            requests.append(message)
+            return await match(peer, message, deadline)
+
+        monkeypatch.setattr(running.node.network, "match", noted)
+        return requests
+
+    return collect
+
+
+async def test_with_sketches_owners_learn_no_more_than_a_sketch_and_what_they_disclose_is_exact(
+    two, publish, changed, digits, sent_by
+):
+    asked, other, federation, (own, foreign) = two
+    hidden = await publish(other, federation, Offers(), 0, 2)
+    await changed(asked, lambda: len(asked.node.catalogue.of_owner(*_owned(asked, other, federation))) == 2)
+    requests = sent_by(asked)
+    exact = {hit.learnware_id: hit for hit in (await asked.client.search_rows(digits.of(0, 2))).hits}
+    found = await asked.client.search_rows(digits.of(0, 2), privacy="sketch")
+    assert [request.rkme is None for request in requests] == [False, True]
+    assert len(requests[1].sketch.sketch) == 512
+    assert "stays here" in found.leaves
+    assert found.complete
+    hits = {hit.learnware_id: hit for hit in found.hits}
+    assert {id_ for id_, hit in hits.items() if not hit.estimated} == {own, foreign}
+    for id_ in (own, foreign):
+        assert hits[id_].mmd2 == pytest.approx(exact[id_].mmd2, abs=1e-9)
+    assert hits[hidden].estimated
+    assert hits[hidden].may == ("match",)
+
+
+async def test_under_differential_privacy_a_search_tells_a_noised_sketch_and_is_paid_for_by_its_token(
+    two, digits, sent_by
+):
+    asked, *_ = two
+    requests, island, rows = sent_by(asked), digits.island(), digits.of(0, 2)
+    units = island.transform(rows)
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {asked.token}"}) as session:
+
+        async def granted(epsilon):
+            body = {"digest": "11" * 32, "island": island.id, "rows": len(units), "epsilon": epsilon, "delta": 1e-6}
+            async with session.post(f"{asked.url}/api/v1/searches/budgets", json=body) as response:
+                return response.status, await response.json()
+
+        (status, grant), again = await granted(1.0), await granted(1.0)
+        assert (status, grant) == again == (200, grant)
+        limit = asked.node.config.privacy.epsilon_limit
+        assert (await granted(min(limit, 10.0)))[1]["code"] == "spec.privacy"
+        noised = private_sketch([units], island, Budget(1.0, 1e-6, bytes.fromhex(grant["secret"])))
+        specification = {"island": island.id, "noised": base64.b64encode(noised.to_bytes()).decode()}
+        body = {"specifications": [specification], "deadline_ms": 10_000}
+        async with session.post(f"{asked.url}/api/v1/searches", json=body) as response:
+            found = await response.json()
+        body["specifications"] = [{"island": island.id, "noised": base64.b64encode(b"nonsense").decode()}]
+        async with session.post(f"{asked.url}/api/v1/searches", json=body) as response:
+            assert response.status == 422
+    assert [(request.rkme, request.sketch.sigma) for request in requests] == [(None, noised.dp.sigma)]
+    assert "epsilon 1 in all" in found["leaves"]
+    assert len(found["hits"]) == 2
+    assert found["complete"]
+    assert not found["topk_exact"]
+    assert found["mixture"]["representation"] == "sketch"
+    assert 0 <= found["mixture"]["explained"] <= 1

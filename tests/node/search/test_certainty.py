@@ -5,12 +5,12 @@ import types
 import numpy as np
 import pytest
 from atoll.engine.islands import Island
-from atoll.engine.matching import RkmeIndex
+from atoll.engine.matching import RkmeIndex, mixture_of_rkmes
 from atoll.engine.packages.manifest import commitment
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs import Rkme, sketch
 from atoll.node.p2p.errors import Unreachable
-from atoll.node.search import service, settling
+from atoll.node.search import merge, plan, service, settling
 from atoll.node.search.query import SearchQuery, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, Offers, SpecSummary
@@ -63,6 +63,9 @@ class Market:
     def island(self, digest):
         return self.one
 
+    def islands(self):
+        return [self.one]
+
     def alive(self, now, query):
         return self.listings
 
@@ -93,12 +96,17 @@ class Market:
     async def match(self, peer, message, deadline):
         if peer in self.failing:
             raise Unreachable("it is down")
-        ids, distances = self.owned[peer].nearest(Rkme.from_record(message.rkme), message.limit)
-        return MatchReply(tuple(
+        asked, owned = Rkme.from_record(message.rkme), self.owned[peer]
+        named = owned.nearest(asked, message.limit)
+        others = {id_ for id_ in map(bytes.hex, message.wanted) if id_ not in named[0]}
+        return MatchReply(self._answers(named), self._answers(owned.nearest(asked, len(others), among=others)))
+
+    def _answers(self, ranking):
+        return tuple(
             MatchAnswer(bytes.fromhex(id_), bytes(32), float(distance), self.rkmes[id_].norm2, self.rkmes[id_].record(),
                         SALT, may=("match", "disclose"))
-            for id_, distance in zip(ids, distances, strict=True)
-        ))  # fmt: skip
+            for id_, distance in zip(*ranking, strict=True)
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +118,7 @@ async def searched(market, random, privacy="rkme"):
     """(what a search says, the ids that a node which holds everything names)."""
     near, far = random.integers(60, size=2)
     asked = rkme(random, market.one, market.centres[near] + 0.2 * (market.centres[far] - market.centres[near]))
+    market.asked = asked
     users = types.SimpleNamespace(of=lambda user, federation: "")
     searcher = service.Searcher(market, None, "", market, market, users)
     query = SearchQuery((SpecificationQuery(market.one.digest, asked),), limit=5, privacy=privacy, user="somebody")
@@ -148,6 +157,18 @@ async def test_no_claim_is_wrong_in_a_thousand_searches(market, monkeypatch):
     claimed, healthy = await count(market, monkeypatch, 1000, 2)
     print(f"{claimed} of {healthy} healthy searches were certain")
     assert claimed >= healthy / 2
+
+
+async def test_the_mixture_is_that_of_one_node_though_its_members_are_not_among_the_nearest(market, monkeypatch):
+    for module, name in ((settling, "ANSWERS"), (service, "ANSWERS"), (merge, "NEAREST"), (plan, "NEAREST")):
+        monkeypatch.setattr(module, name, 5)
+    market.failing, random = set(), np.random.default_rng(5)
+    for _ in range(10):
+        found, _ = await searched(market, random)
+        assert found.mixture.representation == "rkme"
+        members = [market.rkmes[member.learnware_id] for member in found.mixture.members]
+        solved = mixture_of_rkmes(market.asked, members)
+        assert found.mixture.mmd2 == pytest.approx(solved.mmd2, abs=1e-8)
 
 
 async def test_what_only_sketches_say_is_hardly_ever_certain(market):
