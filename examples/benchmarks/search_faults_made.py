@@ -12,8 +12,11 @@ Lie = Callable[[MatchReply], MatchReply]
 
 def _told(change: Callable[[float], float]) -> Lie:
     def lie(reply: MatchReply) -> MatchReply:
-        changed = (msgspec.structs.replace(each, mmd2=change(each.mmd2)) for each in reply.answers)
-        return MatchReply(tuple(changed))
+        answers, wanted = (
+            tuple(msgspec.structs.replace(each, mmd2=change(each.mmd2)) for each in part)
+            for part in (reply.answers, reply.wanted)
+        )
+        return MatchReply(answers, wanted)
 
     return lie
 

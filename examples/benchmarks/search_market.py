@@ -55,11 +55,11 @@ class Central:
 
 @dataclass
 class Market:
-    """``each`` learnwares of each of ``owners``; ``points`` is how many of them a specification has (least, most), and
-    ``hidden`` the share of learnwares whose RKME nobody may have."""
+    """``total`` learnwares dealt out to ``owners``; ``points`` is how many of them a specification has (least, most),
+    and ``hidden`` the share of learnwares whose RKME nobody may have."""
 
     owners: int
-    each: int
+    total: int
     points: tuple[int, int] = (20, 100)
     dimension: int = 10
     islands: int = 1
@@ -72,10 +72,10 @@ class Market:
         self._centres = random.normal(size=(CLUSTERS, self.dimension))
         rows = self._centres[random.integers(0, CLUSTERS, 2000)] + SPREAD * random.normal(size=(2000, self.dimension))
         self.places = [Island.mint(rows * (1.0 + 0.5 * place)) for place in range(self.islands)]
-        self.all = [self._learnware(random, number) for number in range(self.owners * self.each)]
+        self.all = [self._learnware(random, number) for number in range(self.total)]
 
     def of(self, owner: int) -> list[Learnware]:
-        return self.all[owner * self.each : (owner + 1) * self.each]
+        return self.all[owner :: self.owners]
 
     def queries(self, count: int, seed: int = 1) -> list[list[tuple[Island, Rkme]]]:
         """Users, each with an RKME in every island."""
@@ -137,7 +137,7 @@ class Market:
         place = int(random.integers(self.islands))
         rows = self._sample(random, int(random.integers(self.points[0], self.points[1] + 1)))
         return Learnware(
-            random.bytes(32), number // self.each, self.places[place], self._rkme(random, rows, place),
+            random.bytes(32), number % self.owners, self.places[place], self._rkme(random, rows, place),
             random.bytes(16), bool(random.random() >= self.hidden),
         )  # fmt: skip
 

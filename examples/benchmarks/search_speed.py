@@ -7,14 +7,14 @@ from search_asking import Federated, federated
 from search_figures import Figure
 from search_market import Market
 
-NODES, EACH, POINTS = 10, 1000, 50
+NODES, LEARNWARES, POINTS = 10, 10_000, 50
 SEARCHES, WARM = 60, 10
 HIDDEN = 0.05  # share of RKMEs that stay at their owner
 LONGEST = 50.0  # milliseconds of CPU
 
 
 async def measured() -> list[Figure]:
-    market = Market(NODES, EACH, points=(POINTS, POINTS), hidden=HIDDEN)
+    market = Market(NODES, LEARNWARES, points=(POINTS, POINTS), hidden=HIDDEN)
     async with federated(market, [range(1, 6), range(6, NODES)]) as nodes:
         return await _searches(nodes)
 

@@ -1,0 +1,90 @@
+"""Whether search over owners finds what one central node would that holds all: ranking, mixture, what is claimed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from search_asking import Federated, Query, Seen, federated
+from search_figures import Figure
+from search_market import Central, Market
+
+NODES, LEARNWARES, WARM = 8, 500, 3
+QUERIES, FEWER = 200, 100
+PLACES, SHORT = 100, 10  # all that a search can show (5 of each owner), and what it shows if nothing else is asked for
+TIE = 1e-9
+
+
+@dataclass
+class Differences:
+    """Between searches and central ones; ``orders`` that differ beyond ties, the largest differences of the rest."""
+
+    orders: int = 0
+    distance: float = 0.0
+    mixture: float = 0.0
+    weight: float = 0.0
+    claims: int = 0
+    wrong: int = 0
+    whole: int = 0
+    representations: set[str] = field(default_factory=set)
+
+    def note(self, seen: Seen, central: Central) -> None:
+        result = seen.result
+        found = [(hit["mmd2"], hit["learnware_id"]) for hit in result["hits"]]
+        same = ordered_alike(found, central.ranking)
+        self.orders += not same
+        self.whole += result["complete"]
+        self.claims += result["topk_exact"]
+        self.wrong += result["topk_exact"] and not same
+        if same:
+            pairs = zip(found, central.ranking, strict=True)
+            self.distance = max(self.distance, *(abs(one[0] - other[0]) for one, other in pairs))
+        mixture = result["mixture"]
+        self.representations.add(mixture["representation"])
+        weights = {member["learnware_id"]: member["weight"] for member in mixture["members"]}
+        self.mixture = max(self.mixture, abs(mixture["mmd2"] - central.mixture.mmd2))
+        members = weights.keys() | central.weights.keys()
+        apart = (abs(weights.get(id_, 0.0) - central.weights.get(id_, 0.0)) for id_ in members)
+        self.weight = max(self.weight, *apart)
+
+
+def ordered_alike(found: list[tuple[float, str]], central: list[tuple[float, str]]) -> bool:
+    """Whether two rankings name the same, in the same order but for ties."""
+    if len(found) != len(central):
+        return False
+    true = {id_: distance for distance, id_ in central}
+    places = zip(found, central, strict=True)
+    return all(one[1] in true and abs(true[one[1]] - other[0]) <= TIE for one, other in places)
+
+
+async def measured() -> list[Figure]:
+    one, two = Market(NODES, LEARNWARES), Market(NODES, LEARNWARES, islands=2)
+    async with federated(one, [range(1, NODES)]) as nodes:
+        figures = _figures(await _compared(nodes, one.queries(QUERIES), PLACES), "one island, all places", QUERIES)
+        short = await _compared(nodes, one.queries(FEWER, seed=2), SHORT)
+    figures += _figures(short, "one island, ten places", FEWER)
+    figures.append(Figure("one island, ten places: searches called certain", short.claims, "", FEWER / 2, least=True))
+    async with federated(two, [range(1, NODES)]) as nodes:
+        found = await _compared(nodes, two.queries(FEWER), PLACES)
+    return [*figures, *_figures(found, "two islands, all places", FEWER)]
+
+
+async def _compared(nodes: Federated, queries: list[Query], places: int) -> Differences:
+    for query in queries[:WARM]:
+        await nodes.search(query, deadline_ms=20_000)
+    found = Differences()
+    for query in queries:
+        central = nodes.market.central(query, places)
+        found.note(await nodes.search(query, limit=places, deadline_ms=20_000), central)
+    return found
+
+
+def _figures(found: Differences, name: str, queries: int) -> list[Figure]:
+    told = ", ".join(sorted(found.representations))
+    return [
+        Figure(f"{name}: searches that all owners answered", found.whole, "", queries, least=True),
+        Figure(f"{name}: orders that differ from one central node's", found.orders, "", 0),
+        Figure(f"{name}: MMD^2 of hits, largest difference", found.distance, "", TIE),
+        Figure(f"{name}: MMD^2 of the mixture, largest difference", found.mixture, "", 1e-8, note=told),
+        Figure(f"{name}: weights of the mixture, largest difference", found.weight, "", 1e-4),
+        Figure(f"{name}: called certain and wrong", found.wrong, "", 0, note=f"{found.claims} called so"),
+    ]
