@@ -84,17 +84,23 @@ class Market:
 
     def central(self, query: list[tuple[Island, Rkme]], limit: int) -> Central:
         """Ranking and mixture over everything, by exact distances."""
-        best: dict[str, float] = {}
         mixed: list[tuple[float, Mixture, dict[str, float]]] = []
-        for island, asked in query:
-            index, _ = self._indexes[island.digest]
-            distances = dict(zip(index.ids, index.distances(asked).tolist(), strict=True))
-            for id_, distance in distances.items():
-                best[id_] = min(distance, best.get(id_, np.inf))
+        for (island, asked), distances in zip(query, self._distances(query), strict=True):
             found, weights = self._mixture(island, asked, sorted(distances, key=lambda id_: (distances[id_], id_)))
             mixed.append((found.mmd2 / asked.norm2, found, weights))
         _, mixture, weights = min(mixed, key=lambda each: each[0])
-        return Central(self._listed(sorted((distance, id_) for id_, distance in best.items()), limit), mixture, weights)
+        return Central(self.ranking(query, limit), mixture, weights)
+
+    def ranking(self, query: list[tuple[Island, Rkme]], limit: int) -> list[tuple[float, str]]:
+        """(MMD^2, id), each learnware in its best island, at most 5 of an owner."""
+        taken: Counter[int] = Counter()
+        shown = []
+        for distance, id_ in sorted((d, id_) for here in self._distances(query) for id_, d in here.items()):
+            owner = self.by_id[id_].owner
+            taken[owner] += 1
+            if taken[owner] <= PER_OWNER:
+                shown.append((distance, id_))
+        return shown[:limit]
 
     def true_mmd2(self, island: Island, asked: Rkme, weights: dict[str, float]) -> float:
         """MMD^2 between a user and a mixture of learnwares of an island, exactly."""
@@ -115,6 +121,13 @@ class Market:
             found[island.digest] = RkmeIndex({id_: each.rkme for id_, each in here.items()}), listed
         return found
 
+    def _distances(self, query: list[tuple[Island, Rkme]]) -> list[dict[str, float]]:
+        found = []
+        for island, asked in query:
+            index, _ = self._indexes[island.digest]
+            found.append(dict(zip(index.ids, index.distances(asked).tolist(), strict=True)))
+        return found
+
     def _mixture(self, island: Island, asked: Rkme, ranked: list[str]) -> tuple[Mixture, dict[str, float]]:
         sketches, short = self._indexes[island.digest][1], sketch(asked, island)
         ids, _ = sketches.nearest(short, len(sketches))
@@ -122,16 +135,6 @@ class Market:
         near = [id_ for place, id_ in enumerate(ranked) if place < NEAREST or id_ in support]
         solved = mixture_of_rkmes(asked, [self.by_id[id_].rkme for id_ in near])
         return solved, {near[member]: weight for member, weight in zip(solved.members, solved.weights, strict=True)}
-
-    def _listed(self, ranked: list[tuple[float, str]], limit: int) -> list[tuple[float, str]]:
-        taken: Counter[int] = Counter()
-        shown = []
-        for distance, id_ in ranked:
-            owner = self.by_id[id_].owner
-            taken[owner] += 1
-            if taken[owner] <= PER_OWNER:
-                shown.append((distance, id_))
-        return shown[:limit]
 
     def _learnware(self, random: np.random.Generator, number: int) -> Learnware:
         place = int(random.integers(self.islands))

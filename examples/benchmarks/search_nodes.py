@@ -115,7 +115,7 @@ async def obey(line: bytes, nodes: list[Node], meter: LoopMeter, matching: Match
             while any(len(node.peers.live()) < asked["peers"] for node in nodes):
                 await asyncio.sleep(0.05)
     elif asked["do"] == "fault":
-        matching.faults = {node.identity.peer: asked["kind"] for node in nodes} if asked["kind"] else {}
+        matching.faults = asked["kinds"]
     elif asked["do"] == "reset":
         meter.reset()
         matching.frames.clear()
