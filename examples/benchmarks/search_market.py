@@ -85,7 +85,7 @@ class Market:
     def central(self, query: list[tuple[Island, Rkme]], limit: int) -> Central:
         """Ranking and mixture over everything, by exact distances."""
         mixed: list[tuple[float, Mixture, dict[str, float]]] = []
-        for (island, asked), distances in zip(query, self._distances(query), strict=True):
+        for (island, asked), distances in zip(query, self.distances(query), strict=True):
             found, weights = self._mixture(island, asked, sorted(distances, key=lambda id_: (distances[id_], id_)))
             mixed.append((found.mmd2 / asked.norm2, found, weights))
         _, mixture, weights = min(mixed, key=lambda each: each[0])
@@ -95,7 +95,7 @@ class Market:
         """(MMD^2, id), each learnware in its best island, at most 5 of an owner."""
         taken: Counter[int] = Counter()
         shown = []
-        for distance, id_ in sorted((d, id_) for here in self._distances(query) for id_, d in here.items()):
+        for distance, id_ in sorted((d, id_) for here in self.distances(query) for id_, d in here.items()):
             owner = self.by_id[id_].owner
             taken[owner] += 1
             if taken[owner] <= PER_OWNER:
@@ -117,11 +117,12 @@ class Market:
         found = {}
         for island in self.places:
             here = {each.id.hex(): each for each in self.all if each.island == island}
-            listed = SketchIndex({id_: sketch(each.rkme, island) for id_, each in here.items()})
+            listed = SketchIndex({id_: _true_sketch(each) for id_, each in here.items()})
             found[island.digest] = RkmeIndex({id_: each.rkme for id_, each in here.items()}), listed
         return found
 
-    def _distances(self, query: list[tuple[Island, Rkme]]) -> list[dict[str, float]]:
+    def distances(self, query: list[tuple[Island, Rkme]]) -> list[dict[str, float]]:
+        """MMD^2 by id, in every island of the query."""
         found = []
         for island, asked in query:
             index, _ = self._indexes[island.digest]
@@ -157,3 +158,7 @@ class Market:
     def _rkme(self, random: np.random.Generator, rows: np.ndarray, place: int) -> Rkme:
         island, weights = self.places[place], random.dirichlet(np.full(len(rows), 5.0)).astype(np.float32)
         return Rkme(island.transform(rows * (1.0 + 0.5 * place)), weights, island.gamma, 10 * len(rows))
+
+
+def _true_sketch(each: Learnware) -> Sketch:
+    return each.listed if each.disclosed else sketch(each.rkme, each.island)

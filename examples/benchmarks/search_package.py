@@ -26,7 +26,8 @@ def measured(market: Market) -> list[Figure]:
     found = np.array([each.points for each in asked]), np.array([each.weights for each in asked])
     mixed = package(None, "greedy_mixture", at_most=AT_MOST, **held, query_points=found[0], query_weights=found[1])
     assert mixed is not None
-    true = [id_ for _, id_ in sorted(market.ranking([(island, asked[0])], len(market.all)))[:PLACES]]
+    (distances,) = market.distances([(island, asked[0])])
+    true = sorted(distances, key=lambda id_: (distances[id_], id_))[:PLACES]
     common = len(set(true) & {market.all[place].id.hex() for place in single["order"][:PLACES]})
     theirs, ours = [], []
     for query, members, weights in zip(asked, mixed["members"], mixed["weights"], strict=True):
