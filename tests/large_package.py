@@ -27,7 +27,7 @@ from atoll.engine.tables import Table
 from atoll.node import app
 from atoll.node.api.server import serving
 from atoll.node.cli.main import cli
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.clock import now_ms
 from atoll.protocol.listings import Listing, Offers
 from click.testing import CliRunner
@@ -70,7 +70,7 @@ def _head(field: int, size: int) -> bytes:
     return head + bytes([size])
 
 
-async def way(folder: Path, nodes: list[app.Node], clients: list[Client], federation: str, megabytes: int) -> None:
+async def way(folder: Path, nodes: list[app.Node], clients: list[AsyncClient], federation: str, megabytes: int) -> None:
     """Of one package, from a file to the other node's answer, and of its revision."""
     owner, other = clients
     rows = Table(np.random.default_rng(megabytes).normal(size=(400, 4)), COLUMNS)
@@ -128,7 +128,7 @@ async def main(megabytes: int, folder: Path) -> None:
                 file.write(SANDBOX)
             nodes.append(await stack.enter_async_context(app.running(folder / name)))
             url = await stack.enter_async_context(serving(nodes[-1]))
-            clients.append(await stack.enter_async_context(Client(url, json.loads(made.output)["token"])))
+            clients.append(await stack.enter_async_context(AsyncClient(url, json.loads(made.output)["token"])))
         federation = (await clients[0].create_federation("large")).id
         await clients[1].join((await clients[0].invite(federation)).invite)
         await way(folder, nodes, clients, federation, 1)

@@ -16,7 +16,7 @@ from atoll.node.cli.connection import connected
 from atoll.node.cli.learnware import File
 from atoll.node.cli.output import console, json_option, print_json, print_table, when
 from atoll.node.cli.progress import progress_bars
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.errors import PackageRefused
 from atoll.protocol.listings import Offers
 
@@ -35,7 +35,7 @@ MARKS = {"passed": "[green]ok[/green]", "advisory": "[yellow]look[/yellow]", "fa
 @json_option
 @connected
 async def add(
-    client: Client, package: Path, federation: str | None, labelled: Path | None, target: str, as_json: bool
+    client: AsyncClient, package: Path, federation: str | None, labelled: Path | None, target: str, as_json: bool
 ) -> None:
     """Upload a PACKAGE to the node, wait for its checks, and have it in the dock.
 
@@ -64,7 +64,7 @@ async def add(
 @target_option
 @json_option
 @connected
-async def check(client: Client, package: Path, labelled: Path | None, target: str, as_json: bool) -> None:
+async def check(client: AsyncClient, package: Path, labelled: Path | None, target: str, as_json: bool) -> None:
     """Check a PACKAGE on this machine as its node would, without uploading it; the model runs in the sandbox."""
     from atoll.engine.runtime import ModelPool
     from atoll.engine.runtime.environments import Environments
@@ -84,7 +84,7 @@ async def check(client: Client, package: Path, labelled: Path | None, target: st
 @click.command()
 @json_option
 @connected
-async def submissions(client: Client, as_json: bool) -> None:
+async def submissions(client: AsyncClient, as_json: bool) -> None:
     """List the packages that were uploaded to the node, the newest first, and what became of them."""
     found = await client.submissions()
     if as_json:

@@ -9,7 +9,7 @@ from atoll.engine.errors import IntegrityError
 from atoll.node.api.audit import MAX_PAGE, PAGE
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import json_option, print_json, print_table, short, when
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.store.audit import AFTER_A_BREAK
 
 SHOWN = 40
@@ -24,7 +24,7 @@ def audit() -> None:
 @click.option("--limit", type=click.IntRange(1, MAX_PAGE), default=PAGE, show_default=True, help="How many rows.")
 @json_option
 @connected
-async def list_rows(client: Client, limit: int, as_json: bool) -> None:
+async def list_rows(client: AsyncClient, limit: int, as_json: bool) -> None:
     """List the newest rows, oldest first."""
     page = await client.audit(limit=limit)
     if as_json:
@@ -38,7 +38,7 @@ async def list_rows(client: Client, limit: int, as_json: bool) -> None:
 @click.option("--witness", metavar="SEQ:HEX", help="What an earlier `verify` gave you to write down.")
 @json_option
 @connected
-async def verify(client: Client, witness: str | None, as_json: bool) -> None:
+async def verify(client: AsyncClient, witness: str | None, as_json: bool) -> None:
     """Check that no row was changed, removed or inserted; with a witness, that none was cut off either."""
     found = await client.verify_audit(None if witness is None else _witness(witness))
     if as_json:

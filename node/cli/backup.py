@@ -15,7 +15,7 @@ from atoll.node import identity as identities
 from atoll.node.cli.connection import home_option, token_option, url_option
 from atoll.node.cli.output import json_option, print_json
 from atoll.node.cli.progress import progress_bars
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.client.endpoint import url_of
 from atoll.node.clock import now_ms
 from atoll.node.errors import ConfigError, HomeMissing
@@ -120,7 +120,7 @@ def _taken(file: Path, with_key: bool, home: Path, url: str | None, token: str |
                 return offline(home, file, now_ms(), with_key=with_key, progress=progress)
 
     async def ask() -> Manifest:
-        async with Client(url or url_of(home), token) as client:
+        async with AsyncClient(url or url_of(home), token) as client:
             return await client.backup(file, with_key=with_key, progress=progress)
 
     return asyncio.run(ask())

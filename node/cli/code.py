@@ -6,7 +6,7 @@ import click
 from atoll.node.api.code import CodeView
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import json_option, print_json, print_table, short, when
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 
 
 @click.group()
@@ -17,7 +17,7 @@ def code() -> None:
 @code.command("list")
 @json_option
 @connected
-async def list_(client: Client, as_json: bool) -> None:
+async def list_(client: AsyncClient, as_json: bool) -> None:
     """List what was let in."""
     _tell(await client.admitted_code(), as_json)
 
@@ -28,7 +28,7 @@ async def list_(client: Client, as_json: bool) -> None:
 @click.option("--revision", default="", help="This revision and no other: the one that was looked at.")
 @json_option
 @connected
-async def allow(client: Client, learnware_id: str, owner: str, revision: str, as_json: bool) -> None:
+async def allow(client: AsyncClient, learnware_id: str, owner: str, revision: str, as_json: bool) -> None:
     """Let the Python code or pickle of a learnware in: this revision, by this owner.
 
     It runs in the strong sandbox only. Look at it first all the same: what runs there sees the rows that it predicts,
@@ -41,7 +41,7 @@ async def allow(client: Client, learnware_id: str, owner: str, revision: str, as
 @click.argument("learnware_id")
 @json_option
 @connected
-async def refuse(client: Client, learnware_id: str, as_json: bool) -> None:
+async def refuse(client: AsyncClient, learnware_id: str, as_json: bool) -> None:
     """Run the code of a learnware no more."""
     _tell(await client.refuse_code(learnware_id), as_json)
 

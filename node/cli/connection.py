@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 from atoll.node import config
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.client.endpoint import url_of
 
 home_option = click.option(
@@ -34,7 +34,7 @@ def connected(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
     @functools.wraps(command)
     def run(home: Path, url: str | None, token: str | None, **arguments: Any) -> None:
         async def session() -> None:
-            async with Client(url or url_of(home), token) as client:
+            async with AsyncClient(url or url_of(home), token) as client:
                 await command(client, **arguments)
 
         asyncio.run(session())

@@ -16,7 +16,7 @@ from atoll.node import config as configs
 from atoll.node import identity as identities
 from atoll.node.cli.connection import home_option
 from atoll.node.cli.output import console, json_option, print_json
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.client.endpoint import url_of
 
 EXTRAS = {
@@ -78,7 +78,7 @@ def _extras(home: Path) -> Finding:
 
 def _node(home: Path) -> Finding:
     async def ask() -> str:
-        async with Client(url_of(home)) as client:
+        async with AsyncClient(url_of(home)) as client:
             node = await client.node()
             return f"{node.name!r} serves, peers reach it at {', '.join(node.addresses) or 'no address'}"
 

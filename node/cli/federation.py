@@ -10,7 +10,7 @@ from atoll.node.api.federations import FederationView, InviteBody
 from atoll.node.api.governance import GovernanceView
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import json_option, print_json, print_table, short, when
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 
 
 @click.group()
@@ -23,7 +23,7 @@ def federation() -> None:
 @click.option("--open", "open_", is_flag=True, help="Anybody may join, with a small quota; else by invite only.")
 @json_option
 @connected
-async def create(client: Client, name: str, open_: bool, as_json: bool) -> None:
+async def create(client: AsyncClient, name: str, open_: bool, as_json: bool) -> None:
     """Found a federation with this node as its admin."""
     made = await client.create_federation(name, open=open_)
     if as_json:
@@ -35,7 +35,7 @@ async def create(client: Client, name: str, open_: bool, as_json: bool) -> None:
 @federation.command("list")
 @json_option
 @connected
-async def list_(client: Client, as_json: bool) -> None:
+async def list_(client: AsyncClient, as_json: bool) -> None:
     """List the federations the node is in."""
     found = await client.federations()
     if as_json:
@@ -62,7 +62,7 @@ def _role(found: FederationView) -> str:
 @click.option("--hours", default=24, show_default=True, help="How long the invite holds.")
 @json_option
 @connected
-async def invite(client: Client, federation_id: str, role: Any, quota: int, hours: int, as_json: bool) -> None:
+async def invite(client: AsyncClient, federation_id: str, role: Any, quota: int, hours: int, as_json: bool) -> None:
     """Make a single-use invite; for an open federation, a line that anybody may use."""
     made = await client.invite(federation_id, InviteBody(role, quota, hours))
     print_json(made) if as_json else click.echo(made.invite)
@@ -72,7 +72,7 @@ async def invite(client: Client, federation_id: str, role: Any, quota: int, hour
 @click.argument("invite_line")
 @json_option
 @connected
-async def join(client: Client, invite_line: str, as_json: bool) -> None:
+async def join(client: AsyncClient, invite_line: str, as_json: bool) -> None:
     """Join a federation with the line that its admin gave you."""
     joined = await client.join(invite_line)
     print_json(joined) if as_json else click.echo(f"Joined {joined.name}: {joined.id}")
@@ -81,7 +81,7 @@ async def join(client: Client, invite_line: str, as_json: bool) -> None:
 @federation.command()
 @click.argument("federation_id")
 @connected
-async def leave(client: Client, federation_id: str) -> None:
+async def leave(client: AsyncClient, federation_id: str) -> None:
     """Withdraw what this node lists in a federation, and forget the federation."""
     await client.leave(federation_id)
     click.echo("Left.")
@@ -91,7 +91,7 @@ async def leave(client: Client, federation_id: str) -> None:
 @click.argument("federation_id")
 @json_option
 @connected
-async def renew(client: Client, federation_id: str, as_json: bool) -> None:
+async def renew(client: AsyncClient, federation_id: str, as_json: bool) -> None:
     """Renew the membership now; the node does it by itself in time."""
     renewed = await client.renew_membership(federation_id)
     print_json(renewed) if as_json else click.echo(f"Member until {when(renewed.expires_at)}")
@@ -101,7 +101,7 @@ async def renew(client: Client, federation_id: str, as_json: bool) -> None:
 @click.argument("federation_id")
 @json_option
 @connected
-async def members(client: Client, federation_id: str, as_json: bool) -> None:
+async def members(client: AsyncClient, federation_id: str, as_json: bool) -> None:
     """List the members this node knows of, and why some are not shown."""
     found = await client.members(federation_id)
     if as_json:
@@ -119,7 +119,7 @@ async def members(client: Client, federation_id: str, as_json: bool) -> None:
 @click.argument("federation_id")
 @json_option
 @connected
-async def governance(client: Client, federation_id: str, as_json: bool) -> None:
+async def governance(client: AsyncClient, federation_id: str, as_json: bool) -> None:
     """Show what the admins have decided: admins, revocations, takedowns; and who is in quarantine."""
     _show(await client.governance(federation_id), as_json)
 
@@ -129,7 +129,7 @@ async def governance(client: Client, federation_id: str, as_json: bool) -> None:
 @click.argument("peer_id")
 @json_option
 @connected
-async def revoke(client: Client, federation_id: str, peer_id: str, as_json: bool) -> None:
+async def revoke(client: AsyncClient, federation_id: str, peer_id: str, as_json: bool) -> None:
     """End a membership: nobody serves the member any more, and its listings leave. It may be invited again."""
     _show(await client.revoke(federation_id, peer_id), as_json)
 
@@ -139,7 +139,7 @@ async def revoke(client: Client, federation_id: str, peer_id: str, as_json: bool
 @click.argument("peer_id")
 @json_option
 @connected
-async def appoint(client: Client, federation_id: str, peer_id: str, as_json: bool) -> None:
+async def appoint(client: AsyncClient, federation_id: str, peer_id: str, as_json: bool) -> None:
     """Make a member an admin: it may invite, revoke and take down."""
     _show(await client.appoint(federation_id, peer_id), as_json)
 
@@ -149,7 +149,7 @@ async def appoint(client: Client, federation_id: str, peer_id: str, as_json: boo
 @click.argument("peer_id")
 @json_option
 @connected
-async def dismiss(client: Client, federation_id: str, peer_id: str, as_json: bool) -> None:
+async def dismiss(client: AsyncClient, federation_id: str, peer_id: str, as_json: bool) -> None:
     """Take the office and the membership of an appointed admin."""
     _show(await client.dismiss(federation_id, peer_id), as_json)
 
@@ -162,7 +162,7 @@ async def dismiss(client: Client, federation_id: str, peer_id: str, as_json: boo
 @json_option
 @connected
 async def takedown(
-    client: Client, federation_id: str, owner: str, learnware_id: str, back: bool, as_json: bool
+    client: AsyncClient, federation_id: str, owner: str, learnware_id: str, back: bool, as_json: bool
 ) -> None:
     """Hide one learnware of OWNER (a peer id) from the whole federation."""
     act = client.put_back if back else client.take_down
@@ -174,7 +174,7 @@ async def takedown(
 @click.argument("peer_id")
 @json_option
 @connected
-async def pardon(client: Client, federation_id: str, peer_id: str, as_json: bool) -> None:
+async def pardon(client: AsyncClient, federation_id: str, peer_id: str, as_json: bool) -> None:
     """Show the listings of an owner again that has signed two histories; at this node only."""
     _show(await client.pardon(federation_id, peer_id), as_json)
 
@@ -183,7 +183,7 @@ async def pardon(client: Client, federation_id: str, peer_id: str, as_json: bool
 @click.argument("federation_id")
 @json_option
 @connected
-async def root(client: Client, federation_id: str, as_json: bool) -> None:
+async def root(client: AsyncClient, federation_id: str, as_json: bool) -> None:
     """Show one hash over the whole catalogue of a federation: nodes that are level show the same."""
     found = await client.catalogue_root(federation_id)
     print_json(found) if as_json else click.echo(f"{found.root}  {found.listings} listings")

@@ -8,7 +8,7 @@ import click
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import console, json_option, print_json, print_table, short
 from atoll.node.cli.packing import edit, new, pack
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 
 File = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -26,7 +26,7 @@ for command in (pack, edit, new):
 @click.option("--own", is_flag=True, help="Only the learnwares of this node.")
 @json_option
 @connected
-async def list_(client: Client, own: bool, as_json: bool) -> None:
+async def list_(client: AsyncClient, own: bool, as_json: bool) -> None:
     """List what the node knows: the catalogue, or with --own its dock."""
     if own:
         learnwares = await client.learnwares()
@@ -48,7 +48,7 @@ async def list_(client: Client, own: bool, as_json: bool) -> None:
 @click.argument("learnware_id")
 @json_option
 @connected
-async def show(client: Client, learnware_id: str, as_json: bool) -> None:
+async def show(client: AsyncClient, learnware_id: str, as_json: bool) -> None:
     """Show one learnware."""
     found = await client.learnware(learnware_id)
     if as_json:
@@ -60,7 +60,7 @@ async def show(client: Client, learnware_id: str, as_json: bool) -> None:
 @learnware.command()
 @click.argument("learnware_id")
 @connected
-async def rm(client: Client, learnware_id: str) -> None:
+async def rm(client: AsyncClient, learnware_id: str) -> None:
     """Withdraw a learnware from its federations and remove it from the dock."""
     await client.remove_learnware(learnware_id)
     click.echo("Withdrawn and removed.")

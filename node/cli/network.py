@@ -11,7 +11,7 @@ from atoll.engine.islands import Island
 from atoll.engine.tables import Table
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import json_option, print_json, print_table, short
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.store.tokens import SCOPES
 
 
@@ -23,7 +23,7 @@ def island() -> None:
 @island.command("list")
 @json_option
 @connected
-async def list_islands(client: Client, as_json: bool) -> None:
+async def list_islands(client: AsyncClient, as_json: bool) -> None:
     """List the islands the node knows."""
     found = await client.islands()
     if as_json:
@@ -37,7 +37,7 @@ async def list_islands(client: Client, as_json: bool) -> None:
 @click.option("--data", type=click.Path(path_type=Path, exists=True), required=True, help="Rows (CSV, .npy).")
 @json_option
 @connected
-async def mint(client: Client, data: Path, as_json: bool) -> None:
+async def mint(client: AsyncClient, data: Path, as_json: bool) -> None:
     """Make an island from robust statistics of DATA, where none has its features."""
     rows = await asyncio.to_thread(Table.read, data)
     minted = Island.mint(rows)
@@ -56,7 +56,7 @@ def token() -> None:
 @click.option("--days", default=90, show_default=True, help="Lifetime; 0 never expires.")
 @json_option
 @connected
-async def create_token(client: Client, name: str, scopes: Any, days: int, as_json: bool) -> None:
+async def create_token(client: AsyncClient, name: str, scopes: Any, days: int, as_json: bool) -> None:
     """Make a token; its secret is shown this once."""
     made = await client.create_token(name, tuple(scopes), days or None)
     print_json(made) if as_json else click.echo(made.secret)
@@ -65,7 +65,7 @@ async def create_token(client: Client, name: str, scopes: Any, days: int, as_jso
 @token.command("list")
 @json_option
 @connected
-async def list_tokens(client: Client, as_json: bool) -> None:
+async def list_tokens(client: AsyncClient, as_json: bool) -> None:
     """List tokens, without their secrets."""
     found = await client.tokens()
     if as_json:
@@ -77,7 +77,7 @@ async def list_tokens(client: Client, as_json: bool) -> None:
 @token.command("revoke")
 @click.argument("token_id")
 @connected
-async def revoke_token(client: Client, token_id: str) -> None:
+async def revoke_token(client: AsyncClient, token_id: str) -> None:
     """Revoke a token by its id."""
     await client.revoke_token(token_id)
     click.echo("Revoked.")

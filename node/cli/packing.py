@@ -11,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 from atoll.engine.encoding import unpack_json
+from atoll.engine.island_file import read_island, write_island
 from atoll.engine.islands import Island
 from atoll.engine.packages.archive import MODEL_LIMIT, open_package, require_size
 from atoll.engine.packages.manifest import SpecEntry
@@ -23,9 +24,8 @@ from atoll.engine.specs.rkme import MAX_POINTS, Rkme
 from atoll.engine.tables import Table
 from atoll.node.cli import templates
 from atoll.node.cli.connection import connected
-from atoll.node.cli.island_file import read_island, write_island
 from atoll.node.cli.output import json_option, print_json, short
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.clock import now_ms
 from atoll.node.store.durable import replacing
 
@@ -94,7 +94,7 @@ class _Asked:
 @json_option
 @connected
 async def pack(
-    client: Client, model: Path, data: Path, semantic: Path, class_names: tuple[str, ...], task: Any,
+    client: AsyncClient, model: Path, data: Path, semantic: Path, class_names: tuple[str, ...], task: Any,
     outputs: int | None, size: int, dp_epsilon: float | None, dp_delta: float, dataset: str | None,
     definition: Path | None, new_island: bool, owner: str | None, output: Path, as_json: bool,
     environment: Path | None, allow_pickle: bool,
@@ -217,7 +217,7 @@ def _words(path: Path, before: dict[str, Any]) -> SemanticSpec:
     return unpack_json(msgspec.json.encode(tree), SemanticSpec, limit=2 * WORDS).check()
 
 
-async def _island(client: Client, rows: Table, definition: Path | None, mint: bool) -> Island:
+async def _island(client: AsyncClient, rows: Table, definition: Path | None, mint: bool) -> Island:
     if definition is not None:
         return await asyncio.to_thread(read_island, definition)
     return await asyncio.to_thread(Island.mint, rows) if mint else await client.adopt_island(rows)

@@ -10,7 +10,7 @@ from atoll.node.api.peer_rules import ChangeView
 from atoll.node.api.peers import PeerView
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import json_option, print_json, print_table, short
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.clock import now_ms
 
 
@@ -22,7 +22,7 @@ def peer() -> None:
 @peer.command("list")
 @json_option
 @connected
-async def list_peers(client: Client, as_json: bool) -> None:
+async def list_peers(client: AsyncClient, as_json: bool) -> None:
     """List known peers: their state, how far their catalogues lag behind, traffic, and what went wrong."""
     peers = await client.peers()
     if as_json:
@@ -36,7 +36,7 @@ async def list_peers(client: Client, as_json: bool) -> None:
 @click.argument("address")
 @json_option
 @connected
-async def add_peer(client: Client, address: str, as_json: bool) -> None:
+async def add_peer(client: AsyncClient, address: str, as_json: bool) -> None:
     """Dial ADDRESS (/ip4/.../tcp/.../p2p/...) and remember the peer."""
     added = await client.add_peer(address)
     print_json(added) if as_json else click.echo(f"{added.name or added.peer_id}: {added.state}")
@@ -45,7 +45,7 @@ async def add_peer(client: Client, address: str, as_json: bool) -> None:
 @peer.command("rm")
 @click.argument("peer_id")
 @connected
-async def remove_peer(client: Client, peer_id: str) -> None:
+async def remove_peer(client: AsyncClient, peer_id: str) -> None:
     """Forget a peer. It may come back by itself: to keep it out, deny it."""
     await client.remove_peer(peer_id)
     click.echo("Forgotten.")
@@ -54,7 +54,7 @@ async def remove_peer(client: Client, peer_id: str) -> None:
 @peer.command("rules")
 @json_option
 @connected
-async def list_rules(client: Client, as_json: bool) -> None:
+async def list_rules(client: AsyncClient, as_json: bool) -> None:
     """Show the allow and the deny list."""
     rules = await client.peer_rules()
     if as_json:
@@ -80,28 +80,28 @@ def _changing(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @peer.command("deny")
 @_changing
-async def deny(client: Client, peer_id: str, dry_run: bool, force: bool, as_json: bool) -> None:
+async def deny(client: AsyncClient, peer_id: str, dry_run: bool, force: bool, as_json: bool) -> None:
     """Keep a peer out: it is cut off at once, not dialled, and nothing of it is accepted."""
     _report(await client.add_peer_rule("deny", peer_id, dry_run=dry_run, force=force), as_json)
 
 
 @peer.command("undeny")
 @_changing
-async def undeny(client: Client, peer_id: str, dry_run: bool, force: bool, as_json: bool) -> None:
+async def undeny(client: AsyncClient, peer_id: str, dry_run: bool, force: bool, as_json: bool) -> None:
     """Take a peer off the deny list."""
     _report(await client.remove_peer_rule("deny", peer_id, dry_run=dry_run, force=force), as_json)
 
 
 @peer.command("allow")
 @_changing
-async def allow(client: Client, peer_id: str, dry_run: bool, force: bool, as_json: bool) -> None:
+async def allow(client: AsyncClient, peer_id: str, dry_run: bool, force: bool, as_json: bool) -> None:
     """Put a peer on the allow list. As soon as anybody is on it, nobody else is admitted."""
     _report(await client.add_peer_rule("allow", peer_id, dry_run=dry_run, force=force), as_json)
 
 
 @peer.command("unallow")
 @_changing
-async def unallow(client: Client, peer_id: str, dry_run: bool, force: bool, as_json: bool) -> None:
+async def unallow(client: AsyncClient, peer_id: str, dry_run: bool, force: bool, as_json: bool) -> None:
     """Take a peer off the allow list. Once it is empty, whoever is not denied is admitted."""
     _report(await client.remove_peer_rule("allow", peer_id, dry_run=dry_run, force=force), as_json)
 

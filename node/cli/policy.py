@@ -9,7 +9,7 @@ import click
 import msgspec
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import json_option, print_json, print_table, short, when
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.protocol.listings import Audience
 from atoll.protocol.policy import ACTS, Policy, Rule
 
@@ -34,7 +34,7 @@ ACT = click.Choice(ACTS)
 @json_option
 @connected
 async def policy(
-    client: Client, learnware_id: str, federation: str, match: Any, disclose: Any, predict: Any, download: Any,
+    client: AsyncClient, learnware_id: str, federation: str, match: Any, disclose: Any, predict: Any, download: Any,
     named: tuple[str, ...], quotas: tuple[str, ...], user_quotas: tuple[str, ...], few_rows: bool, who_can: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
@@ -65,7 +65,7 @@ async def policy(
 @click.argument("learnware_id")
 @json_option
 @connected
-async def usage(client: Client, learnware_id: str, as_json: bool) -> None:
+async def usage(client: AsyncClient, learnware_id: str, as_json: bool) -> None:
     """Show what was done with a learnware of this node, by day and institution."""
     found = await client.usage(learnware_id)
     if as_json:
@@ -81,7 +81,7 @@ async def usage(client: Client, learnware_id: str, as_json: bool) -> None:
 @click.option("--words", default="", help="What the owner's people should know.")
 @json_option
 @connected
-async def ask(client: Client, learnware_id: str, acts: tuple[Any, ...], words: str, as_json: bool) -> None:
+async def ask(client: AsyncClient, learnware_id: str, acts: tuple[Any, ...], words: str, as_json: bool) -> None:
     """Ask the owner of a learnware for what it grants on request."""
     states = await client.ask(learnware_id, acts, words)
     if as_json:
@@ -99,7 +99,7 @@ def request() -> None:
 @request.command("list")
 @json_option
 @connected
-async def list_(client: Client, as_json: bool) -> None:
+async def list_(client: AsyncClient, as_json: bool) -> None:
     """List the requests that have come, the newest first."""
     found = await client.requests()
     if as_json:
@@ -117,7 +117,7 @@ async def list_(client: Client, as_json: bool) -> None:
 @click.option("--days", default=30, show_default=True, help="After which the grant ends.")
 @json_option
 @connected
-async def grant(client: Client, request_id: str, days: int, as_json: bool) -> None:
+async def grant(client: AsyncClient, request_id: str, days: int, as_json: bool) -> None:
     """Grant a request."""
     _told(await client.grant(request_id, days), as_json)
 
@@ -126,7 +126,7 @@ async def grant(client: Client, request_id: str, days: int, as_json: bool) -> No
 @click.argument("request_id")
 @json_option
 @connected
-async def deny(client: Client, request_id: str, as_json: bool) -> None:
+async def deny(client: AsyncClient, request_id: str, as_json: bool) -> None:
     """Deny a request; it can be made again the day after."""
     _told(await client.deny(request_id), as_json)
 
@@ -135,7 +135,7 @@ async def deny(client: Client, request_id: str, as_json: bool) -> None:
 @click.argument("request_id")
 @json_option
 @connected
-async def revoke(client: Client, request_id: str, as_json: bool) -> None:
+async def revoke(client: AsyncClient, request_id: str, as_json: bool) -> None:
     """Take a grant back; what was downloaded meanwhile is not recalled by it."""
     _told(await client.revoke_grant(request_id), as_json)
 

@@ -13,7 +13,7 @@ from atoll.engine.semantic import SemanticQuery
 from atoll.engine.tables import Table
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import console, json_option, print_json, print_table, short
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.errors import Partial
 from atoll.node.search.query import Hit, SearchResult
 
@@ -31,7 +31,7 @@ File = click.Path(path_type=Path, exists=True, dir_okay=False)
 @json_option
 @connected
 async def search(
-    client: Client, text: str, data: Path | None, task: tuple[str, ...], scenario: tuple[str, ...], limit: int,
+    client: AsyncClient, text: str, data: Path | None, task: tuple[str, ...], scenario: tuple[str, ...], limit: int,
     deadline_ms: int | None, local: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Search the network, by words (TEXT), by data, or both."""
@@ -88,7 +88,9 @@ def _known(hit: Hit) -> str:
 @click.option("--force", is_flag=True, help="Predict even where no learnware covers the data.")
 @json_option
 @connected
-async def predict(client: Client, data: Path, search_id: str | None, prefer: Any, force: bool, as_json: bool) -> None:
+async def predict(
+    client: AsyncClient, data: Path, search_id: str | None, prefer: Any, force: bool, as_json: bool
+) -> None:
     """Predict rows with the mixture that a search found. This sends rows to the owners that predict."""
     rows = await asyncio.to_thread(Table.read, data)
     if search_id is None:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from atoll.engine.encoders import island_of
 from atoll.engine.errors import DimensionMismatch, PrivacyRefusal
+from atoll.engine.island_file import read_island, write_island
 from atoll.engine.islands import Island
 from atoll.engine.specs import formats
 from atoll.engine.specs.report import ROWS_IN_THE_OPEN, ROWS_PER_POINT, PrivacyReport
@@ -19,10 +20,9 @@ from atoll.engine.specs.rkme import MAX_POINTS, Rkme
 from atoll.engine.specs.rows import Progress
 from atoll.node.cli import rows
 from atoll.node.cli.connection import connected
-from atoll.node.cli.island_file import read_island, write_island
 from atoll.node.cli.output import json_option, print_json, print_table, short
 from atoll.node.cli.progress import progress_bars
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.errors import NodeUnreachable
 from numpy.typing import NDArray
 
@@ -70,7 +70,7 @@ def spec() -> None:
 @json_option
 @connected
 async def fit(
-    client: Client, data: Path, output: Path, size: int, seed: int, impute: bool, definition: Path | None,
+    client: AsyncClient, data: Path, output: Path, size: int, seed: int, impute: bool, definition: Path | None,
     new_island: bool, kind: Kind, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit an RKME to DATA, in an island that the node knows or in that of --island or --new-island.
@@ -139,8 +139,8 @@ def convert(source: Path, target: Path, as_json: bool) -> None:
 @json_option
 @connected
 async def audit(
-    client: Client, path: Path, data: Path, held_out: Path | None, impute: bool, definition: Path | None, kind: Kind,
-    as_json: bool,
+    client: AsyncClient, path: Path, data: Path, held_out: Path | None, impute: bool, definition: Path | None,
+    kind: Kind, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure what FILE tells of single rows of DATA, to which it was fitted; exit code 15 if it tells too much.
 
@@ -166,7 +166,7 @@ async def audit(
 @spec.command()
 @json_option
 @connected
-async def ledger(client: Client, as_json: bool) -> None:
+async def ledger(client: AsyncClient, as_json: bool) -> None:
     """What was spent on which data under differential privacy, and how much by data set."""
     spent = await client.privacy_spendings()
     if as_json:
@@ -179,7 +179,9 @@ async def ledger(client: Client, as_json: bool) -> None:
     print_table("By data set", ["data set", "# epsilon"], totals)
 
 
-async def _island(client: Client, data: Path, kind: Kind, definition: Path | None, new_island: bool = False) -> Island:
+async def _island(
+    client: AsyncClient, data: Path, kind: Kind, definition: Path | None, new_island: bool = False
+) -> Island:
     if (definition is not None) + new_island + (kind != "table") > 1:
         raise click.UsageError("give one of --island, --new-island and --kind: images and texts have their own islands")
     if kind != "table":

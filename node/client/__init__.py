@@ -1,6 +1,8 @@
-"""The one HTTP client: under the command line, under the demo, and as ``atoll.Client`` for programs."""
+"""The one HTTP client: ``AsyncClient``, under the command line and the demo too, and ``Client`` for scripts."""
 
-from atoll.node.client.client import Client
+from atoll.node.client.client import AsyncClient
+from atoll.node.client.streams import SearchEvent
+from atoll.node.client.sync import Client
 from atoll.node.client.transport import RemoteError
 
-__all__ = ["Client", "RemoteError"]
+__all__ = ["AsyncClient", "Client", "RemoteError", "SearchEvent"]

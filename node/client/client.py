@@ -1,4 +1,4 @@
-"""The one HTTP client: under the command line, under the demo, and as ``atoll.Client`` for programs.
+"""The one HTTP client: under the command line, the demo and ``atoll.Client``, and ``atoll.AsyncClient`` for programs.
 
 RKMEs are fitted here, on the user's side: a search sends the reduced set, never the rows. A prediction sends rows,
 because that is what it is asked to do.
@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-import aiohttp
 import numpy as np
-from atoll.engine import specs
-from atoll.engine.errors import FeatureMismatch, IntegrityError
+from atoll.engine.errors import FeatureMismatch
 from atoll.engine.islands import Island
 from atoll.engine.packages.archive import require_size
 from atoll.engine.semantic import SemanticQuery
-from atoll.engine.specs import Rkme
-from atoll.engine.specs.dp import Budget
+from atoll.engine.specs.dp import Budget, private_sketch
+from atoll.engine.specs.noised import Specification
 from atoll.engine.tables import Table
 from atoll.engine.zips import length
 from atoll.node.acceptance.submissions import LabelledRows
@@ -37,18 +35,28 @@ from atoll.node.api.peer_rules import ChangeView, RuleBody, RuleView
 from atoll.node.api.peers import PeerView
 from atoll.node.api.policies import AskBody, GrantBody, RequestView, WhoCanBody
 from atoll.node.api.predictions import PredictionBody, RowsBody
-from atoll.node.api.privacy import GrantView, SpendingBody, SpendingView
-from atoll.node.api.searches import RkmeBody, SearchBody, SpecificationBody
+from atoll.node.api.privacy import GrantView, QueryBudgetBody, SpendingBody, SpendingView
 from atoll.node.api.submissions import SubmissionBody, SubmissionView, UploadView
 from atoll.node.api.tokens import TokenBody, TokenView
-from atoll.node.client.learnware import LoadedLearnware
-from atoll.node.client.transport import RemoteError, Transport, problem
-from atoll.node.errors import NodeUnreachable, PackageRefused, RequestInvalid
+from atoll.node.client.download import receive
+from atoll.node.client.learnware import AsyncLoadedLearnware
+from atoll.node.client.question import question, rows_of
+from atoll.node.client.streams import SearchEvent, follow
+from atoll.node.client.transport import Transport
+from atoll.node.errors import PackageRefused, RequestInvalid
 from atoll.node.policy.gate import Permission
 from atoll.node.policy.usage import Use
 from atoll.node.reuse.result import PredictionResult
+from atoll.node.search.fitting import (
+    NO_UNITS,
+    Fitted,
+    compatible,
+    digest_of,
+    fit_rows,
+    island_units,
+    read_specification,
+)
 from atoll.node.search.query import Filters, Privacy, SearchResult
-from atoll.node.store import backup_file
 from atoll.node.store.backup_file import Manifest, Progress
 from atoll.node.store.durable import replacing
 from atoll.node.store.tokens import Scope, TokenRow
@@ -58,11 +66,10 @@ from atoll.protocol.policy import Act, Policy
 from numpy.typing import NDArray
 
 PIECE = 8 << 20  # bytes of an upload in one request
-STREAMING = aiohttp.ClientTimeout(connect=5, sock_read=600)  # a node copies its store before the first byte
 
 
-class Client(Transport):
-    """``async with Client(url, token) as client``; every method raises RemoteError or NodeUnreachable."""
+class AsyncClient(Transport):
+    """``async with AsyncClient(url, token) as client``; every method raises RemoteError or NodeUnreachable."""
 
     async def node(self) -> NodeView:
         return await self._json("GET", "node", NodeView)
@@ -190,38 +197,84 @@ class Client(Transport):
             "no island of this node has the features of your rows", hint="mint one with `atoll island mint`"
         )
 
-    async def search_rows(self, rows: Table, semantic: SemanticQuery = SemanticQuery(), **options: Any) -> SearchResult:  # noqa: B008
-        """Fit the rows here, in every compatible island, and search by the fits."""
-        islands = [island for island in await self.islands() if island.accepts(rows)]
-        fitted = [(island, specs.fit_rkme(island.transform(rows), gamma=island.gamma)) for island in islands]
-        if not fitted:
-            raise FeatureMismatch("no island of this node has the features of your rows")
-        return await self.search(fitted, semantic, **options)
+    async def fit(self, rows: Any, *, impute: bool = False, units: Mapping[str, str] = NO_UNITS) -> list[Fitted]:
+        """Rows (array, frame, dict of columns, or the path of a file) as a search takes them: fitted here, in every
+        compatible island of the node, so that no row leaves this machine. ``units`` are those of columns, by name,
+        where they are not the island's; ``impute``: column means where values are missing."""
+        source = await asyncio.to_thread(rows_of, rows)
+        return await asyncio.to_thread(fit_rows, source, await self.islands(), impute=impute, units=units)
+
+    async def fit_private(
+        self, rows: Any, epsilon: float, delta: float = 1e-6, *, units: Mapping[str, str] = NO_UNITS
+    ) -> list[Fitted]:
+        """Rows under differential privacy: a noised sketch, made here, in the compatible island that is used most.
+
+        The node enters the budget in its ledger, in the name of the token; the same rows and budget cost once.
+        """
+        source = await asyncio.to_thread(rows_of, rows)
+        (island, *_) = await asyncio.to_thread(compatible, source, await self.islands(), units)
+        digest, count = await asyncio.to_thread(digest_of, source, island, units)
+        body = QueryBudgetBody(digest.hex(), island.id, count, epsilon, delta)
+        granted = await self._json("POST", "searches/budgets", GrantView, body=body)
+        budget = Budget(epsilon, delta, bytes.fromhex(granted.secret))
+        noised = await asyncio.to_thread(private_sketch, island_units(source, island, units), island, budget)
+        return [Fitted(island, noised)]
+
+    async def specification(self, path: Path | str, island: Island | str | None = None) -> list[Fitted]:
+        """A file that ``atoll spec fit`` has written, as a search takes it, in every compatible island of the node.
+
+        ``island`` is its own, or how the id of one that the node knows begins; without it, it is that defined beside
+        the file, else the only one of the node that it can be of. IslandError if that does not tell.
+        """
+        known = await self.islands()
+        return await asyncio.to_thread(read_specification, Path(path), island, known)
 
     async def search(
-        self, fitted: list[tuple[Island, Rkme]], semantic: SemanticQuery = SemanticQuery(), *,  # noqa: B008
+        self, fitted: Sequence[tuple[Island, Specification]] = (), semantic: SemanticQuery | str = "", *,
         limit: int = 10, deadline_ms: int | None = None, privacy: Privacy = "rkme", filters: Filters = Filters(),  # noqa: B008
     ) -> SearchResult:  # fmt: skip
-        specifications = tuple(SpecificationBody(island.id, _body(rkme)) for island, rkme in fitted)
-        body = SearchBody(specifications, semantic, limit, deadline_ms, privacy, filters)
+        """The answer, when it is complete or the deadline has come. By words where nothing is ``fitted``."""
+        body = question(fitted, semantic, limit, deadline_ms, privacy, filters)
         return await self._json("POST", "searches", SearchResult, body=body)
 
+    async def search_rows(
+        self, rows: Any, semantic: SemanticQuery | str = "", *, limit: int = 10, deadline_ms: int | None = None,
+        privacy: Privacy = "rkme", filters: Filters = Filters(), impute: bool = False,  # noqa: B008
+        units: Mapping[str, str] = NO_UNITS,
+    ) -> SearchResult:  # fmt: skip
+        """``fit`` and ``search``."""
+        fitted = await self.fit(rows, impute=impute, units=units)
+        return await self.search(
+            fitted, semantic, limit=limit, deadline_ms=deadline_ms, privacy=privacy, filters=filters
+        )
+
+    def search_events(
+        self, fitted: Sequence[tuple[Island, Specification]] = (), semantic: SemanticQuery | str = "", *,
+        limit: int = 10, deadline_ms: int | None = None, privacy: Privacy = "rkme", filters: Filters = Filters(),  # noqa: B008
+    ) -> AsyncGenerator[SearchEvent]:  # fmt: skip
+        """The search as it happens, up to the final answer. A connection that breaks is taken up where it broke."""
+        body = question(fitted, semantic, limit, deadline_ms, privacy, filters)
+        return follow(self._session, f"{self._url}/api/v1/searches", body)
+
     async def predict(
-        self, search_id: str, rows: Table, *, prefer: Literal["local", "remote"] = "local", force: bool = False
+        self, search_id: str, rows: Any, *, prefer: Literal["local", "remote"] = "local", force: bool = False
     ) -> PredictionResult:
-        body = PredictionBody(search_id, tuple(map(tuple, rows.values.tolist())), rows.columns, prefer, force)
+        """Predict with the mixture that a search found. This sends rows, to the node and to owners that predict."""
+        table = Table.of(rows)
+        body = PredictionBody(search_id, tuple(map(tuple, table.values.tolist())), table.columns, prefer, force)
         return await self._json("POST", "predictions", PredictionResult, body=body)
 
     async def predict_with(
-        self, learnware_id: str, rows: Table, *, prefer: Literal["local", "remote"] = "local"
+        self, learnware_id: str, rows: Any, *, prefer: Literal["local", "remote"] = "local"
     ) -> PredictionResult:
         """Predict with one learnware of the catalogue."""
-        body = RowsBody(tuple(map(tuple, rows.values.tolist())), rows.columns, prefer)
+        table = Table.of(rows)
+        body = RowsBody(tuple(map(tuple, table.values.tolist())), table.columns, prefer)
         return await self._json("POST", f"catalogue/{learnware_id}/predictions", PredictionResult, body=body)
 
-    def load(self, learnware_id: str, *, prefer: Literal["local", "remote"] = "local") -> LoadedLearnware:
-        """A learnware of the network as a model: ``atoll.Client().load(id).predict(rows)``."""
-        return LoadedLearnware(self, learnware_id, prefer)
+    def load(self, learnware_id: str, *, prefer: Literal["local", "remote"] = "local") -> AsyncLoadedLearnware:
+        """A learnware of the network as a model."""
+        return AsyncLoadedLearnware(self, learnware_id, prefer)
 
     async def spend_privacy(
         self, dataset: str, units: NDArray[np.float32], island: Island, epsilon: float, delta: float
@@ -331,37 +384,10 @@ class Client(Transport):
 
     async def backup(self, path: Path, *, with_key: bool = True, progress: Progress | None = None) -> Manifest:
         """Stream the node's backup into a file, mode 600, that is kept only if all of it came; returns after fsync."""
-        url, done = f"{self._url}/api/v1/backup", 0
+        url = f"{self._url}/api/v1/backup"
         with replacing(path) as file, self._reaching():
-            params = {"key": str(with_key).lower()}
-            async with self._session.get(url, params=params, timeout=STREAMING) as response:
-                if response.status >= 400:
-                    raise RemoteError(problem(await response.read(), response.status))
-                try:
-                    async for chunk in response.content.iter_chunked(backup_file.CHUNK):
-                        done += await asyncio.to_thread(file.write, chunk)
-                        if progress:
-                            progress(done, response.content_length or 0)
-                except aiohttp.ClientPayloadError:
-                    raise NodeUnreachable("the node broke the backup off", hint="the node's log says why") from None
-            return await asyncio.to_thread(_received, file)
-
-
-def _received(file: IO[bytes]) -> Manifest:
-    """The manifest of a backup just written, after fsync; IntegrityError unless the file is as long as it says."""
-    file.flush()
-    os.fsync(file.fileno())
-    length = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    manifest = backup_file.read_manifest(file)
-    if manifest.length != length:
-        raise IntegrityError(f"the node sent {length} bytes of a backup of {manifest.length}")
-    return manifest
+            return await receive(self._session, url, file, with_key=with_key, progress=progress)
 
 
 def _flag(value: bool) -> str:
     return "true" if value else "false"
-
-
-def _body(rkme: Rkme) -> RkmeBody:
-    return RkmeBody(tuple(map(tuple, rkme.points.tolist())), tuple(rkme.weights.tolist()), rkme.gamma, rkme.count)

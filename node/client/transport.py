@@ -42,12 +42,6 @@ class Transport:
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
-    def copy(self) -> Self:
-        """The same node and token, with a session of its own."""
-        made = type(self)(self._url)
-        made._headers = self._headers
-        return made
-
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)
         return self

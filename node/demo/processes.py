@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.client.endpoint import Endpoint
 from atoll.node.errors import NodeUnreachable
 
@@ -30,7 +30,7 @@ class Institution:
     name: str
     endpoint: Endpoint
     token: str
-    client: Client
+    client: AsyncClient
     process: asyncio.subprocess.Process
 
 
@@ -51,7 +51,7 @@ async def institution(
         )  # fmt: skip
     try:
         endpoint = await _ready(name, process, home / "log")
-        async with Client(endpoint.url, token) as client:
+        async with AsyncClient(endpoint.url, token) as client:
             yield Institution(name, endpoint, token, client, process)
     finally:
         await _stop(process)

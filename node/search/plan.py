@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 SHORTLIST = 200  # nearest by sketch, of an island, that are looked at one by one
 NEAREST = 50  # of which a mixture may be made, beside the support of the best mixture of sketches
 MAX_OWNERS = 32
+SEEN = 0.99  # <u, u> where all rows of the user are one point to the kernel
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -46,15 +47,21 @@ class Candidate(msgspec.Struct, frozen=True):
     may: tuple[Act, ...] = ()
     floor: float = 0.0
     declined: bool = False
+    unit: float = 1.0
+
+    @property
+    def rank(self) -> float:
+        """What the ranking is by: MMD^2, and where there are several islands, whose kernels differ, in units of it."""
+        return self.mmd2 * self.unit
 
     @property
     def least(self) -> float:
-        """The distance is no less than this."""
-        return max(self.floor, self.mmd2 - self.band)
+        """The rank is no less than this."""
+        return max(self.floor, self.mmd2 - self.band) * self.unit
 
     @property
     def most(self) -> float:
-        return self.mmd2 + self.band
+        return (self.mmd2 + self.band) * self.unit
 
     @property
     def id(self) -> str:
@@ -71,11 +78,13 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Field(msgspec.Struct, frozen=True):
-    """What one island holds for a query, by estimated distance."""
+    """What one island holds for a query, by estimated distance. ``unit`` is 1 / (1 - <u, u>), where there are several:
+    under a wide kernel, where the user's own rows are near each other, everything is."""
 
     island: Island
     asked: Sketch
     nearest: Nearest
+    unit: float = 1.0
 
     @property
     def groups(self) -> Places:
@@ -89,7 +98,9 @@ class Field(msgspec.Struct, frozen=True):
         """The one that is the nearest but ``number``."""
         listing, spec = self.row(number)
         may = promised(listing.offers, user)
-        return Candidate(listing, spec, mmd2=float(self.nearest.mmd2[number]), norm2=spec.norm2, may=may)
+        return Candidate(
+            listing, spec, mmd2=float(self.nearest.mmd2[number]), norm2=spec.norm2, may=may, unit=self.unit
+        )
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -123,7 +134,8 @@ def plan(
     fields, candidates, shortlisted = [], [], []
     for island, asked in zip(islands, query.specifications, strict=True):
         short = asked.sketch(island)
-        field = Field(island, short, sketches.nearest(island.digest, short, None if everything else wanted, now))
+        found = sketches.nearest(island.digest, short, None if everything else wanted, now)
+        field = Field(island, short, found, 1.0 / (1.0 - min(asked.norm2, SEEN)) if len(islands) > 1 else 1.0)
         numbers = _shortlist(field.nearest)
         fields.append(field)
         shortlisted.append(numbers)
@@ -134,8 +146,8 @@ def plan(
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Each learnware of an owner once, mmd2 ascending, ties by id: in its best island, and of several federations as it
-    is known best."""
+    """Each learnware of an owner once, MMD^2 ascending, ties by id: in its best island, and of several federations as
+    it is known best."""
     known: dict[tuple[str, bytes, bytes], Candidate] = {}
     for each in candidates:
         place = (*each.key, each.summary.island if each.summary else b"")
@@ -143,9 +155,9 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
             known[place] = each
     best: dict[tuple[str, bytes], Candidate] = {}
     for each in known.values():
-        if each.key not in best or each.mmd2 < best[each.key].mmd2:
+        if each.key not in best or each.rank < best[each.key].rank:
             best[each.key] = each
-    return sorted(best.values(), key=lambda each: (each.mmd2, each.key))
+    return sorted(best.values(), key=lambda each: (each.rank, each.key))
 
 
 def _by_words(query: SearchQuery, alive: list[Listing]) -> list[Candidate]:

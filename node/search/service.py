@@ -22,7 +22,7 @@ from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.search import merge
 from atoll.node.search.asking import Complete, FanOut, Pace
 from atoll.node.search.certainty import certain, contends
-from atoll.node.search.plan import Candidate, Plan, Question, plan, rank
+from atoll.node.search.plan import SEEN, Candidate, Plan, Question, plan, rank
 from atoll.node.search.query import (
     Hit,
     MixtureView,
@@ -157,8 +157,11 @@ class Searcher:
         for digest in chosen:
             listings, source, each = more[digest]
             if listings and each.rkme is not None:
-                islands.append(target := self._catalogue.island(digest))
-                added.append(SpecificationQuery(digest, moved(each.rkme, source, target)))
+                target = self._catalogue.island(digest)
+                there = SpecificationQuery(digest, moved(each.rkme, source, target))
+                if there.norm2 < SEEN:  # its units are so coarse, or its kernel so wide, that it tells nothing apart
+                    islands.append(target)
+                    added.append(there)
         return msgspec.structs.replace(query, specifications=(*query.specifications, *added)), islands
 
     async def _follow(self, running: Running, fan_out: FanOut, answer: Answer) -> None:

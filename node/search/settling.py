@@ -48,7 +48,7 @@ def settle(query: SearchQuery, planned: Plan, replies: Mapping[Question, MatchRe
         heard = Heard.of(field.island, asked.rkme, query.privacy == "rkme", replies)
         chosen = {int(number) for number in shortlisted} | heard.named(field)
         candidates += heard.settle([field.candidate(number, query.user) for number in sorted(chosen)])
-        outside = min(outside, heard.outside(field, chosen))
+        outside = min(outside, field.unit * heard.outside(field, chosen))
     return Settled(tuple(candidates), float(outside), frozenset(each.owner for each in candidates if each.suspect))
 
 

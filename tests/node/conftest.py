@@ -19,7 +19,7 @@ from atoll.engine.tables import Table
 from atoll.node.api.server import serving
 from atoll.node.app import Node, running
 from atoll.node.cli.main import cli
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.clock import now_ms
 from blockbuster import blockbuster_ctx
 from click.testing import CliRunner
@@ -34,7 +34,7 @@ class RunningNode:
     node: Node
     url: str
     token: str
-    client: Client
+    client: AsyncClient
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def make_home(tmp_path: Path) -> Callable[[str], tuple[Path, str]]:
 
 @asynccontextmanager
 async def run_home(home: Path, token: str) -> AsyncIterator[RunningNode]:
-    async with running(home) as node, serving(node) as url, Client(url, token) as client:
+    async with running(home) as node, serving(node) as url, AsyncClient(url, token) as client:
         yield RunningNode(node, url, token, client)
 
 

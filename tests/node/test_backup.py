@@ -22,7 +22,7 @@ from atoll.node import identity as identities
 from atoll.node import lock
 from atoll.node.api import backup as api
 from atoll.node.cli.main import cli
-from atoll.node.client import Client, RemoteError
+from atoll.node.client import AsyncClient, RemoteError
 from atoll.node.errors import ConfigError, NodeUnreachable, StoreError, StoreTooNew
 from atoll.node.store import backup_file, restoring
 from atoll.node.store.backup import make, offline
@@ -228,7 +228,7 @@ async def test_the_backup_command_asks_the_running_node_and_tells_of_the_key(mak
 async def test_a_backup_is_for_administrators_and_is_in_the_audit_log(start, tmp_path, answered):
     (node,) = await start("node")
     made = await node.client.create_token("publisher", ("read", "predict", "publish"), 1)
-    async with Client(node.url, made.secret) as client:
+    async with AsyncClient(node.url, made.secret) as client:
         with pytest.raises(RemoteError) as refused:
             await client.backup(tmp_path / "b.tar")
     assert refused.value.code == "auth.scope"

@@ -24,7 +24,7 @@ from atoll.engine.runtime.signature import Limits, Signature
 from atoll.engine.semantic import SemanticSpec
 from atoll.node.acceptance.judge import judge
 from atoll.node.acceptance.uploads import Uploads
-from atoll.node.client import Client
+from atoll.node.client import AsyncClient
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.dock import Dock
 from atoll.node.store.environment import Store
@@ -123,7 +123,7 @@ async def test_one_byte_over_the_limit_is_refused_before_it_is_packed_read_or_se
         arguments = (tmp_path / "package", path, Island.mint(ROWS)) if act is packed else (path,)
         with pytest.raises(PackageError, match=f"{limit + 1} bytes, where at most {limit} are allowed"):
             act(*arguments)
-    async with Client("http://127.0.0.1:1", "token") as client:
+    async with AsyncClient("http://127.0.0.1:1", "token") as client:
         with pytest.raises(PackageError, match=f"at most {LIMIT} are allowed"):
             await client.submit(path)
     assert list(tmp_path.iterdir()) == [path]

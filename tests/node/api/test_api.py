@@ -8,7 +8,7 @@ import pytest
 from atoll.engine.errors import AtollError
 from atoll.engine.specs import fit_rkme
 from atoll.node.api.server import ROUTES
-from atoll.node.client import Client, RemoteError
+from atoll.node.client import AsyncClient, RemoteError
 from atoll.protocol.listings import Offers
 
 
@@ -53,7 +53,7 @@ async def test_a_revoked_token_opens_nothing(start):
     (node,) = await start("node")
     made = await node.client.create_token("short", ("read",), 1)
     await node.client.revoke_token(made.token.id)
-    async with Client(node.url, made.secret) as client:
+    async with AsyncClient(node.url, made.secret) as client:
         with pytest.raises(RemoteError) as refused:
             await client.learnwares()
     assert refused.value.code == "auth.required"

@@ -10,7 +10,7 @@ import pytest
 from atoll.engine.errors import IntegrityError
 from atoll.node.api.server import ROUTES
 from atoll.node.cli.main import cli
-from atoll.node.client import Client, RemoteError
+from atoll.node.client import AsyncClient, RemoteError
 from atoll.node.errors import OUTCOMES, StoreFull
 from atoll.node.store.audit import AuditLog
 from atoll.node.store.tokens import SCOPES
@@ -93,7 +93,7 @@ async def test_each_act_is_noted_before_and_after(start):
 async def test_an_act_is_noted_with_who_did_what_to_what(start):
     (node,) = await start("node")
     made = await node.client.create_token("ann", ("admin", "read"), 1)
-    async with Client(node.url, made.secret) as ann:
+    async with AsyncClient(node.url, made.secret) as ann:
         await ann.create_federation("Hospitals")
         await ann.revoke_token(made.token.id)
     items = (await node.client.audit(0, 1000)).items
@@ -144,7 +144,7 @@ async def test_looking_searching_and_being_turned_away_are_not_acts(start):
     (node,) = await start("node")
     await node.client.learnwares()
     await node.client.search([])
-    async with Client(node.url, "atoll_unknown") as stranger:
+    async with AsyncClient(node.url, "atoll_unknown") as stranger:
         with pytest.raises(RemoteError, match="unknown"):
             await stranger.create_federation("mine")
     assert await rows(node) == []
@@ -259,7 +259,7 @@ async def test_a_question_that_makes_no_sense_is_refused(start, query):
 async def test_only_administrators_read_the_log(start):
     (node,) = await start("node")
     made = await node.client.create_token("most", tuple(scope for scope in SCOPES if scope != "admin"), 1)
-    async with Client(node.url, made.secret) as client:
+    async with AsyncClient(node.url, made.secret) as client:
         for question in (client.audit(), client.verify_audit()):
             with pytest.raises(RemoteError) as refused:
                 await question

@@ -1,15 +1,17 @@
 """Searches over HTTP: streams that go on where they broke, corrections, filters, and hits that prove themselves."""
 
+import asyncio
 import base64
 import json
 import threading
 
 import aiohttp
+import msgspec
 import pytest
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs import fit_rkme
 from atoll.engine.specs.dp import Budget, private_sketch
-from atoll.node.client import Client, RemoteError
+from atoll.node.client import AsyncClient, RemoteError
 from atoll.node.search.asking import KNOWN_FROM
 from atoll.node.search.query import Filters
 from atoll.protocol.ids import public_key
@@ -122,7 +124,7 @@ async def test_the_whole_answer_can_be_read_again_by_its_user_alone(two, digits)
         for each in (path, f"{path}/events"):
             async with session.get(each) as response:
                 assert response.status == 404
-    async with Client(asked.url, made.secret) as client:
+    async with AsyncClient(asked.url, made.secret) as client:
         with pytest.raises(RemoteError, match="not remembered"):
             await client.predict(found.search_id, rows)
 
@@ -174,6 +176,32 @@ async def test_what_is_withdrawn_or_listed_is_so_in_the_next_search(two, publish
     await other.client.remove_learnware(foreign)
     await changed(asked, lambda: len(asked.node.catalogue.of_owner(*owned)) == 1)
     assert {hit.learnware_id for hit in (await asked.client.search_rows(rows)).hits} == {own, third}
+
+
+async def test_a_specification_is_searched_for_in_every_island_of_its_features(federated, publish, digits, monkeypatch):
+    (asked, other), federation = await federated("asked", "other")
+    own, here = await publish(asked, federation, SHOWN, 0, 2), digits.island()
+    features = tuple(msgspec.structs.replace(each, scale=1.3 * each.scale) for each in here.features)
+    there = msgspec.structs.replace(here, features=features)
+    arrived, add, loop = asyncio.Event(), asked.node.catalogue.add_island, asyncio.get_running_loop()
+
+    def noted(island):
+        add(island)
+        loop.call_soon_threadsafe(arrived.set)
+
+    monkeypatch.setattr(asked.node.catalogue, "add_island", noted)
+    await other.client.add_island(there)
+    package = digits.package(other.node.identity.peer, there, 0, 2)
+    foreign = (await other.client.add_learnware(package)).learnware_id
+    await other.client.publish(foreign, federation, SHOWN)
+    await asyncio.wait_for(arrived.wait(), 20)
+    rkme = fit_rkme(here.transform(digits.of(0, 2)), size=40)
+    found = await asked.client.search([(here, rkme)])
+    assert found.islands == (here.id, there.id)
+    assert {(hit.learnware_id, hit.island, hit.estimated) for hit in found.hits} == {
+        (own, here.id, False), (foreign, there.id, False),
+    }  # fmt: skip
+    assert all(hit.mmd2 < 0.1 for hit in found.hits)
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 import pytest
+from atoll.engine.island_file import read_island, write_island
 from atoll.engine.islands import Island
 from atoll.engine.specs import Rkme, fit_rkme
 from atoll.engine.tables import Table
 from atoll.node.cli import rows
-from atoll.node.cli.island_file import read_island, write_island
 
 NOWHERE = "http://127.0.0.1:9"
 NAMES = ("age", "height", "pulse", "weight")
