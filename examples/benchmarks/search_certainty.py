@@ -141,7 +141,7 @@ async def _claims(market: Market, searches: int, name: str, least: float | None)
         places = int(random.choice(PLACES))
         specifications = tuple(SpecificationQuery(island.digest, rkme) for island, rkme in query)
         found = await searcher.search(SearchQuery(specifications, limit=places, user="somebody"))
-        true = [id_ for _, id_ in market.ranking(query, places)]
+        true = [place.id for place in market.ranking(query, places)]
         healthy += not sick
         if found.topk_exact:
             claimed += not sick

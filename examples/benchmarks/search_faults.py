@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from search_asking import Federated, Query, Seen, federated
 from search_figures import Figure
-from search_identity import ordered_alike
+from search_identity import named, ordered_alike
 from search_market import Market
 
 NODES, LEARNWARES, SICK = 10, 500, (7, 8, 9)
@@ -60,8 +60,8 @@ def _disturbed(nodes: Federated, queries: list[Query], seen: list[Seen]) -> int:
     healthy = {id_ for id_, each in nodes.market.by_id.items() if each.owner not in SICK}
     count = 0
     for query, each in zip(queries, seen, strict=True):
-        found = [(hit["mmd2"], hit["learnware_id"]) for hit in each.result["hits"] if hit["learnware_id"] in healthy]
-        true = [place for place in nodes.market.central(query, LEARNWARES).ranking if place[1] in healthy]
+        found = [id_ for id_ in named(each.result) if id_ in healthy]
+        true = [place for place in nodes.market.ranking(query, LEARNWARES) if place.id in healthy]
         count += not ordered_alike(found, true[: len(found)])
     return count
 
@@ -74,8 +74,8 @@ async def _silent(nodes: Federated, queries: list[Query], name: str, patience: f
     others = sum(len(set(each.result["peers_failed"]) - sick) for each in seen)
     wrong = 0
     for query, each in zip(queries, seen, strict=True):
-        found = [(hit["mmd2"], hit["learnware_id"]) for hit in each.result["hits"]]
-        alike = ordered_alike(found, nodes.market.central(query, len(found)).ranking)
+        found = named(each.result)
+        alike = ordered_alike(found, nodes.market.ranking(query, len(found)))
         wrong += each.result["topk_exact"] and not alike
     why = next(iter(seen[0].result["peers_failed"].values()), "")
     return [

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from search_asking import Federated, Query, Seen, federated
 from search_figures import Figure
-from search_market import Central, Market
+from search_market import Central, Market, Place
 
 NODES, LEARNWARES, WARM = 8, 500, 3
 QUERIES, FEWER = 200, 100
@@ -29,15 +30,17 @@ class Differences:
 
     def note(self, seen: Seen, central: Central) -> None:
         result = seen.result
-        found = [(hit["mmd2"], hit["learnware_id"]) for hit in result["hits"]]
+        found = named(result)
         same = ordered_alike(found, central.ranking)
         self.orders += not same
         self.whole += result["complete"]
         self.claims += result["topk_exact"]
         self.wrong += result["topk_exact"] and not same
         if same:
-            pairs = zip(found, central.ranking, strict=True)
-            self.distance = max(self.distance, *(abs(one[0] - other[0]) for one, other in pairs))
+            true = {place.id: place.mmd2 for place in central.ranking}
+            self.distance = max(
+                self.distance, *(abs(hit["mmd2"] - true[hit["learnware_id"]]) for hit in result["hits"])
+            )
         mixture = result["mixture"]
         self.representations.add(mixture["representation"])
         weights = {member["learnware_id"]: member["weight"] for member in mixture["members"]}
@@ -47,13 +50,18 @@ class Differences:
         self.weight = max(self.weight, *apart)
 
 
-def ordered_alike(found: list[tuple[float, str]], central: list[tuple[float, str]]) -> bool:
+def named(result: dict[str, Any]) -> list[str]:
+    """The ids of what was found, in its order."""
+    return [hit["learnware_id"] for hit in result["hits"]]
+
+
+def ordered_alike(found: list[str], central: list[Place]) -> bool:
     """Whether two rankings name the same, in the same order but for ties."""
     if len(found) != len(central):
         return False
-    true = {id_: distance for distance, id_ in central}
+    ranks = {place.id: place.rank for place in central}
     places = zip(found, central, strict=True)
-    return all(one[1] in true and abs(true[one[1]] - other[0]) <= TIE for one, other in places)
+    return all(id_ in ranks and abs(ranks[id_] - place.rank) <= TIE for id_, place in places)
 
 
 async def measured() -> list[Figure]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from atoll.engine.islands import Island
@@ -21,6 +22,7 @@ CLUSTERS, PARTS = 200, 4  # clusters of one learnware, at most
 SPREAD = 0.4
 NEAREST = 50  # of which a mixture may be made, beside the support of the best mixture of sketches
 PER_OWNER = 5  # places of one owner in a list
+SEEN = 0.99  # <u, u> beyond which all rows of a user are one point to the kernel
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,19 @@ class Learnware:
         return commitment(self.salt, self.rkme.to_bytes())
 
 
+class Place(NamedTuple):
+    """Of a ranking: what it is by, the id, and the distance."""
+
+    rank: float
+    id: str
+    mmd2: float
+
+
 @dataclass(frozen=True)
 class Central:
-    """What one node would say: the ``ranking`` as (MMD^2, id), the best mixture, and weights by id."""
+    """What one node would say: the ranking, the best mixture, and its weights by id."""
 
-    ranking: list[tuple[float, str]]
+    ranking: list[Place]
     mixture: Mixture
     weights: dict[str, float]
 
@@ -91,15 +101,20 @@ class Market:
         _, mixture, weights = min(mixed, key=lambda each: each[0])
         return Central(self.ranking(query, limit), mixture, weights)
 
-    def ranking(self, query: list[tuple[Island, Rkme]], limit: int) -> list[tuple[float, str]]:
-        """(MMD^2, id), each learnware in its best island, at most 5 of an owner."""
+    def ranking(self, query: list[tuple[Island, Rkme]], limit: int) -> list[Place]:
+        """Each learnware in its best island, at most 5 of an owner; of several islands, in units of the user's own
+        spread in each."""
+        places = []
+        for (_, asked), here in zip(query, self.distances(query), strict=True):
+            unit = 1.0 / (1.0 - min(asked.norm2, SEEN)) if len(query) > 1 else 1.0
+            places += [Place(unit * mmd2, id_, mmd2) for id_, mmd2 in here.items()]
         taken: Counter[int] = Counter()
         shown = []
-        for distance, id_ in sorted((d, id_) for here in self.distances(query) for id_, d in here.items()):
-            owner = self.by_id[id_].owner
+        for place in sorted(places):
+            owner = self.by_id[place.id].owner
             taken[owner] += 1
             if taken[owner] <= PER_OWNER:
-                shown.append((distance, id_))
+                shown.append(place)
         return shown[:limit]
 
     def true_mmd2(self, island: Island, asked: Rkme, weights: dict[str, float]) -> float:

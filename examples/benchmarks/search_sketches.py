@@ -6,10 +6,10 @@ from __future__ import annotations
 import numpy as np
 from search_asking import Federated, federated
 from search_figures import Figure
-from search_identity import LEARNWARES, NODES, PLACES, ordered_alike
+from search_identity import LEARNWARES, NODES, PLACES, named, ordered_alike
 from search_market import Market
 
-QUERIES = 100
+QUERIES = 60
 WITHIN = 5e-4
 
 
@@ -35,7 +35,7 @@ async def _compared(nodes: Federated, privacy: str) -> list[Figure]:
         (island, asked) = query[0]
         gaps.append(market.true_mmd2(island, asked, weights) - central.mixture.mmd2)
         claimed += result["topk_exact"]
-        found = [(hit["mmd2"], hit["learnware_id"]) for hit in result["hits"]]
+        found = named(result)
         wrong += result["topk_exact"] and not ordered_alike(found, central.ranking[: len(found)])
     frames = sum(sum(each["frames"].values()) for each in await nodes.everywhere("stats"))
     target = WITHIN if hidden and privacy == "rkme" else None
