@@ -2,7 +2,10 @@
 
 from atoll.engine.matching.candidates import mixture_candidates
 from atoll.engine.matching.distances import RkmeIndex, gram_matrix
+from atoll.engine.matching.folding import Specifications, faces, unchanged
+from atoll.engine.matching.hubs import Neighbourhoods, neighbourhoods
 from atoll.engine.matching.mixture import Method, solve_mixture
+from atoll.engine.matching.norms import odd_norms
 from atoll.engine.matching.represented import mixture_of_rkmes, mixture_of_sketches
 from atoll.engine.matching.scores import similarity
 from atoll.engine.matching.sketches import ERROR_BAND, SketchIndex
@@ -14,15 +17,21 @@ __all__ = [
     "ERROR_BAND",
     "Method",
     "Mixture",
+    "Neighbourhoods",
     "RkmeIndex",
     "SketchIndex",
+    "Specifications",
+    "faces",
     "gram_matrix",
     "mixture_candidates",
     "mixture_of_rkmes",
     "mixture_of_sketches",
     "nearest_in_stages",
     "needed",
+    "neighbourhoods",
+    "odd_norms",
     "similarity",
     "solve_mixture",
     "support",
+    "unchanged",
 ]

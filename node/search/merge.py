@@ -2,36 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+import msgspec
 import numpy as np
 from atoll.engine.matching import Mixture, mixture_of_rkmes, mixture_of_sketches, similarity
-from atoll.node.search.plan import NEAREST, Candidate, Field
-from atoll.node.search.query import Hit, Member, MixtureView, SpecificationQuery
+from atoll.node.search.plan import NEAREST, Candidate, Field, Key
+from atoll.node.search.query import Hit, Holder, Member, MixtureView, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
 from atoll.protocol.signing import Record
 
 PER_OWNER = 5  # places of one owner in a list
 SERVED = 0.5  # share of the user's squared norm that a mixture must explain to be worth reusing
+WEIGHT = 0.2  # in the mixture: of some use to this user, be it a hub or of an odd norm
+
+Owned = tuple[str, bytes]  # Candidate.key
+
+
+class Folded(msgspec.Struct, frozen=True):
+    """``ranked`` is a ranking without the copies of what is in it; ``copies`` are those, by the key of what is shown,
+    and in which other federations that is listed."""
+
+    ranked: tuple[Candidate, ...]
+    copies: dict[Owned, tuple[Candidate, ...]]
+
+    @property
+    def hidden(self) -> set[Owned]:
+        """The keys of all copies."""
+        return {each.key for copies in self.copies.values() for each in copies} - {each.key for each in self.ranked}
+
+
+def fold(ranked: Sequence[Candidate], everything: Sequence[Candidate]) -> Folded:
+    """Of what is listed more than once, or nearly the same, the eldest that is here; ``everything`` is what was ranked,
+    as it is listed in whatever island or federation."""
+    ranks = {each.key: each for each in ranked}
+    eldest: dict[tuple[bytes, Key], Candidate] = {}
+    for each in everything:
+        if each.key in ranks and (each.group not in eldest or each.age < eldest[each.group].age):
+            eldest[each.group] = each
+    elder = {key: eldest[each.group].key for key, each in ranks.items()}
+    shown = {key: _eldest(elder, key) for key in ranks}
+    copies: dict[Owned, dict[Key, Candidate]] = {}
+    for each in everything:
+        face = shown.get(each.key)
+        if face is not None and each.place != ranks[face].place:
+            copies.setdefault(face, {})[each.place] = each
+    return Folded(
+        tuple(each for each in ranked if shown[each.key] == each.key),
+        {face: tuple(found.values()) for face, found in copies.items()},
+    )
+
+
+def _eldest(elder: Mapping[Owned, Owned], key: Owned) -> Owned:
+    """Where the line of elders from ``key`` ends; ages in several islands may make it a circle."""
+    line = [key]
+    while (following := elder[line[-1]]) not in line:
+        line.append(following)
+    return min(line[line.index(following) :])
 
 
 def hits(
-    candidates: Sequence[Candidate], asked: dict[bytes, float], name: Callable[[str], str],
+    folded: Folded, weights: Mapping[Owned, float], asked: dict[bytes, float], name: Callable[[str], str],
     record: Callable[[Listing], Record | None], limit: int,
 ) -> tuple[Hit, ...]:  # fmt: skip
-    """The ranking as people see it; ``asked`` maps islands to the user's squared norm, ``name`` owners to names, and
-    ``record`` gives what an owner has signed."""
+    """The ranking as people see it; ``weights`` are those of the mixture, ``asked`` maps islands to the user's squared
+    norm, ``name`` owners to names, and ``record`` gives what an owner has signed."""
     taken: dict[str, int] = {}
     shown = []
-    for candidate in candidates:
+    for candidate in sorted(folded.ranked, key=lambda each: demoted(each, weights)):
         taken[candidate.owner] = taken.get(candidate.owner, 0) + 1
         if taken[candidate.owner] <= PER_OWNER:
             shown.append(candidate)
         if len(shown) == limit:
             break
-    return tuple(_hit(each, asked, name(each.owner), record(each.listing)) for each in shown)
+    return tuple(
+        msgspec.structs.replace(
+            _hit(each, asked, name(each.owner), record(each.listing)),
+            hub=each.hub,
+            holders=tuple(_holder(copy, name(copy.owner)) for copy in folded.copies.get(each.key, ())),
+        )
+        for each in shown
+    )
+
+
+def demoted(candidate: Candidate, weights: Mapping[Owned, float]) -> bool:
+    """Whether it comes after all others: a hub, or of an odd norm, and of no weight in the mixture."""
+    return (candidate.hub or candidate.odd) and weights.get(candidate.key, 0.0) < WEIGHT
+
+
+def _holder(copy: Candidate, owner_name: str) -> Holder:
+    return Holder(copy.id, copy.owner, owner_name, copy.listing.federation.hex())
 
 
 def _hit(candidate: Candidate, asked: dict[bytes, float], owner_name: str, record: Record | None) -> Hit:
@@ -79,6 +141,8 @@ def mixture(
         for place, candidate in enumerate(usable)
         if place < NEAREST or (candidate.listing.learnware_id, candidate.listing.owner) in support
     ]
+    if all(each.rkme for each in near if not (each.hub or each.odd)):
+        near = [each for each in near if each.rkme]  # what is doubtful makes no mixture less exact
     rkmes = [candidate.rkme for candidate in near if candidate.rkme]
     if query.rkme is not None and near and len(rkmes) == len(near):
         return _view(mixture_of_rkmes(query.rkme, rkmes), near, query.rkme.norm2, "rkme")

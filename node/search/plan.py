@@ -13,7 +13,8 @@ from atoll.engine.matching import ERROR_BAND
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.query import Filters, SearchQuery
-from atoll.node.search.sketches import CatalogueSketches, Nearest, Row
+from atoll.node.search.sketches import CatalogueSketches, Nearest
+from atoll.node.search.standing import Row
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, SpecSummary
 from atoll.protocol.match import MAX_WANTED
@@ -21,6 +22,7 @@ from atoll.protocol.policy import Act, promised
 from numpy.typing import NDArray
 
 SHORTLIST = 200  # nearest by sketch, of an island, that are looked at one by one
+LOOKED_AT = 2000  # with all that is no plain listing among them
 NEAREST = 50  # of which a mixture may be made, beside the support of the best mixture of sketches
 MAX_OWNERS = 32
 SEEN = 0.99  # <u, u> where all rows of the user are one point to the kernel
@@ -28,13 +30,15 @@ SEEN = 0.99  # <u, u> where all rows of the user are one point to the kernel
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 Question = tuple[str, bytes, bytes]  # (owner, federation, island)
+Key = tuple[bytes, bytes, bytes]  # (federation, owner, learnware)
 
 
 class Candidate(msgspec.Struct, frozen=True):
     """A listing in one of the query's islands (or none), with its distance and what that may err by: nothing once its
     owner has answered with the RKME that the listing commits to. What the user ``may`` do is what the audiences of the
     listing promise, until its owner has said. ``floor``: its owner has named others, all of them nearer than that;
-    ``declined``: it has named all that it lets this user match, and not this one."""
+    ``declined``: it has named all that it lets this user match, and not this one. ``face``: of which listing it is a
+    copy, or its own; of what has one face the lowest ``age`` is the eldest. ``hub``, ``odd``: as in Standing."""
 
     listing: Listing
     summary: SpecSummary | None = None
@@ -47,6 +51,10 @@ class Candidate(msgspec.Struct, frozen=True):
     may: tuple[Act, ...] = ()
     floor: float = 0.0
     declined: bool = False
+    face: Key | None = None
+    age: int = 0
+    hub: bool = False
+    odd: bool = False
     unit: float = 1.0
 
     @property
@@ -70,6 +78,16 @@ class Candidate(msgspec.Struct, frozen=True):
     @property
     def owner(self) -> str:
         return peer_id(self.listing.owner)
+
+    @property
+    def place(self) -> Key:
+        """Where it is listed."""
+        return self.listing.federation, self.listing.owner, self.listing.learnware_id
+
+    @property
+    def group(self) -> tuple[bytes, Key]:
+        """What is near-identical has one."""
+        return self.summary.island if self.summary else b"", self.face or self.place
 
     @property
     def key(self) -> tuple[str, bytes]:
@@ -98,9 +116,19 @@ class Field(msgspec.Struct, frozen=True):
         """The one that is the nearest but ``number``."""
         listing, spec = self.row(number)
         may = promised(listing.offers, user)
+        place, standing = self.nearest.places[number], self.nearest.standing
+        face, _ = self.nearest.placed.rows[standing.face[place]]
         return Candidate(
-            listing, spec, mmd2=float(self.nearest.mmd2[number]), norm2=spec.norm2, may=may, unit=self.unit
-        )
+            listing, spec, mmd2=float(self.nearest.mmd2[number]), norm2=spec.norm2, may=may, unit=self.unit,
+            face=(face.federation, face.owner, face.learnware_id), age=int(standing.age[place]),
+            hub=bool(standing.hub[place]), odd=bool(standing.odd[place]),
+        )  # fmt: skip
+
+    @property
+    def plain(self) -> NDArray[np.bool_]:
+        """Which are neither copies of something else here, nor hubs, nor of an odd norm."""
+        standing, places = self.nearest.standing, self.nearest.places
+        return standing.eldest(places) & ~standing.hub[places] & ~standing.odd[places]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -121,7 +149,7 @@ def plan(
     """Rank by sketch distance, or by words where nothing else is asked. ``islands`` are those of the query, in its
     order; ``alive`` gives the listings that its words and tags admit."""
     if not query.specifications:
-        return Plan(tuple(_by_words(query, alive())), (), (), ())
+        return Plan(tuple(_by_words(query, alive(), sketches.first_seen)), (), (), ())
     admitted = None
     if query.semantic.tags() or query.semantic.text.strip():
         admitted = {(each.federation, each.owner, each.learnware_id) for each in alive()}
@@ -136,7 +164,7 @@ def plan(
         short = asked.sketch(island)
         found = sketches.nearest(island.digest, short, None if everything else wanted, now)
         field = Field(island, short, found, 1.0 / (1.0 - min(asked.norm2, SEEN)) if len(islands) > 1 else 1.0)
-        numbers = _shortlist(field.nearest)
+        numbers = _shortlist(field)
         fields.append(field)
         shortlisted.append(numbers)
         candidates += [field.candidate(int(number), query.user) for number in numbers]
@@ -160,33 +188,45 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(best.values(), key=lambda each: (each.rank, each.key))
 
 
-def _by_words(query: SearchQuery, alive: list[Listing]) -> list[Candidate]:
-    listings = {(each.learnware_id, each.owner): each for each in alive if query.filters.admits(each, query.user)}
-    found = list(listings.values())
+def _by_words(query: SearchQuery, alive: list[Listing], first_seen: Callable[[Listing], int]) -> list[Candidate]:
+    """Whoever lists a learnware lists the same, whatever its owner."""
+    found = [each for each in alive if query.filters.admits(each, query.user)]
     scores = query.semantic.scores([each.semantic for each in found])
     order = sorted(range(len(found)), key=lambda place: (-scores[place], found[place].learnware_id))
-    return [Candidate(found[place], may=promised(found[place].offers, query.user)) for place in order]
+    return [
+        Candidate(
+            found[place], may=promised(found[place].offers, query.user), face=(b"", b"", found[place].learnware_id),
+            age=first_seen(found[place]),
+        )
+        for place in order
+    ]  # fmt: skip
 
 
-def _shortlist(found: Nearest) -> Places:
-    """The nearest, ties included, and the support of the mixture."""
-    near = np.arange(len(found.mmd2)) < np.searchsorted(found.mmd2, found.mmd2[:SHORTLIST].max(initial=0.0), "right")
+def _shortlist(field: Field) -> Places:
+    """The nearest, ties included, and the support of the mixture. Copies, hubs and odd norms push nothing out."""
+    found = field.nearest
+    nearest = np.flatnonzero(field.plain)[:SHORTLIST]
+    last = found.mmd2[nearest[-1]] if len(nearest) == SHORTLIST else np.inf
+    near = found.mmd2 <= last
+    near[LOOKED_AT:] = False
     near[list(found.support)] = True
     return np.flatnonzero(near)
 
 
 def _questions(fields: Sequence[Field]) -> tuple[Question, ...]:
     """Owners of what a mixture may be made of first, then those of the nearest, at most 32 of them, each once per
-    federation and island: with no more owners than that, everybody who has something there."""
-    asked: dict[tuple[bytes, bytes, bytes], float] = {}
+    federation and island: with no more owners than that, everybody who has something there. Whoever has nothing there
+    but copies, hubs and odd norms comes last."""
+    asked: dict[tuple[bytes, bytes, bytes], tuple[bool, float]] = {}
     needed: set[bytes] = set()
     for field in fields:
-        mixed = {*range(min(NEAREST, len(field.nearest.mmd2))), *field.nearest.support}
-        needed |= {field.row(number)[0].owner for number in mixed}
-        groups, firsts = np.unique(field.groups, return_index=True)  # the first is the nearest
-        for group, first in zip(groups, firsts, strict=True):
-            federation, owner = field.nearest.placed.owners[group]
-            asked[owner, federation, field.island.digest] = float(field.nearest.mmd2[first])
+        plain = np.flatnonzero(field.plain)
+        needed |= {field.row(number)[0].owner for number in {*plain[:NEAREST], *field.nearest.support} & {*plain}}
+        for among, last in ((np.arange(len(field.groups)), True), (plain, False)):
+            groups, firsts = np.unique(field.groups[among], return_index=True)  # the first is the nearest
+            for group, nearest in zip(groups, among[firsts], strict=True):
+                federation, owner = field.nearest.placed.owners[group]
+                asked[owner, federation, field.island.digest] = (last, float(field.nearest.mmd2[nearest]))
     ordered = sorted(asked, key=lambda question: (question[0] not in needed, asked[question], question))
     owners = set(list(dict.fromkeys(question[0] for question in ordered))[:MAX_OWNERS])
     return tuple((peer_id(owner), federation, island) for owner, federation, island in ordered if owner in owners)

@@ -6,11 +6,12 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
 from atoll.engine.islands import Island
 from atoll.engine.specs.moving import moved, reachable
 from atoll.engine.specs.noised import NoisedSketch
@@ -22,6 +23,7 @@ from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.search import merge
 from atoll.node.search.asking import Complete, FanOut, Pace
 from atoll.node.search.certainty import certain, contends
+from atoll.node.search.hearing import ANSWERS, Heard, hear
 from atoll.node.search.plan import SEEN, Candidate, Plan, Question, plan, rank
 from atoll.node.search.query import (
     Hit,
@@ -33,12 +35,12 @@ from atoll.node.search.query import (
     SpecificationQuery,
 )
 from atoll.node.search.running import Running, Session
-from atoll.node.search.settling import ANSWERS, Settled, settle
+from atoll.node.search.settling import Settled, settle
 from atoll.node.search.sketches import CatalogueSketches
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.protocol.errors import NotFound
-from atoll.protocol.match import AskedSketch, MatchReply, MatchRequest
+from atoll.protocol.match import AskedSketch, MatchRequest
 from atoll.protocol.policy import Asker
 
 MAX_ISLANDS = 8  # of one search
@@ -113,14 +115,14 @@ class Searcher:
         names = tuple(island.id for island in islands)
         running.emit("plan", SearchPlan(running.id, names, query.privacy, leaves, asked))
         running.candidates = planned.candidates
-        for hit in await asyncio.to_thread(self._hits, query, rank(_matchable(planned.candidates))):
+        for hit in await asyncio.to_thread(self._hits, query, _folded(planned.candidates), None):
             running.emit("hit", hit)
         deadline = query.deadline_ms / 1000
         fan_out = FanOut(questions, partial(self._ask, query, planned), self._peers, self._pace, deadline)
 
         async def answer(final: bool) -> SearchResult:
             failed = {**fan_out.failed, **({} if final else fan_out.late())}
-            settled = await asyncio.to_thread(settle, query, planned, dict(fan_out.replies))
+            settled = await asyncio.to_thread(settle, planned, query.user, dict(fan_out.replies))
             found = await asyncio.to_thread(self._merge, query, planned, settled)
             running.candidates, running.session = settled.candidates, found[3]
             return SearchResult(
@@ -183,7 +185,7 @@ class Searcher:
         running.emit("correction" if corrected else "answer", running.result)
         running.emit("end", running.result)
 
-    async def _ask(self, query: SearchQuery, planned: Plan, question: Question) -> MatchReply:
+    async def _ask(self, query: SearchQuery, planned: Plan, question: Question) -> Heard:
         peer, federation, island = question
         user = self._pseudonyms.of(query.user, federation)
         field, asked = next(
@@ -196,22 +198,24 @@ class Searcher:
         asking: dict[str, Any] = {"limit": ANSWERS, "user": user, "wanted": wanted, **told}
         message = MatchRequest(federation, island, semantic=query.semantic, **asking)
         if peer == self._own:
-            return await asyncio.to_thread(self._owner.match, Asker(peer, user), message)
-        return await self._network.match(peer, message, query.deadline_ms / 1000)
+            reply = await asyncio.to_thread(self._owner.match, Asker(peer, user), message)
+        else:
+            reply = await self._network.match(peer, message, query.deadline_ms / 1000)
+        return await asyncio.to_thread(hear, query, field, asked.rkme, question, reply)
 
     def _merge(
         self, query: SearchQuery, planned: Plan, settled: Settled
     ) -> tuple[tuple[Hit, ...], bool, MixtureView | None, Session | None]:
         """(hits, whether they are certain, mixture, what a prediction needs)"""
-        ranked = rank(_matchable(settled.candidates))
-        hits = self._hits(query, ranked)
-        sure = not query.specifications or (not settled.doubted and _certain(query, ranked, settled, hits))
-        found, session = _best_mixture(query, ranked, planned)
+        folded = _folded(settled.candidates)
+        found, session = _best_mixture(query, folded.ranked, planned)
+        hits = self._hits(query, folded, session)
+        sure = not query.specifications or (not settled.doubted and _certain(query, folded, settled, hits, session))
         return hits, sure, found, session
 
-    def _hits(self, query: SearchQuery, ranked: list[Candidate]) -> tuple[Hit, ...]:
+    def _hits(self, query: SearchQuery, folded: merge.Folded, session: Session | None) -> tuple[Hit, ...]:
         norms = {each.island: each.norm2 for each in query.specifications}
-        return merge.hits(ranked, norms, self._peers.name, self._catalogue.record, query.limit)
+        return merge.hits(folded, _weights(session), norms, self._peers.name, self._catalogue.record, query.limit)
 
     def _leaves(self, query: SearchQuery, asked: tuple[str, ...]) -> str:
         """What leaves this node, in words."""
@@ -239,22 +243,50 @@ def _matchable(candidates: Iterable[Candidate]) -> list[Candidate]:
     return [candidate for candidate in candidates if "match" in candidate.may]
 
 
-def _certain(query: SearchQuery, ranked: list[Candidate], settled: Settled, shown: tuple[Hit, ...]) -> bool:
-    """Whether what is shown, in its order, is what owners would say who had all been asked about everything; of a user
-    whom nobody knows but by noise nothing is certain."""
+def _folded(candidates: Iterable[Candidate]) -> merge.Folded:
+    matchable = _matchable(candidates)
+    return merge.fold(rank(matchable), matchable)
+
+
+def _weights(session: Session | None) -> dict[tuple[str, bytes], float]:
+    """Of the mixture's members."""
+    if session is None:
+        return {}
+    weights = (member.weight for member in session.mixture.members)
+    return {each.key: weight for each, weight in zip(session.members, weights, strict=True)}
+
+
+def _certain(
+    query: SearchQuery, folded: merge.Folded, settled: Settled, shown: tuple[Hit, ...], session: Session | None
+) -> bool:
+    """Whether what is shown, in its order, is what owners would say who had all been asked about everything.
+
+    Copies come in with what they are copies of. What is demoted comes after whatever else there is, and is that for
+    certain if it has been measured and an exact mixture gives it no weight. Of a user whom nobody knows but by noise
+    nothing is certain.
+    """
     if any(each.rkme is None for each in query.specifications):
         return False
-    places = len(ranked)
-    if len(shown) == query.limit:
-        last = shown[-1]
-        places = 1 + next(
-            n for n, each in enumerate(ranked) if (each.id, each.owner) == (last.learnware_id, last.owner)
-        )
-    return certain(ranked, filter(contends, settled.candidates), settled.outside, places)
+    weights = _weights(session)
+    last = {each.key for each in folded.ranked if merge.demoted(each, weights)}
+    ranked = [each for each in folded.ranked if each.key not in last]
+    places = {(each.id, each.owner): place for place, each in enumerate(ranked)}
+    deepest = max((places.get((hit.learnware_id, hit.owner), len(ranked)) for hit in shown), default=len(ranked))
+    full = len(shown) == query.limit and deepest < len(ranked)
+    considered = ranked[: deepest + 1] if full else ranked
+    reach = max((each.most for each in considered), default=np.inf) if full else np.inf
+    doubtful = [each for each in folded.ranked if (each.hub or each.odd) and each.least <= reach]
+    exact = session is not None and session.mixture.representation == "rkme"
+    if doubtful and not (exact and all(not each.estimated and each.key not in weights for each in doubtful)):
+        return False
+    others = [each for each in settled.candidates if contends(each) and each.key not in last | folded.hidden]
+    if not full and (np.isfinite(settled.outside) or not {each.key for each in others} <= {e.key for e in ranked}):
+        return False
+    return certain(ranked, others, settled.outside, len(considered))
 
 
 def _best_mixture(
-    query: SearchQuery, ranked: list[Candidate], planned: Plan
+    query: SearchQuery, ranked: Sequence[Candidate], planned: Plan
 ) -> tuple[MixtureView | None, Session | None]:
     """Of the query's islands, the one whose mixture explains the user best."""
     best: tuple[MixtureView, Session] | None = None

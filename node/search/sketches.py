@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from atoll.engine.matching import SketchIndex
 from atoll.engine.specs.sketch import Sketch
+from atoll.node.search.standing import Row, Standing, Standings
 from atoll.node.store.catalogue import Catalogue
-from atoll.protocol.listings import Listing, SpecSummary
+from atoll.protocol.listings import Listing
 from numpy.typing import NDArray
 
 FRESH_MS = 2000  # what expires with time and without an event is shown so much longer, at most
 
 Owned = tuple[bytes, bytes]  # federation, owner
-Row = tuple[Listing, SpecSummary]
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,13 @@ class Placed:
 @dataclass(frozen=True)
 class Nearest:
     """The ``places`` (k,) of what is wanted of ``placed``, nearest first, their estimated MMD^2 (k,), and to which of
-    them (numbers from 0 to k) the best mixture of sketches gives weight."""
+    them (numbers from 0 to k) the best mixture of sketches gives weight. ``standing`` is that of all of ``placed``."""
 
     placed: Placed
     places: NDArray[np.int64]
     mmd2: NDArray[np.float64]
     support: tuple[int, ...]
+    standing: Standing
 
 
 class CatalogueSketches:
@@ -54,11 +55,15 @@ class CatalogueSketches:
         self._held: dict[Owned, dict[bytes, Listing]] = {}
         self._numbers: dict[Owned, int] = {}
         self._placed: dict[bytes, Placed] = {}
+        self._standings = Standings(catalogue.first_seen)
         self._noted = threading.Lock()
         self._changed: set[Owned] = set()
         catalogue.on_change(self._note)
         for owned in catalogue.owners():
             self._note(*owned)
+
+    def first_seen(self, listing: Listing) -> int:
+        return self._catalogue.first_seen(listing)
 
     def nearest(self, island: bytes, asked: Sketch, wanted: Callable[[Listing], bool] | None, now: int) -> Nearest:
         """What an island holds, of that only what is ``wanted``; ties by federation, owner and learnware."""
@@ -70,13 +75,14 @@ class CatalogueSketches:
             index, places = self._indexes[island], np.arange(len(placed.rows))
             if wanted is not None:
                 places = places[np.array([wanted(listing) for listing, _ in placed.rows], np.bool_)]
-            if not len(places):
-                return Nearest(placed, places, np.zeros(0), ())
-            distances = index.distances_to(asked, placed.slots[places])
-            order = np.argsort(distances, kind="stable")
-            places, distances = places[order], distances[order]
-            support = index.support(asked, placed.slots[places])
-        return Nearest(placed, places, distances, tuple(sorted(support.tolist())))
+            distances, support = np.zeros(0), np.zeros(0, np.int64)
+            if len(places):
+                distances = index.distances_to(asked, placed.slots[places])
+                order = np.argsort(distances, kind="stable")
+                places, distances = places[order], distances[order]
+                support = index.support(asked, placed.slots[places])
+        standing = self._standings.of(island, placed.rows, now)
+        return Nearest(placed, places, distances, tuple(sorted(support.tolist())), standing)
 
     def _note(self, federation: bytes, owner: bytes) -> None:
         """An owner's log changed, or with owner b"" anything in a federation, which may have been left."""

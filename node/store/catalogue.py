@@ -15,6 +15,8 @@ from atoll.node.store.environment import Store, Transaction
 from atoll.node.store.federations import Federations
 from atoll.node.store.index import ListingIndex
 from atoll.node.store.loading import logs_of, no_collection
+from atoll.node.store.sightings import NOWHERE, Sightings, Times
+from atoll.node.store.sightings import Key as ListingKey
 from atoll.protocol import limits
 from atoll.protocol.decrees import SignedDecree
 from atoll.protocol.errors import ForkDetected, NotFound
@@ -49,6 +51,7 @@ class Catalogue:
         self._islands = store.table("islands", bytes)
         self._replicas: dict[bytes, Replica] = {}
         self._index = ListingIndex()
+        self._sightings = Sightings(store)
         self._known_islands: dict[bytes, Island] = {}
         self._listeners: list[Listener] = []
         self._on_fork: list[Callable[[Notice], None]] = []
@@ -81,6 +84,11 @@ class Catalogue:
         """All that an owner lists, seen or not, paused ones included; by learnware id."""
         with self._lock:
             return self._index.of_owner(federation, owner)
+
+    def first_seen(self, listing: Listing, island: bytes = NOWHERE) -> int:
+        """Since when this node knows a listing, with the specification that it has now in an island."""
+        with self._lock:
+            return self._sightings.first((listing.federation, listing.owner, listing.learnware_id), island)
 
     def owners(self) -> list[tuple[bytes, bytes]]:
         """(federation, owner) of all that is listed."""
@@ -198,7 +206,7 @@ class Catalogue:
                 replica = self._replicas[federation]
                 change = replica.take_opened(certificate, opened, now, whole=whole)
                 if change is not None:
-                    self._commit(replica, certificate, change)
+                    self._commit(replica, certificate, change, now)
         except ForkDetected:
             self._caught(federation, head)
             raise
@@ -310,31 +318,35 @@ class Catalogue:
             for listener in self._on_fork:
                 listener(notice)
 
-    def _commit(self, replica: Replica, certificate: Record, change: LogChange) -> None:
+    def _commit(self, replica: Replica, certificate: Record, change: LogChange, now: int) -> None:
         """Write what changed of a log, then let the index follow; what cannot be written has not happened."""
         federation, after = replica.federation, change.after
         key = federation + change.owner
         gone = change.before.lines.keys() - after.lines.keys()
+        dropped = [(federation, change.owner, id_) for id_ in gone]
+        news = [signed.listing for signed in change.news]
+        before = replica.roll.predecessors(change.owner)
         head = after.head
         assert head is not None  # a change ends in a head
 
-        def operation(txn: Transaction) -> None:
+        def operation(txn: Transaction) -> dict[ListingKey, Times]:
             for id_ in gone:
                 self._listings.delete(txn, key + id_)
             for signed in change.news:
                 self._listings.put(txn, key + signed.listing.learnware_id, signed.record)
             self._heads.put(txn, key, head.record)
+            return self._sightings.write(txn, news, dropped, before, now)
 
         self._federations.keep_certificate(federation, change.owner, certificate)
         try:
-            self._store.write(operation).result()
+            times = self._store.write(operation).result()
         except BaseException:
             replica.undo(change)
             raise
-        for id_ in gone:
-            self._index.discard((federation, change.owner, id_))
-        for signed in change.news:
-            listing = signed.listing
+        self._sightings.keep(times, dropped)
+        for gone_key in dropped:
+            self._index.discard(gone_key)
+        for listing in news:
             if listing.status == "withdrawn":
                 self._index.discard((federation, change.owner, listing.learnware_id))
             else:
@@ -358,6 +370,7 @@ class Catalogue:
         def operation(txn: Transaction) -> None:
             for table in (self._heads, self._listings, self._forks):
                 table.clear(txn, federation)
+            self._sightings.forget(txn, federation)
 
         for listing in self._index.found(SemanticQuery()):
             if listing.federation == federation:
@@ -380,6 +393,7 @@ class Catalogue:
                     [(proof.owner, proof.epoch, proof.seq) for row, proof in rows if row.pardoned],
                 )
                 self._replicas[federation] = replica
+                self._sightings.load(txn, federation)
 
 
 def _never(learnware_id: bytes) -> bool:

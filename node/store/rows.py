@@ -24,6 +24,7 @@ from atoll.node.store.environment import MAX_VALUE
 from atoll.node.store.federations import FederationRow, SuccessionRow
 from atoll.node.store.ledger import LedgerRow
 from atoll.node.store.peers import PeerRow, RuleRow, rule_key
+from atoll.node.store.sightings import Sighting
 from atoll.node.store.tokens import TokenRow
 from atoll.protocol import limits
 from atoll.protocol.decrees import open_decree
@@ -106,6 +107,7 @@ ROWS = {
     "forks": Rows(ForkRow, _fork),
     "decrees": Rows(Record, _decree),
     "successions": Rows(SuccessionRow, _succession),
+    "sightings": Rows(Sighting, _anywhere),
     "islands": Rows(bytes, lambda key, row: Island.from_definition(row).digest),
     "dock": Rows(DockRow, lambda key, row: row.learnware_id),
     "federations": Rows(FederationRow, _federation),

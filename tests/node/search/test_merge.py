@@ -62,6 +62,9 @@ class Shelf:
     def in_island(self, island, now):
         return self._listings
 
+    def first_seen(self, listing, island=b""):
+        return 0
+
     def on_change(self, listener):
         """It never changes."""
 

@@ -47,6 +47,9 @@ class Shelves:
         found = [listing for key, listing in sorted(self.listings.items()) if key not in self.hidden]
         return [each for each in found if any(spec.island == island for spec in each.specifications)]
 
+    def first_seen(self, listing, island=b""):
+        return 0
+
     def on_change(self, listener):
         self.listeners.append(listener)
 

@@ -1,0 +1,139 @@
+"""What is known of the listings of an island beside their distances: which are copies of elder ones, which lie in the
+middle of everything, and whose squared norm is odd. It follows from the catalogue alone, and no query changes it."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from atoll.engine.matching import Neighbourhoods, Specifications, faces, neighbourhoods, odd_norms
+from atoll.protocol.limits import MINUTE, SECOND
+from atoll.protocol.listings import Listing, SpecSummary
+from numpy.typing import NDArray
+
+SIMULTANEOUS = 60 * MINUTE  # what was first seen within an hour has come at once, whoever was heard first
+REFRESHED = 10 * SECOND  # so long a change among many listings may wait to be judged
+FEW = 2000  # listings that are judged after every change: 0.1 s
+DRIFT = 0.1  # share of the listings that may be new since neighbourhoods were last looked at
+
+Row = tuple[Listing, SpecSummary]
+FirstSeen = Callable[[Listing, bytes], int]  # in an island
+Flags = NDArray[np.bool_]
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Of n listings of one island: the place of the ``face`` of each (its own, unless it is a copy), its ``age`` as a
+    number, 0 for the eldest, and whether it is a ``hub`` or its norm is ``odd``."""
+
+    face: Places
+    age: Places
+    hub: Flags
+    odd: Flags
+
+    def eldest(self, places: Places) -> Flags:
+        """Which of ``places`` (k,) are the eldest of those there that are copies of each other (k,)."""
+        face, found = self.face[places], np.zeros(len(places), np.bool_)
+        order = np.lexsort((self.age[places], face))
+        found[order[np.flatnonzero(np.diff(face[order], prepend=-1))]] = True
+        return found
+
+
+@dataclass
+class _Known:
+    rows: Sequence[Row]
+    standing: Standing
+    judged_at: int
+    around: Neighbourhoods
+    looked_at: int  # listings, when neighbourhoods were last looked at
+    new: int = 0  # listings since then
+    stale: bool = False
+
+
+class Standings:
+    """Thread-safe; kept for each island until its listings change."""
+
+    def __init__(self, first_seen: FirstSeen) -> None:
+        self._first_seen = first_seen
+        self._seed = secrets.randbits(64)
+        self._lock = threading.Lock()
+        self._known: dict[bytes, _Known] = {}
+
+    def of(self, island: bytes, rows: Sequence[Row], now: int) -> Standing:
+        """The standing of the listings of an island, in their order."""
+        with self._lock:
+            known = self._known.get(island)
+            if known is None:
+                known = self._known[island] = self._judged(island, rows, None, now)
+            elif known.rows is not rows:
+                places = _places(known.rows, rows)
+                new = int((places < 0).sum())
+                known.new += new
+                known.stale = known.stale or bool(new) or len(rows) != len(known.rows)
+                known.standing, known.rows = _carried(known.standing, places), rows
+            if known.stale and (len(rows) <= FEW or not 0 <= now - known.judged_at < REFRESHED):
+                known = self._known[island] = self._judged(island, rows, known, now)
+            return known.standing
+
+    def _judged(self, island: bytes, rows: Sequence[Row], known: _Known | None, now: int) -> _Known:
+        order = self._eldest_first(island, rows)
+        given = _specifications([rows[place] for place in order])
+        face = faces(given)
+        if known is None or known.new > DRIFT * known.looked_at:
+            shown = given.rows[face == np.arange(len(face))]
+            known = _Known(rows, _empty(), now, neighbourhoods(shown, self._seed), len(rows))
+        hub = known.around.hubs(given.rows, given.biases)
+        odd = odd_norms(given.norms, np.square(given.rows, dtype=np.float64).sum(axis=1), given.biases)
+        age = np.empty(len(order), np.int64)
+        age[order] = np.arange(len(order))
+        standing = Standing(order[face][age], age, hub[age], odd[age])
+        return _Known(rows, standing, now, known.around, known.looked_at, known.new)
+
+    def _eldest_first(self, island: bytes, rows: Sequence[Row]) -> Places:
+        """Of what has come at once, first what is offered to be disclosed: who offers an RKME has to have one."""
+
+        def age(place: int) -> tuple[int, bool, bytes, bytes, bytes]:
+            listing = rows[place][0]
+            seen = self._first_seen(listing, island) // SIMULTANEOUS
+            return seen, not listing.offers.discloses, listing.federation, listing.owner, listing.learnware_id
+
+        return np.array(sorted(range(len(rows)), key=age), np.int64)
+
+
+def _empty() -> Standing:
+    return Standing(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+
+
+def _specifications(rows: Sequence[Row]) -> Specifications:
+    specs = [spec for _, spec in rows]
+    values = np.frombuffer(b"".join(spec.sketch for spec in specs), np.int8).reshape(len(specs), -1 if specs else 1)
+    numbers: dict[bytes, int] = {}
+    return Specifications(
+        values * np.array([[spec.scale] for spec in specs], np.float32).reshape(-1, 1),
+        np.array([spec.norm2 for spec in specs]),
+        np.array([float(spec.count) for spec in specs]),
+        np.array([spec.to_sketch().bias for spec in specs]),
+        np.array([numbers.setdefault(listing.owner, len(numbers)) for listing, _ in rows], np.int64),
+        np.array([numbers.setdefault(listing.learnware_id, len(numbers)) for listing, _ in rows], np.int64),
+    )
+
+
+def _places(known: Sequence[Row], rows: Sequence[Row]) -> Places:
+    """Where each of the rows was, -1 if it was not there as it is."""
+    was = {id(spec): place for place, (_, spec) in enumerate(known)}
+    return np.array([was.get(id(spec), -1) for _, spec in rows], np.int64)
+
+
+def _carried(standing: Standing, places: Places) -> Standing:
+    """For rows that were at ``places``: what is new is nobody's copy and no hub, until all are judged again."""
+    here, was = np.arange(len(places)), len(standing.face)
+    now_at = np.full(was + 1, -1)  # the last is where -1 points to
+    now_at[places[places >= 0]] = here[places >= 0]
+    face = now_at[np.append(standing.face, -1)][places]
+    age = np.append(standing.age, was + len(here))[places]
+    hub, odd = (np.append(flags, False)[places] for flags in (standing.hub, standing.odd))
+    return Standing(np.where(face >= 0, face, here), age, hub, odd)
