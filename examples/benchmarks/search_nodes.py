@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.events
+import gc
 import json
 import sys
 import time
@@ -20,6 +21,7 @@ import trio
 from atoll.node.api.server import serving
 from atoll.node.app import Node, running
 from atoll.node.p2p.streams import Channel, Streams
+from atoll.node.store.loading import set_aside
 from atoll.protocol import limits, match
 from atoll.protocol.match import MatchReply
 from atoll.protocol.messages import Refusal, decode, encode
@@ -34,21 +36,27 @@ class LoopMeter:
     def __init__(self) -> None:
         self.longest: list[tuple[float, str]] = []
         self.callbacks = 0
+        self._collections = 0
+        gc.callbacks.append(self._collected)
         run = asyncio.events.Handle._run
 
         def measured(handle: asyncio.events.Handle) -> None:
-            started = time.thread_time()
+            started, before = time.thread_time(), self._collections
             try:
                 run(handle)
             finally:
-                self._note(1000 * (time.thread_time() - started), handle)
+                spent = 1000 * (time.thread_time() - started)
+                self._note(spent, _said(handle) + (" (garbage collection)" if self._collections > before else ""))
 
         asyncio.events.Handle._run = measured
 
-    def _note(self, spent: float, handle: asyncio.events.Handle) -> None:
+    def _note(self, spent: float, said: str) -> None:
         self.callbacks += 1
         if len(self.longest) < KEPT or spent > self.longest[-1][0]:
-            self.longest = sorted([*self.longest, (spent, _said(handle))], reverse=True)[:KEPT]
+            self.longest = sorted([*self.longest, (spent, said)], reverse=True)[:KEPT]
+
+    def _collected(self, phase: str, about: dict[str, int]) -> None:
+        self._collections += phase == "stop" and about["generation"] == 2
 
     def reset(self) -> None:
         self.longest, self.callbacks = [], 0
@@ -136,6 +144,7 @@ async def main(homes: list[Path]) -> None:
             url = await stack.enter_async_context(serving(node))
             nodes.append(node)
             told.append({"peer": node.identity.peer, "url": url, "address": node.network.addresses[0]})
+        set_aside()  # as ``atoll serve`` does
         print(json.dumps(told), flush=True)
         while line := await lines.readline():
             print(json.dumps(await obey(line, nodes, meter, matching)), flush=True)
