@@ -14,7 +14,7 @@ from atoll.engine.semantic import SemanticQuery, SemanticSpec
 from atoll.engine.specs import Rkme
 from atoll.engine.specs.stand_in import stand_in
 from atoll.node.p2p.errors import Unreachable
-from atoll.node.search import service, settling
+from atoll.node.search import hearing, service
 from atoll.node.search.query import SearchQuery, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, Offers, SpecSummary
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from search_figures import Figure
 from search_market import Learnware, Market
 
-OWNERS, LEARNWARES, HIDDEN, SEARCHES = 40, 800, 0.1, 1000
+OWNERS, LEARNWARES, HIDDEN, SEARCHES = 40, 600, 0.1, 1000
 POINTS = (20, 40)
 NAMED = 8  # an owner names fewer than it has
 MOST_SICK = 12
@@ -80,6 +80,9 @@ class Simulated:
     def in_island(self, island: bytes, now: int) -> list[Listing]:
         return self._listings
 
+    def first_seen(self, listing: Listing, island: bytes) -> int:
+        return 0
+
     def on_change(self, listener: object) -> None:
         """It never changes."""
 
@@ -122,7 +125,7 @@ class Simulated:
 
 
 async def measured(searches: int = SEARCHES) -> list[Figure]:
-    settling.ANSWERS = service.ANSWERS = NAMED
+    hearing.ANSWERS = service.ANSWERS = NAMED
     figures = await _claims(Market(OWNERS, LEARNWARES, points=POINTS), searches, "everything disclosed", 0.5)
     hidden = Market(OWNERS, LEARNWARES, points=POINTS, hidden=HIDDEN)
     return [*figures, *await _claims(hidden, searches // 5, f"{HIDDEN:.0%} undisclosed", None)]

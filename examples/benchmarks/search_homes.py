@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from atoll.engine.packages.manifest import FileEntry, Manifest, revision_of
+from atoll.engine.packages.manifest import FileEntry, Manifest
 from atoll.engine.runtime import Signature
 from atoll.engine.semantic import SemanticSpec
 from atoll.node import config as configs
@@ -82,14 +82,13 @@ def make_homes(folder: Path, market: Market) -> Homes:
 def _list(
     catalogue: Catalogue, founder: Identity, owner: Identity, federation: bytes, own: Sequence[Learnware], now: int
 ) -> None:  # fmt: skip
-    manifest = _manifest(owner)
     signed = []
     for seq, each in enumerate(own, start=1):
         short = each.listed
         count = 1 << (each.rkme.count.bit_length() - 1)
         summary = SpecSummary(each.island.digest, short.values.tobytes(), short.norm2, count, each.committed)
         listing = Listing(
-            owner.public, federation, each.id, revision_of(manifest), seq, now, "live",
+            owner.public, federation, each.id, _revision(each), seq, now, "live",
             SemanticSpec(f"learnware {seq} of {peer_id(owner.public)[-6:]}"), (summary,),
             Offers(disclose="members") if each.disclosed else Offers(), inputs=each.island.dimension, outputs=2,
         )  # fmt: skip
@@ -111,12 +110,16 @@ def _stock(home: Path, owner: Identity, row: FederationRow, own: Sequence[Learnw
     rows = []
     for each in own:
         spec = SpecRow(each.island.digest, _blob(home, each.rkme.to_bytes()), each.salt)
-        rows.append(DockRow(each.id, revision_of(_manifest(owner)), manifest, manifest, manifest, (spec,)))
+        rows.append(DockRow(each.id, _revision(each), manifest, manifest, manifest, (spec,)))
     store = Store(home / "store")
     federations, dock = store.table("federations", FederationRow), store.table("dock", DockRow)
     store.write(lambda txn: federations.put(txn, row.charter.digest, row))
     store.write(lambda txn: [dock.put(txn, each.learnware_id, each) for each in rows]).result()
     store.close()
+
+
+def _revision(each: Learnware) -> bytes:
+    return hashlib.sha256(each.id).digest()
 
 
 def _manifest(owner: Identity) -> bytes:
