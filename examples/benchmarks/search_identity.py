@@ -11,6 +11,7 @@ from search_market import Central, Market, Place
 
 NODES, LEARNWARES, WARM = 8, 500, 3
 QUERIES, FEWER = 200, 100
+DEADLINE_MS = 20_000  # nobody is late here, however busy the machine
 PLACES, SHORT = 100, 10  # all that a search can show (5 of each owner), and what it shows if nothing else is asked for
 TIE = 1e-9
 
@@ -67,22 +68,26 @@ def ordered_alike(found: list[str], central: list[Place]) -> bool:
 async def measured() -> list[Figure]:
     one, two = Market(NODES, LEARNWARES), Market(NODES, LEARNWARES, islands=2)
     async with federated(one, [range(1, NODES)]) as nodes:
-        figures = _figures(await _compared(nodes, one.queries(QUERIES), PLACES), "one island, all places", QUERIES)
-        short = await _compared(nodes, one.queries(FEWER, seed=2), SHORT)
-    figures += _figures(short, "one island, ten places", FEWER)
-    figures.append(Figure("one island, ten places: searches called certain", short.claims, "", FEWER / 2, least=True))
+        all_places = await compared(nodes, one.queries(QUERIES), PLACES)
+        ten = await compared(nodes, one.queries(FEWER, seed=2), SHORT)
     async with federated(two, [range(1, NODES)]) as nodes:
-        found = await _compared(nodes, two.queries(FEWER), PLACES)
-    return [*figures, *_figures(found, "two islands, all places", FEWER)]
+        islands = await compared(nodes, two.queries(FEWER), PLACES)
+    return [
+        *_figures(all_places, "one island, all places", QUERIES),
+        *_figures(ten, "one island, ten places", FEWER),
+        Figure("one island, ten places: searches called certain", ten.claims, "", FEWER / 2, least=True),
+        *_figures(islands, "two islands, all places", FEWER),
+    ]
 
 
-async def _compared(nodes: Federated, queries: list[Query], places: int) -> Differences:
+async def compared(nodes: Federated, queries: list[Query], places: int) -> Differences:
+    """Each query searched for and answered centrally."""
     for query in queries[:WARM]:
-        await nodes.search(query, deadline_ms=20_000)
+        await nodes.search(query, deadline_ms=DEADLINE_MS)
     found = Differences()
     for query in queries:
         central = nodes.market.central(query, places)
-        found.note(await nodes.search(query, limit=places, deadline_ms=20_000), central)
+        found.note(await nodes.search(query, limit=places, deadline_ms=DEADLINE_MS), central)
     return found
 
 
