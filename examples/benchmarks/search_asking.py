@@ -115,6 +115,8 @@ class Federated:
     @staticmethod
     def _note(seen: Seen, event: dict[str, Any], now: float) -> None:
         name = event["event"]
+        if name == "error":
+            raise RuntimeError(str(event["data"]))
         seen.events.append(name)
         if name == "plan":
             seen.plan = now
