@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 FIRST = ("# ", "name", "owner", "licence")
+NAMED = 8  # owners, in one line
 DISTANCE = ("# similarity", "# MMD²", "known")
 
 
@@ -59,7 +60,7 @@ class _Progress:
     def view(self) -> Group:
         failed = f", {self._failed} did not answer" if self._failed else ""
         state = Text(f"{self._done} of {self._asked} owners have answered{failed} ...", "dim")
-        hits = [table("Hits so far", *_hits(self._hits[: console.height - 8]))] if self._hits else []
+        hits = [table("Hits so far", *_hits(self._hits[: max(1, console.height - 8)]))] if self._hits else []
         return Group(*hits, state)
 
 
@@ -146,7 +147,12 @@ def _about(answer: SearchResult) -> list[str]:
 def _asked(answer: SearchResult) -> str:
     if not answer.peers_asked:
         return "No owner was asked"
-    return failures(answer) if answer.peers_failed else f"All {len(answer.peers_asked)} owners asked have answered"
+    if answer.peers_failed:
+        return failures(answer)
+    names = _names(answer)
+    told = ", ".join(sorted(names.get(peer, short(peer)) for peer in answer.peers_asked)[:NAMED])
+    more = f" and {len(answer.peers_asked) - NAMED} more" if len(answer.peers_asked) > NAMED else ""
+    return f"All {len(answer.peers_asked)} owners asked have answered ({told}{more})"
 
 
 def _certainty(answer: SearchResult) -> str:

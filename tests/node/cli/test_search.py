@@ -71,7 +71,14 @@ async def test_by_words_a_table_shows_what_there_is(two, search):
 async def test_by_data_it_shows_owners_distances_and_mixture_and_says_before_what_leaves(two, search, rows):
     code, out, err = await search("--data", rows)
     assert code == 0
-    for words in ("similarity", "MMD²", "exact", "Mixture", "All 2 owners asked have answered", "are certain"):
+    for words in (
+        "similarity",
+        "MMD²",
+        "exact",
+        "Mixture",
+        "All 2 owners asked have answered (asked, other)",
+        "are certain",
+    ):
         assert words in out
     sent, onward = err.strip().splitlines()
     assert sent.startswith(f"To the node at {two[0].url}: ")
@@ -96,8 +103,9 @@ async def test_every_form_of_rows_finds_the_same(two, search, rows, digits, tmp_
     np.save(tmp_path / "rows.npy", table.values)
     answers = []
     for path in (rows, tmp_path / "turned.parquet", tmp_path / "rows.feather", tmp_path / "rows.npy"):
-        code, out, _ = await search("--data", path, "--json")
+        code, out, err = await search("--data", path, "--json")
         assert code == 0
+        assert ("have no names; they are taken as pixel_00, pixel_01" in err) == (path.suffix == ".npy")
         answers.append([(hit["learnware_id"], round(hit["mmd2"], 9)) for hit in json.loads(out)["hits"]])
     assert answers.count(answers[0]) == len(answers)
 
@@ -140,6 +148,7 @@ async def test_privacy_is_the_users_choice(two, search, rows):
     code, out, err = await search("--data", rows, "--dp-epsilon", 1, "--json", "--verify")
     assert code == 0
     assert "noised (differential privacy, epsilon 1)" in err
+    assert err.index("their SHA-256, for its ledger") < err.index("noised")
     assert [each.epsilon for each in await two[0].client.privacy_spendings()] == [1.0]
 
 
