@@ -109,8 +109,9 @@ def test_without_points_a_distance_is_believed_only_if_it_is_as_the_sketch_says(
     assert (honest.suspect, honest.estimated, honest.band) == (False, False, TOLD_BAND)
     for claimed in (0.0, 0.3 * honest.mmd2, honest.mmd2 + 0.5, float("nan")):
         assert one.heard(stand_in=None, mmd2=claimed).suspect
-    unasked = One(privacy="sketch").heard(stand_in=None, mmd2=0.0)
-    assert (unasked.suspect, unasked.estimated, unasked.mmd2) == (False, True, unasked.mmd2)
+    untold = One(privacy="sketch")
+    found = untold.heard(stand_in=None, mmd2=0.0)
+    assert (found.suspect, found.estimated, found.mmd2) == (False, True, untold.planned.candidates[0].mmd2)
 
 
 def test_what_is_said_of_another_revision_is_nothing():
