@@ -17,7 +17,7 @@ from atoll.protocol.signing import Record
 PER_OWNER = 5  # places of one owner in a list
 SERVED = 0.5  # share of the user's squared norm that a mixture must explain to be worth reusing
 WORTH, DOUBT = 0.05, 2e-3  # of MMD^2, that an unknown RKME is worth; what sketches that were chosen as the best err by
-WEIGHT = 0.2  # in the mixture: of some use to this user, be it a hub or of an odd norm
+WEIGHT = 0.2  # in the mixture: of use to this user, however doubtful
 
 Owned = tuple[str, bytes]  # Candidate.key
 
@@ -89,8 +89,8 @@ def hits(
 
 
 def demoted(candidate: Candidate, weights: Mapping[Owned, float]) -> bool:
-    """Whether it comes after all others: a hub, or of an odd norm, and of no weight in the mixture."""
-    return (candidate.hub or candidate.odd) and weights.get(candidate.key, 0.0) < WEIGHT
+    """Whether it comes after all others: a hub, of an odd norm or a newcomer's, and of no weight in the mixture."""
+    return candidate.doubtful and weights.get(candidate.key, 0.0) < WEIGHT
 
 
 def _holder(copy: Candidate, owner_name: str) -> Holder:
@@ -138,12 +138,14 @@ def mixture(
     """
     usable = [c for c in ranked if c.summary and c.summary.island == query.island and not c.suspect]
     support = {(listing.learnware_id, listing.owner) for listing, _ in map(field.row, field.nearest.support)}
+    doubtful = [each for each in usable if each.doubtful]
+    nearest = {each.key for each in [each for each in usable if not each.doubtful][:NEAREST] + doubtful[:NEAREST]}
     near = [
         candidate
-        for place, candidate in enumerate(usable)
-        if place < NEAREST or (candidate.listing.learnware_id, candidate.listing.owner) in support
+        for candidate in usable
+        if candidate.key in nearest or (candidate.listing.learnware_id, candidate.listing.owner) in support
     ]
-    if all(each.points for each in near if not (each.hub or each.odd)):
+    if all(each.points for each in near if not each.doubtful):
         near = [each for each in near if each.points]  # what is doubtful makes no mixture less exact
     known = [candidate for candidate in near if candidate.points]
     by_points: Representation = "rkme" if all(candidate.rkme for candidate in known) else "stand-in"
