@@ -130,7 +130,7 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     policies = Policies(store)
     publisher = Publisher(identity, federations, catalogue, dock, policies)
     gate = Gate(identity.peer, policies, Requests(store), Usage(store, now_ms()))
-    specifications = OwnSpecifications(identity.public, catalogue, dock, gate, StandIns())
+    specifications = OwnSpecifications(identity.public, catalogue, dock, gate, StandIns(store))
     owner = Owner(
         identity, catalogue, dock, models, gate, Matcher(catalogue, specifications, gate), Desk(config.serving)
     )

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
+from atoll.engine.specs.rkme import Rkme
 from atoll.node.errors import NodeBusy
 from atoll.node.matching.readers import ReadersLock
 from atoll.node.matching.shelf import Entry, Shelf
@@ -89,13 +90,22 @@ class OwnSpecifications:
         self._woken.set()
 
     def _run(self) -> None:
+        self._guarded(self._forget_stand_ins)
         while self._woken.wait() and not self._closing:
             self._woken.clear()
-            try:
-                self._take_in()
-                self._make_stand_ins()
-            except Exception as error:  # the outermost edge of the thread
-                log.error("the own specifications were not made ready: %r", error, exc_info=error)
+            self._guarded(self._take_in)
+            self._guarded(self._make_stand_ins)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # the outermost edge of the thread
+            log.error("the own specifications were not made ready: %r", error, exc_info=error)
+
+    def _forget_stand_ins(self) -> None:
+        """Of what is not in the dock any more."""
+        found = [spec for each in self._dock.all() for spec in each.specifications.values()]
+        self._stand_ins.keep_only(spec for spec in found if isinstance(spec, Rkme))
 
     def _make_stand_ins(self) -> None:
         """One after the other, until there is something else to do."""
@@ -126,6 +136,7 @@ class OwnSpecifications:
             for shelves in self._shelves.values():
                 for shelf in shelves.values():
                     shelf.stand_in(self._stand_ins.find)
+        self._woken.set()  # for the stand-ins that are wanted now
 
     def _follow(self, federation: bytes) -> None:
         held = self._shelves.pop(federation, {})

@@ -42,7 +42,7 @@ class Institution:
         policies = Policies(self.store)
         self.publisher = Publisher(self.identity, self.federations, self.catalogue, self.dock, policies)
         self.gate = Gate(self.identity.peer, policies, Requests(self.store), Usage(self.store, now_ms()))
-        self.stand_ins = StandIns(make) if make else StandIns()
+        self.stand_ins = StandIns(self.store, make) if make else StandIns(self.store)
         self.specifications = OwnSpecifications(
             self.identity.public, self.catalogue, self.dock, self.gate, self.stand_ins
         )
