@@ -32,7 +32,7 @@ from atoll.node.api import (
 )  # fmt: skip
 from atoll.node.api.routing import NODE, TOKEN, Route, reply
 from atoll.node.errors import AddressTaken
-from atoll.node.web import pages
+from atoll.node.web import routes
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -68,7 +68,7 @@ def application(node: Node) -> web.Application:
     app[NODE] = node
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _handler(route))
-    pages.mount(app)
+    routes.mount(app)
     return app
 
 
