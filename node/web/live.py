@@ -90,5 +90,5 @@ def peers_of(result: SearchResult) -> Peers:
 
 
 def _told(result: SearchResult) -> str:
-    told = f"{words.found(result)} in {result.elapsed_ms / 1000:.1f} s; {words.answered(result)}."
+    told = f"{words.found(result)}; {words.answered(result)}."
     return told if result.final else f"{told} Late answers may still come…"

@@ -65,11 +65,11 @@ def overlay(running: Running, result: SearchResult, wanted: Sequence[str]) -> Ov
     shown = [hit for hit in drawable if chosen(hit) in wanted] if wanted else _first(drawable, result)
     shown = shown[:MOST_SHOWN]
     projection = projected(asked[1], *(_rkme(rkmes, hit) for hit in shown))
-    series = [("your data", "", asked[1]), *((hit.name, hit.owner, _rkme(rkmes, hit)) for hit in shown)]
     places, clouds, start = _on_paper(projection.places), [], 0
-    for number, (name, owner, rkme) in enumerate(series):
+    mine, theirs = ("your data", "", asked[1]), [(hit.name, hit.owner, _rkme(rkmes, hit)) for hit in shown]
+    for series, (name, owner, rkme) in zip([0, *_series(shown, result)], [mine, *theirs], strict=True):
         end = start + len(rkme.weights)
-        clouds.append(Cloud(number, name, owner, _circles(places[start:end], rkme)))
+        clouds.append(Cloud(series, name, owner, _circles(places[start:end], rkme)))
         start = end
     choices = tuple(Choice(hit, hit in shown) for hit in drawable)
     return Overlay(tuple(clouds), choices, projection.shares, len(result.hits) - len(drawable))
@@ -101,6 +101,15 @@ def _first(drawable: Sequence[Hit], result: SearchResult) -> list[Hit]:
     members = {(each.learnware_id, each.owner) for each in result.mixture.members} if result.mixture else set()
     mixed = [hit for hit in drawable if (hit.learnware_id, hit.owner) in members]
     return mixed or list(drawable[:3])
+
+
+def _series(shown: Sequence[Hit], result: SearchResult) -> list[int]:
+    """The colours of hits: those of the mixture have the same as in its bar, the others what is left."""
+    members = [(each.learnware_id, each.owner) for each in result.mixture.members] if result.mixture else []
+    kept = {key: place + 1 for place, key in enumerate(members[:MOST_SHOWN])}
+    drawn = [(hit.learnware_id, hit.owner) for hit in shown]
+    left = iter(sorted(set(range(1, MOST_SHOWN + 1)) - {kept[key] for key in drawn if key in kept}))
+    return [kept[key] if key in kept else next(left) for key in drawn]
 
 
 def _on_paper(places: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -51,7 +51,7 @@ async def search(visit: Visit) -> web.StreamResponse:
     )  # fmt: skip
     running = visit.node.searcher.start(query)
     if not scripted(visit):
-        raise web.HTTPSeeOther(f"/searches/{running.id}")
+        raise web.HTTPSeeOther(f"/searches/{running.id}#results")
     kept = await asyncio.to_thread(render, "_kept.html", visit.node, kept=running)
     return web.json_response({"page": f"/searches/{running.id}", "kept": kept})
 

@@ -58,22 +58,33 @@ def known(hit: Hit) -> str:
 
 
 def certainty(result: SearchResult) -> str:
+    """How far the list can be relied on; empty where there is none."""
+    if not result.hits:
+        return ""
+    if not result.islands:
+        return "By words and tags, among all that this node knows."
     if result.topk_exact:
-        return "These hits and their order are certain: nothing that was not measured exactly can change them."
-    return "This list is not certain: learnwares known only by their sketches might belong into it."
+        return "The list and its order are certain: nothing that was not measured exactly can change them."
+    return "The list is not certain: learnwares known only by their sketches might belong into it."
 
 
 def silent(result: SearchResult) -> str:
     """How many owners have not answered, in words; empty if all have."""
     count = len(result.peers_failed)
-    return f"{count} owner{'' if count == 1 else 's'} did not answer" if count else ""
+    if not count:
+        return ""
+    many = f"{count} owner{'' if count == 1 else 's'}"
+    if result.final:
+        return f"{many} did not answer"
+    return f"{many} {'has' if count == 1 else 'have'} not answered yet"
 
 
 def answered(result: SearchResult) -> str:
-    """Who has answered, in a line."""
+    """Who has answered, and how fast, in a line."""
+    seconds = f"in {result.elapsed_ms / 1000:.1f} s"
     if not result.peers_asked:
-        return "nobody was asked"
-    return f"{len(result.peers_answered)} of {len(result.peers_asked)} owners answered"
+        return f"found {seconds}, nobody was asked"
+    return f"{len(result.peers_answered)} of {len(result.peers_asked)} owners answered {seconds}"
 
 
 def found(result: SearchResult) -> str:

@@ -92,8 +92,8 @@ async def test_a_dropped_file_is_searched_by_and_hits_stream_in_before_all_have_
     await expect(page.locator("#results .leaves").first).to_contain_text("goes to Other House")
     await expect(page.locator(".peers .waiting, .peers .failed")).to_contain_text("Other House")
     await expect(page.locator("#results .advice")).to_contain_text("1 owner did not answer: Other House")
-    await expect(page.locator(".peers .failed")).to_contain_text("did not answer")
     await page.wait_for_selector("html[data-search=ended]", state="attached")
+    await expect(page.locator(".peers .failed")).to_contain_text("did not answer")
     await asyncio.to_thread(let.set)
     assert await page.locator("svg.picture g").count() >= 2
     before = await page.locator("svg.picture circle").count()

@@ -89,7 +89,7 @@ async def test_rows_are_fitted_by_the_node_and_the_whole_answer_is_shown(browser
     page = await browser.search(("file", (f"my{suffix}", path.read_bytes())))
     assert {name for name, _ in parts_of(page)} == {"Digits 0 1", "Digits 2 3"}
     for said in (
-        "These hits and their order are certain", "2 of 2 owners answered", "A weighted mixture explains",
+        "The list and its order are certain", "2 of 2 owners answered", "A weighted mixture explains",
         "no learnware covers", "exact", "similar", "You may see its reduced set, have its owner predict your rows",
         "The reduced set (", "goes to Other House", "Rows are fitted by this node (Asked House)", "in test",
         "signed listing", "atoll search --data FILE",
@@ -152,7 +152,7 @@ async def test_who_did_not_answer_is_named_with_the_reason(browser, two, held, c
     held(other)
     page = await browser.search(("file", ("digits.csv", csv(0, 2))))
     assert "1 owner did not answer: Other House" in page.text
-    assert "This list is not certain" in page.text
+    assert "The list is not certain" in page.text
     assert re.search(r"Other House did not answer: \w+", page.text)
     assert "Asked House answered" in page.text
 
@@ -207,7 +207,7 @@ async def test_the_search_is_followed_as_it_goes_and_goes_on_after_the_last_even
     assert "goes to Other House" in told[0]["html"]
     assert "waiting for 2 of 2 owners" in told[0]["status"]
     assert {part["into"] for part in told} == {"results", "hits", "peers", ""}
-    assert "2 learnwares in" in told[-1]["status"]
+    assert "2 learnwares; 2 of 2 owners answered" in told[-1]["status"]
     rest = (await browser.open(f"{page.url}/events", headers={"Last-Event-ID": str(len(events) - 2)})).body
     assert rest == "".join(f"id: {id_}\nevent: {event}\ndata: {data}\n\n" for id_, event, data in events[-2:])
     assert (await browser.open(f"{page.url}/events", headers={"Last-Event-ID": "soon"})).status == 400
