@@ -25,7 +25,7 @@ from atoll.node.api.visitors import Visitors
 from atoll.node.clock import now_ms
 from atoll.node.errors import ConfigError
 from atoll.node.identity import Identity
-from atoll.node.matching import Matcher
+from atoll.node.matching import Desk, Matcher
 from atoll.node.matching.specifications import OwnSpecifications
 from atoll.node.matching.stand_ins import StandIns
 from atoll.node.p2p.network import Network, Services
@@ -121,6 +121,7 @@ async def running(home: Path) -> AsyncIterator[Node]:
                     await node.fitting.aclose()
                     await node.searcher.aclose()
                     await node.network.aclose()
+                    await asyncio.to_thread(node.owner.desk.close)
                     await asyncio.to_thread(node.specifications.close)
             finally:
                 models.close()
@@ -137,7 +138,9 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     publisher = Publisher(identity, federations, catalogue, dock, policies)
     gate = Gate(identity.peer, policies, Requests(store), Usage(store, now_ms()))
     specifications = OwnSpecifications(identity.public, catalogue, dock, gate, StandIns())
-    owner = Owner(identity, catalogue, dock, models, gate, Matcher(catalogue, specifications, gate))
+    owner = Owner(
+        identity, catalogue, dock, models, gate, Matcher(catalogue, specifications, gate), Desk(config.serving)
+    )
     peers = Peers(store, identity.peer, config.node.name)
     try:
         peers.configure(filter(None, (config.p2p.relay, *config.p2p.bootstrap)))

@@ -6,6 +6,8 @@ p2p layer and the HTTP layer call it from worker threads.
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from atoll.engine.runtime import ModelPool
 from atoll.engine.tables import Table
 from atoll.node.clock import now_ms
 from atoll.node.identity import Identity
-from atoll.node.matching import Matcher
+from atoll.node.matching import Desk, Matcher
 from atoll.node.policy import Gate
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.dock import Dock, Learnware
@@ -35,18 +37,30 @@ class Owner:
     """Answers users of member nodes; whether the asker's node is one has been checked by the caller."""
 
     def __init__(
-        self, identity: Identity, catalogue: Catalogue, dock: Dock, models: ModelPool, gate: Gate, matcher: Matcher
+        self,
+        identity: Identity,
+        catalogue: Catalogue,
+        dock: Dock,
+        models: ModelPool,
+        gate: Gate,
+        matcher: Matcher,
+        desk: Desk,
     ) -> None:
         self._identity = identity
         self._catalogue = catalogue
         self._dock = dock
         self._models = models
         self.gate = gate
+        self.desk = desk
         self._matcher = matcher
 
     def match(self, asker: Asker, request: MatchRequest) -> MatchReply:
-        """As the matcher, here and now: whoever serves others goes through the desk (node.matching)."""
+        """As the matcher, here and now; whoever serves others does it at the desk."""
         return self._matcher.match(asker, request)
+
+    async def match_soon(self, asker: Asker, request: MatchRequest) -> MatchReply:
+        """As :meth:`match`, for the own users: at the desk, or NodeBusy."""
+        return await asyncio.wrap_future(self.desk.take(partial(self.match, asker, request)))
 
     def predict(self, asker: Asker, request: PredictRequest) -> Prediction:
         """Run an own model on the rows that were sent, (n, d) in the island's feature order, raw units.

@@ -40,7 +40,7 @@ from atoll.node.api.submissions import SubmissionBody, SubmissionView, UploadVie
 from atoll.node.api.tokens import TokenBody, TokenView
 from atoll.node.client.download import receive
 from atoll.node.client.learnware import AsyncLoadedLearnware
-from atoll.node.client.question import question, rows_of
+from atoll.node.client.question import question, rows_of, table_of
 from atoll.node.client.streams import SearchEvent, follow
 from atoll.node.client.transport import Transport
 from atoll.node.errors import PackageRefused, RequestInvalid
@@ -260,7 +260,7 @@ class AsyncClient(Transport):
         self, search_id: str, rows: Any, *, prefer: Literal["local", "remote"] = "local", force: bool = False
     ) -> PredictionResult:
         """Predict with the mixture that a search found. This sends rows, to the node and to owners that predict."""
-        table = Table.of(rows)
+        table = await asyncio.to_thread(table_of, rows)
         body = PredictionBody(search_id, tuple(map(tuple, table.values.tolist())), table.columns, prefer, force)
         return await self._json("POST", "predictions", PredictionResult, body=body)
 
@@ -268,7 +268,7 @@ class AsyncClient(Transport):
         self, learnware_id: str, rows: Any, *, prefer: Literal["local", "remote"] = "local"
     ) -> PredictionResult:
         """Predict with one learnware of the catalogue."""
-        table = Table.of(rows)
+        table = await asyncio.to_thread(table_of, rows)
         body = RowsBody(tuple(map(tuple, table.values.tolist())), table.columns, prefer)
         return await self._json("POST", f"catalogue/{learnware_id}/predictions", PredictionResult, body=body)
 

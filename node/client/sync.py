@@ -143,7 +143,8 @@ class Client:
             while (event := self._run(following())) is not None:
                 yield event
         finally:
-            self._run(events.aclose())
+            if self._end.alive:
+                self._run(events.aclose())
 
     def predict(
         self, search_id: str, rows: Any, *, prefer: Literal["local", "remote"] = "local", force: bool = False

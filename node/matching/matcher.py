@@ -69,14 +69,14 @@ class Matcher:
         return self._reply(near, beyond, offered, asker, now)
 
     def _offered(self, shelf: Shelf, asker: Asker, query: SemanticQuery, now: int) -> Offered:
-        shown, hidden = {}, {}
-        for policy, listings in shelf.groups.items():
-            matched = _fitting(query, self._gate.allowed("match", policy, tuple(listings.values()), asker, now))
+        shown: dict[str, Entry] = {}
+        hidden: dict[str, Entry] = {}
+        for policy, group in shelf.groups.items():
+            matched = _fitting(query, self._gate.allowed("match", policy, group.listings, asker, now))
             disclosed = self._gate.allowed("disclose", policy, matched, asker, now)
-            shown.update({id_: shelf.entries[id_] for id_ in (each.learnware_id.hex() for each in disclosed)})
+            shown.update(group.of(disclosed))
             if len(disclosed) < len(matched):
-                ids = (each.learnware_id.hex() for each in matched)
-                hidden.update({id_: shelf.entries[id_] for id_ in ids if id_ not in shown})
+                hidden.update((id_, entry) for id_, entry in group.of(matched).items() if id_ not in shown)
         return Offered(shown, hidden)
 
     def _reply(self, near: Pairs, beyond: Pairs, offered: Offered, asker: Asker, now: int) -> MatchReply:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,20 +31,42 @@ class Entry:
         return self.listing.learnware_id.hex()
 
 
+class Group:
+    """The entries under one policy: most have the same one, so that it is looked at once."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._listings: tuple[Listing, ...] | None = None
+
+    @property
+    def listings(self) -> tuple[Listing, ...]:
+        if self._listings is None:
+            self._listings = tuple(entry.listing for entry in self.entries.values())
+        return self._listings
+
+    def put(self, id_: str, entry: Entry) -> None:
+        self.entries[id_], self._listings = entry, None
+
+    def drop(self, id_: str) -> None:
+        del self.entries[id_]
+        self._listings = None
+
+    def of(self, listings: Sequence[Listing]) -> dict[str, Entry]:
+        """The entries of these listings, which are all of the group's or some."""
+        if len(listings) == len(self.entries):
+            return self.entries
+        return {id_: self.entries[id_] for id_ in (each.learnware_id.hex() for each in listings)}
+
+
 class Shelf:
     """Many may rank at a time while nobody changes it. Rankings are ascending, ties by id."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
-        self._groups: defaultdict[Policy, dict[str, Listing]] = defaultdict(dict)
+        self.groups: defaultdict[Policy, Group] = defaultdict(Group)
         self._rkmes = RkmeIndex()
         self._stand_ins = RkmeIndex()
         self._sketches = SketchIndex()
-
-    @property
-    def groups(self) -> Mapping[Policy, Mapping[str, Listing]]:
-        """The listings by policy: most have the same one."""
-        return self._groups
 
     def follow(self, wanted: Mapping[str, Entry]) -> None:
         """Hold these and nothing else; an entry that is the same object is left as it is."""
@@ -53,7 +75,7 @@ class Shelf:
         new = {id_: entry for id_, entry in wanted.items() if id_ not in self.entries}
         for id_, entry in new.items():
             self.entries[id_] = entry
-            self._groups[entry.policy][id_] = entry.listing
+            self.groups[entry.policy].put(id_, entry)
             self._rkmes.add(id_, entry.rkme)
         self._sketches.update({id_: entry.summary.to_sketch() for id_, entry in new.items()})
 
@@ -85,9 +107,9 @@ class Shelf:
 
     def _drop(self, id_: str) -> None:
         policy = self.entries.pop(id_).policy
-        del self._groups[policy][id_]
-        if not self._groups[policy]:
-            del self._groups[policy]
+        self.groups[policy].drop(id_)
+        if not self.groups[policy].entries:
+            del self.groups[policy]
         self._rkmes.remove(id_)
         self._stand_ins.remove(id_)
         self._sketches.remove(id_)

@@ -99,7 +99,12 @@ class OwnSpecifications:
 
     def _make_stand_ins(self) -> None:
         """One after the other, until there is something else to do."""
-        while not self._woken.is_set() and self._stand_ins.make_next():
+        while not self._woken.is_set():
+            try:
+                if not self._stand_ins.make_next():
+                    break
+            except Exception as error:  # of one RKME: the others are made all the same
+                log.error("a stand-in was not made: %r", error, exc_info=error)
             self._made = True
         if self._made:
             self._woken.set()
@@ -114,8 +119,9 @@ class OwnSpecifications:
             try:
                 for federation in sorted(changed):
                     self._follow(federation)
-            except BaseException:
-                self._note(changed)
+            except BaseException:  # the next query tries again
+                with self._noted:
+                    self._changed |= changed
                 raise
             for shelves in self._shelves.values():
                 for shelf in shelves.values():

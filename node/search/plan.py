@@ -127,8 +127,7 @@ class Field(msgspec.Struct, frozen=True):
     @property
     def plain(self) -> NDArray[np.bool_]:
         """Which are neither copies of something else here, nor hubs, nor of an odd norm."""
-        standing, places = self.nearest.standing, self.nearest.places
-        return standing.eldest(places) & ~standing.hub[places] & ~standing.odd[places]
+        return self.nearest.standing.plain(self.nearest.places)
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from atoll.protocol.listings import Listing, Offers
 from atoll.protocol.policy import Act, promised
 from atoll.protocol.signing import Record
 
+MAX_ISLANDS = 8  # of one search
 Privacy = Literal["local", "sketch", "rkme"]
 
 

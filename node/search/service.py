@@ -26,6 +26,7 @@ from atoll.node.search.certainty import certain, contends
 from atoll.node.search.hearing import ANSWERS, Heard, hear
 from atoll.node.search.plan import SEEN, Candidate, Plan, Question, plan, rank
 from atoll.node.search.query import (
+    MAX_ISLANDS,
     Hit,
     MixtureView,
     PeerDone,
@@ -43,7 +44,6 @@ from atoll.protocol.errors import NotFound
 from atoll.protocol.match import AskedSketch, MatchRequest
 from atoll.protocol.policy import Asker
 
-MAX_ISLANDS = 8  # of one search
 KEPT = 64  # searches that are remembered, for whoever lost the connection and for predictions
 Answer = Callable[[bool], Awaitable[SearchResult]]
 
@@ -198,7 +198,7 @@ class Searcher:
         asking: dict[str, Any] = {"limit": ANSWERS, "user": user, "wanted": wanted, **told}
         message = MatchRequest(federation, island, semantic=query.semantic, **asking)
         if peer == self._own:
-            reply = await asyncio.to_thread(self._owner.match, Asker(peer, user), message)
+            reply = await self._owner.match_soon(Asker(peer, user), message)
         else:
             reply = await self._network.match(peer, message, query.deadline_ms / 1000)
         return await asyncio.to_thread(hear, query, field, asked.rkme, question, reply)
@@ -268,7 +268,7 @@ def _certain(
     if any(each.rkme is None for each in query.specifications):
         return False
     weights = _weights(session)
-    last = {each.key for each in folded.ranked if merge.demoted(each, weights)}
+    last, here = {each.key for each in folded.ranked if merge.demoted(each, weights)}, {e.key for e in folded.ranked}
     ranked = [each for each in folded.ranked if each.key not in last]
     places = {(each.id, each.owner): place for place, each in enumerate(ranked)}
     deepest = max((places.get((hit.learnware_id, hit.owner), len(ranked)) for hit in shown), default=len(ranked))
@@ -279,8 +279,9 @@ def _certain(
     exact = session is not None and session.mixture.representation == "rkme"
     if doubtful and not (exact and all(not each.estimated and each.key not in weights for each in doubtful)):
         return False
-    others = [each for each in settled.candidates if contends(each) and each.key not in last | folded.hidden]
-    if not full and (np.isfinite(settled.outside) or not {each.key for each in others} <= {e.key for e in ranked}):
+    aside = last | folded.hidden
+    others = [each for each in settled.candidates if contends(each) and each.key not in aside]
+    if not full and (np.isfinite(settled.outside) or not {each.key for each in others} <= here):
         return False
     return certain(ranked, others, settled.outside, len(considered))
 

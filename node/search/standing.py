@@ -35,12 +35,12 @@ class Standing:
     hub: Flags
     odd: Flags
 
-    def eldest(self, places: Places) -> Flags:
-        """Which of ``places`` (k,) are the eldest of those there that are copies of each other (k,)."""
+    def plain(self, places: Places) -> Flags:
+        """Which of ``places`` (k,) are neither hubs, nor odd, nor copies of an elder one of them (k,)."""
         face, found = self.face[places], np.zeros(len(places), np.bool_)
         order = np.lexsort((self.age[places], face))
         found[order[np.flatnonzero(np.diff(face[order], prepend=-1))]] = True
-        return found
+        return np.asarray(found & ~self.hub[places] & ~self.odd[places])
 
 
 @dataclass
