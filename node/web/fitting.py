@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -17,10 +18,9 @@ from atoll.engine.errors import EncodingError, SpecificationError
 from atoll.engine.islands import Island
 from atoll.engine.specs.rkme import MAX_BYTES, Rkme, RkmeRecord
 from atoll.node.errors import NodeBusy
-from atoll.node.search.fitting import MOST_ISLANDS
-from atoll.node.search.query import SpecificationQuery
+from atoll.node.search.query import MAX_ISLANDS, SpecificationQuery
 
-AT_ONCE, WAITING = 1, 4
+PLACES, FOR_THE_KNOWN = 5, 2  # files that may be under way, and how many of these are not for anybody unknown
 SECONDS = 60.0
 MAX_ORDER = 1 << 28
 
@@ -51,10 +51,26 @@ class Fitting:
     """Lives in the asyncio loop. A process takes seconds to load, so one may be got ready before it is needed."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Semaphore(AT_ONCE)
-        self._starting = asyncio.Lock()
+        self._turn, self._starting = asyncio.Lock(), asyncio.Lock()
         self._under_way = 0
         self._ready: Process | None = None
+
+    @contextmanager
+    def room(self, *, known: bool) -> Iterator[Callable[[], None]]:
+        """Call what this gives when a file begins to come: NodeBusy if too many are under way. Places are given back
+        at the end."""
+        taken = 0
+
+        def take() -> None:
+            nonlocal taken
+            if self._under_way >= PLACES - (0 if known else FOR_THE_KNOWN):
+                raise NodeBusy("this node is reading others' files", hint="try again in a few seconds")
+            taken, self._under_way = taken + 1, self._under_way + 1
+
+        try:
+            yield take
+        finally:
+            self._under_way -= taken
 
     async def prepare(self) -> None:
         """Somebody looks at the form: have a process ready. Unused, it ends by itself."""
@@ -71,19 +87,13 @@ class Fitting:
     ) -> tuple[SpecificationQuery, ...]:
         """What to search by: rows in every island that takes them (the first eight), a specification in its own.
 
-        SpecificationError says in words what is wrong with the file; NodeBusy if others' files wait already.
+        One file after another. SpecificationError says in words what is wrong with it.
         """
-        if self._under_way >= AT_ONCE + WAITING:
-            raise NodeBusy("this node is fitting others' rows", hint="try again in a few seconds")
-        self._under_way += 1
-        try:
-            async with self._turn:
-                answer = await self._ask(Order(str(file), tuple(each.definition for each in islands), impute))
-        finally:
-            self._under_way -= 1
+        async with self._turn:
+            answer = await self._ask(Order(str(file), tuple(each.definition for each in islands), impute))
         if answer.refused:
             raise SpecificationError(answer.refused)
-        return tuple(SpecificationQuery(fit.island, Rkme.from_record(fit.rkme)) for fit in answer.fits)
+        return await asyncio.to_thread(_queries, answer)
 
     async def _ask(self, order: Order) -> Answer:
         await self.prepare()
@@ -101,10 +111,7 @@ class Fitting:
             await _end(process)
         if process.returncode:
             raise SpecificationError("the file takes more memory or time than this page gives it")
-        try:
-            return unpack(said, Answer, limit=(MOST_ISLANDS + 1) * MAX_BYTES)
-        except EncodingError:
-            raise SpecificationError("the file cannot be fitted") from None
+        return await asyncio.to_thread(_read, said)
 
 
 async def _start() -> Process:
@@ -116,3 +123,14 @@ async def _end(process: Process) -> None:
     if process.returncode is None:
         process.kill()
         await process.wait()
+
+
+def _read(said: bytes) -> Answer:
+    try:
+        return unpack(said, Answer, limit=(MAX_ISLANDS + 1) * MAX_BYTES)
+    except EncodingError:
+        raise SpecificationError("the file cannot be fitted") from None
+
+
+def _queries(answer: Answer) -> tuple[SpecificationQuery, ...]:
+    return tuple(SpecificationQuery(fit.island, Rkme.from_record(fit.rkme)) for fit in answer.fits)

@@ -21,6 +21,7 @@ from atoll.node.errors import RequestInvalid
 from atoll.node.search.query import Privacy, SearchQuery
 
 MAX_UPLOAD = 32 * 1024 * 1024
+UPLOAD_SECONDS = 120.0
 MAX_WORDS = 400
 MAX_FIELD, MAX_PARTS, MAX_SMALL_FORM = 4096, 200, 16_384
 PIECE = 256 * 1024
@@ -97,9 +98,22 @@ async def passing_folder() -> AsyncIterator[Path]:
         await asyncio.to_thread(shutil.rmtree, folder)
 
 
-async def read_form(request: web.Request, folder: Path, check: Callable[[str], None] | None) -> Form:
+async def read_form(
+    request: web.Request, folder: Path, check: Callable[[str], None] | None, begin: Callable[[], None]
+) -> Form:
     """The form, its file in ``folder``; ``check`` is handed the form's token, which must come first (None: a header
-    has carried it). RequestInvalid for what no page of ours sends, whatever ``check`` raises."""
+    has carried it), and ``begin`` called before the file. RequestInvalid for what no page of ours sends, or not in
+    time; whatever ``check`` and ``begin`` raise."""
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            return await _read_form(request, folder, check, begin)
+    except TimeoutError:
+        raise RequestInvalid(f"the form did not come within {UPLOAD_SECONDS:.0f} seconds") from None
+
+
+async def _read_form(
+    request: web.Request, folder: Path, check: Callable[[str], None] | None, begin: Callable[[], None]
+) -> Form:
     if not request.content_type == "multipart/form-data":
         raise RequestInvalid("not the form of this page")
     form, values, checked = Form(), dict[str, list[str]](), check is None
@@ -112,7 +126,7 @@ async def read_form(request: web.Request, folder: Path, check: Callable[[str], N
             if part.filename is None:
                 values.setdefault(part.name, []).append((await _bytes(part, MAX_FIELD)).decode("utf-8", "replace"))
             elif checked and part.name == "file":
-                await _keep(part, folder, form)
+                await _keep(part, folder, form, begin)
             if check is not None and not checked:
                 check(_first(values, "csrf"))
                 checked = True
@@ -140,7 +154,7 @@ async def read_small_form(request: web.Request) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-async def _keep(part: BodyPartReader, folder: Path, form: Form) -> None:
+async def _keep(part: BodyPartReader, folder: Path, form: Form, begin: Callable[[], None]) -> None:
     """The file under a name of ours with the suffix that it had; a fault is one of the field."""
     suffix = Path(part.filename or "").suffix.lower()
     size, path = 0, folder / f"rows{suffix}"
@@ -148,6 +162,8 @@ async def _keep(part: BodyPartReader, folder: Path, form: Form) -> None:
         if suffix not in FILES:
             form.errors["file"] = f"Give a table ({', '.join(FILES[:5])}) or a specification ({', '.join(SUFFIXES)})."
             return
+        if not size:
+            begin()
         size += len(piece)
         if size > MAX_UPLOAD:
             form.errors["file"] = (

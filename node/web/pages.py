@@ -37,9 +37,11 @@ async def index(visit: Visit) -> web.Response:
 async def search(visit: Visit) -> web.StreamResponse:
     """Begin a search: to its page, or, for the script, where to follow it; faults beside their fields."""
     visit.check_may_search()
-    async with passing_folder() as folder:
-        form = await read_form(visit.request, folder, None if visit.check_header() else visit.check_form)
-        specifications = await _specifications(visit, form)
+    check = None if visit.check_header() else visit.check_form
+    with visit.node.fitting.room(known=visit.token is not None) as begin:
+        async with passing_folder() as folder:
+            form = await read_form(visit.request, folder, check, begin)
+            specifications = await _specifications(visit, form)
     if form.errors:
         return await _faults(visit, form)
     if not (specifications or form.words or form.chosen):

@@ -9,7 +9,7 @@ import pytest
 from atoll.engine.errors import SpecificationError
 from atoll.node.errors import NodeBusy
 from atoll.node.web import fitting
-from atoll.node.web.fitting import AT_ONCE, WAITING, Fitting
+from atoll.node.web.fitting import FOR_THE_KNOWN, PLACES, Fitting
 
 TRY = """
 import json, socket, sys
@@ -73,13 +73,20 @@ async def test_a_fit_that_takes_too_long_is_ended_and_says_so(stand_in, monkeypa
     await tried.aclose()
 
 
-async def test_more_files_than_can_wait_are_refused(stand_in, monkeypatch, tmp_path):
-    stand_in("import time; time.sleep(60)")
-    monkeypatch.setattr(fitting, "SECONDS", 0.1)
+def test_only_so_many_files_are_under_way_and_fewer_of_those_who_are_unknown():
     tried = Fitting()
-    files = [tried.specifications(tmp_path / "rows.csv", []) for _ in range(AT_ONCE + WAITING + 1)]
-    ends = await asyncio.gather(*files, return_exceptions=True)
-    assert [type(end) for end in ends] == [SpecificationError] * (AT_ONCE + WAITING) + [NodeBusy]
+    with tried.room(known=False) as take:
+        for _ in range(PLACES - FOR_THE_KNOWN):
+            take()
+        with tried.room(known=False) as another, pytest.raises(NodeBusy):
+            another()
+        with tried.room(known=True) as signed_in:
+            for _ in range(FOR_THE_KNOWN):
+                signed_in()
+            with pytest.raises(NodeBusy):
+                signed_in()
+    with tried.room(known=False) as take:
+        take()
 
 
 @pytest.mark.parametrize("code", ["import os; os.abort()", "print('nonsense')", ""])

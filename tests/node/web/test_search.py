@@ -139,6 +139,10 @@ async def test_the_picture_shows_the_hits_that_are_chosen(browser, csv):
     page = await browser.search(("file", ("digits.csv", csv(0, 2))))
     values = re.findall(r'name="show" value="(\S+\.\S+)"', page.body)
     assert len(values) == 2
+    mixed = dict(re.findall(r'<rect class="s(\d)" width="10".*?<bdi>(.*?)</bdi>', page.body)[::-1])
+    drawn = dict(re.findall(r'<g class="s(\d)"><circle cx="5".*?<bdi>(.*?)</bdi>', page.body, re.DOTALL))
+    assert mixed
+    assert {series: drawn[series] for series in mixed} == mixed  # the same colours
     one = await browser.open(f"{page.url}/picture", params={"show": values[1]})
     assert one.body.count("<circle") < (await browser.open(f"{page.url}/picture")).body.count("<circle")
     assert re.findall(r'value="(\S+)" checked', one.body) == [values[1]]
