@@ -23,6 +23,9 @@ from atoll.node.administration import Administration
 from atoll.node.clock import now_ms
 from atoll.node.errors import ConfigError
 from atoll.node.identity import Identity
+from atoll.node.matching import Desk, Matcher
+from atoll.node.matching.specifications import OwnSpecifications
+from atoll.node.matching.stand_ins import StandIns
 from atoll.node.p2p.network import Network, Services
 from atoll.node.p2p.peers import Peers
 from atoll.node.policy import Gate
@@ -76,6 +79,7 @@ class Node:
     searcher: Searcher
     reuser: Reuser
     code: AdmittedCode
+    specifications: OwnSpecifications
 
 
 @asynccontextmanager
@@ -99,6 +103,7 @@ async def running(home: Path) -> AsyncIterator[Node]:
                 await asyncio.to_thread(begin_epochs_after_restore, node)
                 await asyncio.to_thread(lambda: models.keep_environments(node.dock.environments()))
                 await node.network.start()
+                node.specifications.start()
                 tasks = [asyncio.create_task(work) for work in (upkeep(node), node.acceptance.run())]
                 try:
                     yield node
@@ -109,6 +114,8 @@ async def running(home: Path) -> AsyncIterator[Node]:
                             await task
                     await node.searcher.aclose()
                     await node.network.aclose()
+                    await asyncio.to_thread(node.owner.desk.close)
+                    await asyncio.to_thread(node.specifications.close)
             finally:
                 models.close()
                 store.close()
@@ -123,7 +130,10 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     policies = Policies(store)
     publisher = Publisher(identity, federations, catalogue, dock, policies)
     gate = Gate(identity.peer, policies, Requests(store), Usage(store, now_ms()))
-    owner = Owner(identity, catalogue, dock, models, gate)
+    specifications = OwnSpecifications(identity.public, catalogue, dock, gate, StandIns(store))
+    owner = Owner(
+        identity, catalogue, dock, models, gate, Matcher(catalogue, specifications, gate), Desk(config.serving)
+    )
     peers = Peers(store, identity.peer, config.node.name)
     try:
         peers.configure(filter(None, (config.p2p.relay, *config.p2p.bootstrap)))
@@ -144,6 +154,7 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     return Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
         pseudonyms, administration, owner, peers, Tokens(store), AuditLog(store), network, searcher, reuser, code,
+        specifications,
     )  # fmt: skip
 
 

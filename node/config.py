@@ -63,6 +63,16 @@ class SearchSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deadline_ms: int = 2000
 
 
+class ServingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What searches of others may take here: threads, how many may wait, and how many a second and at once each peer
+    may ask; whoever asks beyond that is told to come again."""
+
+    match_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
+    match_queue: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 64
+    match_per_second: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 25.0
+    match_burst: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+
+
 class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much epsilon may be spent on one data set, over all that is published of it."""
 
@@ -102,6 +112,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: HttpSection = HttpSection()
     p2p: P2PSection = P2PSection()
     search: SearchSection = SearchSection()
+    serving: ServingSection = ServingSection()
     privacy: PrivacySection = PrivacySection()
     sandbox: SandboxSection = SandboxSection()
 

@@ -1,4 +1,4 @@
-"""The owner's side of search and reuse: matching on its own full specifications, prediction, packages.
+"""The owner's side of search and reuse: matching (node.matching), prediction, packages.
 
 Every act is checked against the policy in the listing of the federation it is asked in. Plain blocking code: the
 p2p layer and the HTTP layer call it from worker threads.
@@ -6,29 +6,29 @@ p2p layer and the HTTP layer call it from worker threads.
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from atoll.engine.encoding import Array
-from atoll.engine.errors import DimensionMismatch, QueryTooNarrow, SpecificationError
+from atoll.engine.errors import DimensionMismatch, SpecificationError
 from atoll.engine.islands import Island
-from atoll.engine.matching import RkmeIndex, SketchIndex, needed, support
-from atoll.engine.matching.oracle import check_query, nearest_told
+from atoll.engine.matching import needed, support
 from atoll.engine.packages import Manifest
 from atoll.engine.runtime import ModelPool
-from atoll.engine.specs.rkme import Rkme
-from atoll.engine.specs.sketch import Sketch
 from atoll.engine.tables import Table
 from atoll.node.clock import now_ms
 from atoll.node.identity import Identity
+from atoll.node.matching import Desk, Matcher
 from atoll.node.policy import Gate
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.dock import Dock, Learnware
 from atoll.protocol.ask import AskReply, AskRequest
 from atoll.protocol.errors import NotFound, OffSpecification
-from atoll.protocol.listings import Listing, SpecSummary
-from atoll.protocol.match import MAX_LIMIT, MatchAnswer, MatchReply, MatchRequest
-from atoll.protocol.policy import Act, Asker
+from atoll.protocol.listings import Listing
+from atoll.protocol.match import MatchReply, MatchRequest
+from atoll.protocol.policy import Asker
 from atoll.protocol.predict import MAX_ROWS, Prediction, PredictRequest
 from numpy.typing import NDArray
 
@@ -36,52 +36,31 @@ from numpy.typing import NDArray
 class Owner:
     """Answers users of member nodes; whether the asker's node is one has been checked by the caller."""
 
-    def __init__(self, identity: Identity, catalogue: Catalogue, dock: Dock, models: ModelPool, gate: Gate) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        catalogue: Catalogue,
+        dock: Dock,
+        models: ModelPool,
+        gate: Gate,
+        matcher: Matcher,
+        desk: Desk,
+    ) -> None:
         self._identity = identity
         self._catalogue = catalogue
         self._dock = dock
         self._models = models
         self.gate = gate
+        self.desk = desk
+        self._matcher = matcher
 
     def match(self, asker: Asker, request: MatchRequest) -> MatchReply:
-        """Rank the learnwares that may be matched: exactly those whose RKME is disclosed to the asker, which comes with
-        the answer; the others as far as can be told of them (engine.matching.oracle). A sketch is compared with the
-        listed ones. Those that are wanted are answered about beyond the limit.
+        """As the matcher, here and now; whoever serves others does it at the desk."""
+        return self._matcher.match(asker, request)
 
-        Of a learnware under differential privacy there is nothing to say that its listing does not: it is left out.
-        Raises QueryTooNarrow if the query is, and nothing is disclosed.
-        """
-        island = self._catalogue.island(request.island)
-        now = now_ms()
-        listings = {
-            listing.learnware_id.hex(): listing
-            for listing in self._listings(request.federation)
-            if request.semantic.matches(listing.semantic)
-            and self.gate.may("match", listing, asker, now)
-            and self.gate.left("match", listing, asker, now)
-        }
-        found = {id_: self._dock.get(bytes.fromhex(id_)).rkme(island.digest) for id_ in listings}
-        rkmes = {id_: rkme for id_, rkme in found.items() if rkme is not None}
-        shown = {id_: rkme for id_, rkme in rkmes.items() if self._discloses(listings[id_], asker, now)}
-        limit, wanted = min(request.limit, MAX_LIMIT), {id_.hex() for id_ in request.wanted} & rkmes.keys()
-        if request.sketch is not None:
-            listed = {id_: _summary(listings[id_], island).to_sketch() for id_ in rkmes}
-            near, beyond = _nearest_listed(request.sketch.to_sketch(), listed, limit, wanted)
-        else:
-            query = _query(request, island)
-            hidden = {id_: rkme for id_, rkme in rkmes.items() if id_ not in shown}
-            near, beyond = _nearest(query, shown, hidden, limit, wanted)
-        pairs = [*near, *beyond]
-        self.gate.count("match", ((listings[id_], 1) for id_, _ in pairs), asker, now)
-        self.gate.count("disclose", ((listings[id_], 1) for id_, _ in pairs if id_ in shown), asker, now)
-        answers, others = (
-            tuple(
-                self._answer(listings[id_], island, shown.get(id_), mmd2, self.gate.acts(listings[id_], asker, now))
-                for id_, mmd2 in part
-            )
-            for part in (near, beyond)
-        )
-        return MatchReply(answers, others)
+    async def match_soon(self, asker: Asker, request: MatchRequest) -> MatchReply:
+        """As :meth:`match`, for the own users: at the desk, or NodeBusy."""
+        return await asyncio.wrap_future(self.desk.take(partial(self.match, asker, request)))
 
     def predict(self, asker: Asker, request: PredictRequest) -> Prediction:
         """Run an own model on the rows that were sent, (n, d) in the island's feature order, raw units.
@@ -136,65 +115,6 @@ class Owner:
         if listing is None or listing.status != "live":
             raise NotFound("no such learnware here")
         return listing
-
-    def _discloses(self, listing: Listing, asker: Asker, now: int) -> bool:
-        """Whether the asker may have the RKME, and has not had all the disclosures of a day."""
-        return self.gate.may("disclose", listing, asker, now) and self.gate.left("disclose", listing, asker, now)
-
-    def _answer(
-        self, listing: Listing, island: Island, shown: Rkme | None, mmd2: float, may: tuple[Act, ...]
-    ) -> MatchAnswer:
-        if shown is None:
-            listed = _summary(listing, island)
-            return MatchAnswer(listing.learnware_id, listing.revision, mmd2, listed.norm2, may=may)
-        row = self._dock.get(listing.learnware_id).row
-        salt = next(spec.salt for spec in row.specifications if spec.island == island.digest)
-        return MatchAnswer(listing.learnware_id, listing.revision, mmd2, shown.norm2, shown.record(), salt, may=may)
-
-
-Pairs = list[tuple[str, float]]
-
-
-def _query(request: MatchRequest, island: Island) -> Rkme:
-    assert request.rkme is not None  # a request has an RKME or a sketch
-    query = Rkme.from_record(request.rkme)
-    if not query.comparable(island):
-        raise DimensionMismatch("the query does not come from the island that it names")
-    return query
-
-
-def _summary(listing: Listing, island: Island) -> SpecSummary:
-    return next(spec for spec in listing.specifications if spec.island == island.digest)
-
-
-def _nearest(
-    query: Rkme, shown: dict[str, Rkme], hidden: dict[str, Rkme], limit: int, wanted: set[str]
-) -> tuple[Pairs, Pairs]:
-    """The ``limit`` nearest ids and what may be said of their distance, ascending, ties by id; and so the ``wanted``
-    that are not among them."""
-    index = RkmeIndex(shown)
-    pairs = list(zip(index.ids, index.distances(query).tolist(), strict=True))
-    try:
-        if hidden:
-            check_query(query)
-            ids, distances = nearest_told(query, hidden, len(hidden))
-            pairs += zip(ids, distances.tolist(), strict=True)
-    except QueryTooNarrow:
-        if not shown:
-            raise
-    return _cut(pairs, limit, wanted)
-
-
-def _nearest_listed(query: Sketch, listed: dict[str, Sketch], limit: int, wanted: set[str]) -> tuple[Pairs, Pairs]:
-    """As :func:`_nearest`, by what listings say."""
-    index = SketchIndex(listed)
-    return _cut(list(zip(index.ids, index.distances(query).tolist(), strict=True)), limit, wanted)
-
-
-def _cut(pairs: Pairs, limit: int, wanted: set[str]) -> tuple[Pairs, Pairs]:
-    ranked = sorted(pairs, key=lambda pair: (pair[1], pair[0]))
-    limit = max(limit, 0)
-    return ranked[:limit], [pair for pair in ranked[limit:] if pair[0] in wanted]
 
 
 def _check_support(rows: NDArray[np.floating], learnware: Learnware, island: Island) -> None:

@@ -20,6 +20,7 @@ def peer_id(public_key: bytes) -> PeerId:
     return PeerId(base58.b58encode(_PREFIX + public_key).decode())
 
 
+@lru_cache(maxsize=8192)
 def public_key(peer: str) -> bytes:
     """The raw public key inside a PeerId text; ProtocolError for any other kind of PeerId."""
     try:

@@ -6,7 +6,7 @@ from atoll.engine.matching.folding import Specifications, faces, unchanged
 from atoll.engine.matching.hubs import Neighbourhoods, neighbourhoods
 from atoll.engine.matching.mixture import Method, solve_mixture
 from atoll.engine.matching.norms import odd_norms
-from atoll.engine.matching.represented import mixture_of_rkmes, mixture_of_sketches
+from atoll.engine.matching.represented import mixture_of_rkmes, mixture_of_sketches, mmd2_of_sketches
 from atoll.engine.matching.scores import similarity
 from atoll.engine.matching.sketches import ERROR_BAND, SketchIndex
 from atoll.engine.matching.staged import nearest_in_stages
@@ -26,6 +26,7 @@ __all__ = [
     "mixture_candidates",
     "mixture_of_rkmes",
     "mixture_of_sketches",
+    "mmd2_of_sketches",
     "nearest_in_stages",
     "needed",
     "neighbourhoods",

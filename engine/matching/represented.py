@@ -30,6 +30,14 @@ def mixture_of_rkmes(query: Rkme, candidates: Sequence[Rkme], *, method: Method 
     )  # Gram rows of the members alone, not of all candidates
 
 
+def mmd2_of_sketches(query: Sketch, members: Sequence[Sketch], weights: Sequence[float]) -> float:
+    """Estimated MMD^2 to a mixture whose ``weights`` are given."""
+    own, w = query.floats().astype(np.float64), np.array(weights)
+    rows = np.array([each.floats() for each in members], np.float64).reshape(len(members), len(own))
+    gram = gram_of_sketches(rows, np.array([each.bias for each in members]))
+    return max(0.0, float(w @ gram @ w - 2.0 * (rows @ own) @ w + own @ own) - query.bias)
+
+
 def mixture_of_sketches(query: Sketch, candidates: Sequence[Sketch], *, method: Method = "greedy") -> Mixture:
     """The estimated mixture; DimensionMismatch unless all sketches have one length."""
     for each in (query, *candidates):

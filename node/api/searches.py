@@ -15,9 +15,8 @@ from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.errors import RequestInvalid
-from atoll.node.search.query import Filters, Privacy, SearchQuery, SearchResult, SpecificationQuery
+from atoll.node.search.query import MAX_ISLANDS, Filters, Privacy, SearchQuery, SearchResult, SpecificationQuery
 from atoll.node.search.running import Event, Running
-from atoll.node.search.service import MAX_ISLANDS
 from atoll.protocol.ids import parse_digest
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 from atoll.node import config, lock
 from atoll.node import identity as identities
+from atoll.node.cli import saved
 from atoll.node.cli.connection import home_option, token_option, url_option
 from atoll.node.cli.output import json_option, print_json
 from atoll.node.cli.progress import progress_bars
@@ -93,12 +94,19 @@ def restore(file: Path, home: Path, identity: Path | None, recovery: TextIO | No
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="A home in which no node runs.")
 @json_option
 def verify(file: Path | None, home: Path | None, as_json: bool) -> None:
-    """Read every row and blob of the backup FILE, or of a home, and say what is damaged. Changes nothing."""
+    """Read every row and blob of the backup FILE, or of a home, and say what is damaged. Changes nothing.
+
+    FILE may also be an answer that `atoll search --save` has written: then every hit is checked against what its owner
+    has signed, offline.
+    """
     from atoll.node.store import restoring
     from atoll.node.store.verification import verify_home
 
     if file is not None and home is not None:
         raise click.UsageError("give FILE or --home, not both")
+    if file is not None and saved.is_answer(file):
+        saved.verify(file, as_json=as_json)
+        return
     if file is not None:
         with _bytes_bar("verifying (MiB)") as progress:
             report = restoring.verify(file, progress)

@@ -22,6 +22,7 @@ from atoll.node.cli import (
     network,
     peer,
     policy,
+    predict,
     search,
     spec,
 )
@@ -36,7 +37,7 @@ def cli() -> None:
 
 for command in (
     home.init, home.serve, home.config, doctor.doctor, demo.demo, spec.spec, learnware.learnware, policy.request,
-    code.code, search.search, search.predict,
+    code.code, search.search, predict.predict,
     peer.peer, federation.federation, network.island, network.token, audit.audit,
     identity.identity, backup.backup, backup.restore, backup.verify,
 ):  # fmt: skip

@@ -24,14 +24,19 @@ def print_json(value: object) -> None:
     sys.stdout.flush()
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """Columns marked "# " hold numbers and stand to the right. Cells are foreign text: shown, never obeyed."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    made = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        table.add_column(column.removeprefix("# "), justify="right" if column.startswith("# ") else "left")
+        number = column.startswith("# ")
+        made.add_column(column.removeprefix("# "), justify="right" if number else "left", no_wrap=number)
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
-    console.print(table)
+        made.add_row(*(Text(_cell(value)) for value in row))
+    return made
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    console.print(table(title, columns, rows))
 
 
 def fail(error: AtollError) -> NoReturn:
@@ -57,5 +62,9 @@ def _cell(value: object) -> str:
         return f"{value:.4f}"
     if isinstance(value, (tuple, list)):
         return ", ".join(map(_cell, value))
-    text = "-" if value is None else str(value)
+    return clean("-" if value is None else str(value))
+
+
+def clean(text: str) -> str:
+    """Foreign text for a terminal: nothing in it moves the cursor."""
     return "".join(character if character.isprintable() else " " for character in text)

@@ -40,7 +40,7 @@ from atoll.node.api.submissions import SubmissionBody, SubmissionView, UploadVie
 from atoll.node.api.tokens import TokenBody, TokenView
 from atoll.node.client.download import receive
 from atoll.node.client.learnware import AsyncLoadedLearnware
-from atoll.node.client.question import question, rows_of
+from atoll.node.client.question import question, rows_of, table_of
 from atoll.node.client.streams import SearchEvent, follow
 from atoll.node.client.transport import Transport
 from atoll.node.errors import PackageRefused, RequestInvalid
@@ -233,7 +233,8 @@ class AsyncClient(Transport):
         self, fitted: Sequence[tuple[Island, Specification]] = (), semantic: SemanticQuery | str = "", *,
         limit: int = 10, deadline_ms: int | None = None, privacy: Privacy = "rkme", filters: Filters = Filters(),  # noqa: B008
     ) -> SearchResult:  # fmt: skip
-        """The answer, when it is complete or the deadline has come. By words where nothing is ``fitted``."""
+        """The answer, by words where nothing is ``fitted``, as soon as nobody is worth waiting for any longer. It is
+        not ``final`` if owners were late: ``search_events`` waits for them."""
         body = question(fitted, semantic, limit, deadline_ms, privacy, filters)
         return await self._json("POST", "searches", SearchResult, body=body)
 
@@ -260,7 +261,7 @@ class AsyncClient(Transport):
         self, search_id: str, rows: Any, *, prefer: Literal["local", "remote"] = "local", force: bool = False
     ) -> PredictionResult:
         """Predict with the mixture that a search found. This sends rows, to the node and to owners that predict."""
-        table = Table.of(rows)
+        table = await asyncio.to_thread(table_of, rows)
         body = PredictionBody(search_id, tuple(map(tuple, table.values.tolist())), table.columns, prefer, force)
         return await self._json("POST", "predictions", PredictionResult, body=body)
 
@@ -268,7 +269,7 @@ class AsyncClient(Transport):
         self, learnware_id: str, rows: Any, *, prefer: Literal["local", "remote"] = "local"
     ) -> PredictionResult:
         """Predict with one learnware of the catalogue."""
-        table = Table.of(rows)
+        table = await asyncio.to_thread(table_of, rows)
         body = RowsBody(tuple(map(tuple, table.values.tolist())), table.columns, prefer)
         return await self._json("POST", f"catalogue/{learnware_id}/predictions", PredictionResult, body=body)
 

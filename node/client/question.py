@@ -19,6 +19,12 @@ def rows_of(rows: Any) -> Table | Path:
     return Path(rows) if isinstance(rows, str | Path) else Table.of(rows)
 
 
+def table_of(rows: Any) -> Table:
+    """The same, read whole."""
+    source = rows_of(rows)
+    return Table.read(source) if isinstance(source, Path) else source
+
+
 def question(
     fitted: Sequence[tuple[Island, Specification]], semantic: SemanticQuery | str, limit: int, deadline_ms: int | None,
     privacy: Privacy, filters: Filters,

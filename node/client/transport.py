@@ -42,6 +42,11 @@ class Transport:
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
+    @property
+    def url(self) -> str:
+        """Where the node is."""
+        return self._url
+
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)
         return self

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from atoll.node.cli.found import show
 from atoll.node.cli.output import console, print_json, print_table
-from atoll.node.cli.search import show
 from atoll.node.demo.report import Report, ReuseReport
 from atoll.node.search.query import SearchResult
 
@@ -49,7 +49,7 @@ class Storyteller(Quiet):
 
     def search(self, user: str, result: SearchResult) -> None:
         console.print(f"\n[bold]{user[0].upper()}{user[1:]}[/bold] asks North University's node:")
-        show(result)
+        show(result, ids=False)
 
     def reuse(self, report: ReuseReport) -> None:
         accuracy = report.accuracy

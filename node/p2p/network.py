@@ -34,6 +34,7 @@ from atoll.node.p2p.gossip import Gossip
 from atoll.node.p2p.hello import Greeter
 from atoll.node.p2p.host import listen_addresses, open_host
 from atoll.node.p2p.introductions import Introductions
+from atoll.node.p2p.matching import MatchProvider
 from atoll.node.p2p.membership import Membership, Topics
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.relay import HOP, STOP, Relay
@@ -264,9 +265,8 @@ class Network:
             admit=admitted,
         )
         serve(fetch.PROTOCOL, Provider(owner, self._peers).answer, admit=admitted)
-        matching = self._requests(MatchRequest, shares(owner.match), limits.MATCH_FRAME)
         predicting = self._requests(PredictRequest, shares(owner.predict), limits.PREDICT_FRAME)
-        serve(match.PROTOCOL, matching, admit=admitted)
+        serve(match.PROTOCOL, MatchProvider(owner, self._peers).answer, admit=admitted)
         serve(ask_protocol.PROTOCOL, self._requests(AskRequest, shares(owner.ask)), admit=admitted, concurrency=4)
         serve(predict.PROTOCOL, predicting, admit=admitted, concurrency=8)
 

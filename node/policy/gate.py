@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from atoll.node.policy.requests import RequestRow, Requests
@@ -48,6 +48,24 @@ class Gate:
             listing.federation, listing.learnware_id, public_key(asker.peer), act, now
         )
         return admits(rule, asker, granted=granted)
+
+    def allowed(
+        self, act: Act, policy: Policy, listings: Sequence[Listing], asker: Asker, now: int
+    ) -> Sequence[Listing]:
+        """Those of the listings, all under one policy, with which an asker is admitted and has not used up its day: as
+        :meth:`may` and :meth:`left` say one by one, which is looked up only where requests or quotas differ."""
+        own, rule = asker.peer == self._own, policy.rule(act)
+        if own and asker.user:
+            return listings
+        if not admits(rule, asker, granted=False):
+            if not admits(rule, asker, granted=True):
+                return ()
+            listings = [each for each in listings if self.may(act, each, asker, now, policy)]
+        if own or (rule.per_peer is None and rule.per_user is None):
+            return listings
+        return [
+            each for each in listings if self.usage.left(act, asker, each.federation, each.learnware_id, rule, now) != 0
+        ]
 
     def acts(self, listing: Listing, asker: Asker, now: int, policy: Policy | None = None) -> tuple[Act, ...]:
         """All that an asker may do."""

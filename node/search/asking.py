@@ -12,16 +12,16 @@ from atoll.engine.errors import AtollError
 from atoll.node.clock import now_ms
 from atoll.node.p2p.errors import ChannelClosed, PeerTimeout
 from atoll.node.p2p.peers import Peers
+from atoll.node.search.hearing import Heard
 from atoll.node.search.plan import Question
 from atoll.node.search.query import PeerDone, PeerFailed
-from atoll.protocol.match import MatchReply
 
 LEAST_PATIENCE = 0.2  # seconds that every owner has
 USUAL = 95  # per cent of the answers of a peer that come within what it usually takes
 REMEMBERED, KNOWN_FROM = 64, 8  # answers of a peer; fewer say nothing of what is usual
 FAIR = 1.0  # seconds without an answer that are held against a peer
 
-Ask = Callable[[Question], Awaitable[MatchReply]]
+Ask = Callable[[Question], Awaitable[Heard]]
 
 
 class Complete:
@@ -54,7 +54,7 @@ class FanOut:
     peers: Peers
     pace: Pace
     deadline: float
-    replies: dict[Question, MatchReply] = field(default_factory=dict)
+    replies: dict[Question, Heard] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     async def progress(self) -> AsyncIterator[PeerDone | PeerFailed | Complete]:

@@ -23,9 +23,9 @@ from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.rows import Progress
 from atoll.engine.tables import Table
 from atoll.engine.units import convertible, in_units_of
+from atoll.node.search.query import MAX_ISLANDS
 from numpy.typing import NDArray
 
-MOST_ISLANDS = 8  # of one search
 BESIDE = ".island.json"  # instead of the suffix of a specification: the definition of its island
 NO_UNITS: Mapping[str, str] = MappingProxyType({})
 
@@ -52,7 +52,7 @@ def compatible(rows: Table | Path, islands: Sequence[Island], units: Mapping[str
     if not chosen:
         told = ", ".join(f"{f.name} in {f.unit}" for f in alike[0].features if f.name in units)
         raise FeatureMismatch(f"no island has these features in units that yours can be converted to, but {told}")
-    return chosen[:MOST_ISLANDS]
+    return chosen[:MAX_ISLANDS]
 
 
 def fit_rows(
@@ -109,10 +109,23 @@ def read_specification(path: Path, island: Island | str | None, known: Sequence[
         raise DimensionMismatch(f"{path}: {_words(rkme)} is not of island {home.id[:16]}")
     if home.digest in {each.digest for each in known}:
         return [Fitted(home, rkme)]
-    others = reachable(home, known)[:MOST_ISLANDS]
+    others = reachable(home, known)[:MAX_ISLANDS]
     if not others:
         raise _no_island(Table(np.zeros((0, home.dimension)), home.names), known)
     return [Fitted(other, moved(rkme, home, other)) for other in others]
+
+
+def elsewhere(fitted: Sequence[Fitted], islands: Sequence[Island]) -> list[Fitted]:
+    """The reduced sets in those of ``islands`` that they were not fitted in, as a node moves them there by itself."""
+    found: dict[bytes, Fitted] = {}
+    there = {island.digest for island, _ in fitted}
+    for source, given in fitted:
+        if not isinstance(given, Rkme):
+            continue
+        for target in reachable(source, islands):
+            if target.digest not in there | found.keys():
+                found[target.digest] = Fitted(target, moved(given, source, target))
+    return list(found.values())
 
 
 def island_of(rkme: Rkme, known: Iterable[Island], begins: str = "") -> Island:
@@ -124,7 +137,7 @@ def island_of(rkme: Rkme, known: Iterable[Island], begins: str = "") -> Island:
     if not fitting:
         named = f" whose id begins with {begins!r}" if begins else ""
         raise IslandError(f"{_words(rkme)} is of no island that this node knows{named}", hint="see `atoll island list`")
-    ids = ", ".join(island.id[:16] for island in fitting[:MOST_ISLANDS])
+    ids = ", ".join(island.id[:16] for island in fitting[:MAX_ISLANDS])
     raise IslandError(f"{_words(rkme)} can be of {len(fitting)} islands: {ids}", hint="say of which: --island")
 
 

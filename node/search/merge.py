@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import msgspec
 import numpy as np
-from atoll.engine.matching import Mixture, mixture_of_rkmes, mixture_of_sketches, similarity
+from atoll.engine.matching import Mixture, mixture_of_rkmes, mixture_of_sketches, mmd2_of_sketches, similarity
+from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.plan import NEAREST, Candidate, Field, Key
-from atoll.node.search.query import Hit, Holder, Member, MixtureView, SpecificationQuery
+from atoll.node.search.query import Hit, Holder, Member, MixtureView, Representation, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
 from atoll.protocol.signing import Record
 
 PER_OWNER = 5  # places of one owner in a list
 SERVED = 0.5  # share of the user's squared norm that a mixture must explain to be worth reusing
+WORTH, DOUBT = 0.05, 2e-3  # of MMD^2, that an unknown RKME is worth; what sketches that were chosen as the best err by
 WEIGHT = 0.2  # in the mixture: of use to this user, however doubtful
 
 Owned = tuple[str, bytes]  # Candidate.key
@@ -129,7 +130,8 @@ def _hit(candidate: Candidate, asked: dict[bytes, float], owner_name: str, recor
 def mixture(
     ranked: Sequence[Candidate], query: SpecificationQuery, field: Field
 ) -> tuple[MixtureView, tuple[Candidate, ...]]:
-    """The mixture for one island and its members, in one representation: RKMEs if all are known, else sketches.
+    """The mixture for one island and its members, in one representation: of RKMEs and stand-ins, which are weighted
+    points both, unless those that are not known are worth more than their not being, then of sketches.
 
     What is useful only in a mixture ranks badly alone: beside the nearest, what the best mixture of all sketches gives
     weight may be in it (algorithms: matching).
@@ -143,18 +145,31 @@ def mixture(
         for candidate in usable
         if candidate.key in nearest or (candidate.listing.learnware_id, candidate.listing.owner) in support
     ]
-    if all(each.rkme for each in near if not each.doubtful):
-        near = [each for each in near if each.rkme]  # what is doubtful makes no mixture less exact
-    rkmes = [candidate.rkme for candidate in near if candidate.rkme]
-    if query.rkme is not None and near and len(rkmes) == len(near):
-        return _view(mixture_of_rkmes(query.rkme, rkmes), near, query.rkme.norm2, "rkme")
+    if all(each.points for each in near if not each.doubtful):
+        near = [each for each in near if each.points]  # what is doubtful makes no mixture less exact
+    known = [candidate for candidate in near if candidate.points]
+    by_points: Representation = "rkme" if all(candidate.rkme for candidate in known) else "stand-in"
+    exact = None
+    if query.rkme is not None and known:
+        exact = mixture_of_rkmes(query.rkme, [candidate.points for candidate in known if candidate.points])
+        if len(known) == len(near):
+            return _view(exact, known, query.rkme.norm2, by_points)
+    estimated = mixture_of_sketches(field.asked, _sketches(near))
+    if query.rkme is not None and exact is not None:
+        members = _sketches([known[place] for place in exact.members])
+        apart = mmd2_of_sketches(field.asked, members, exact.weights) - estimated.mmd2
+        if apart <= WORTH * estimated.mmd2 + DOUBT:
+            return _view(exact, known, query.rkme.norm2, by_points)
     norm2 = float(np.square(field.asked.floats(), dtype=np.float64).sum()) - field.asked.bias
-    sketches = [candidate.summary.to_sketch() for candidate in near if candidate.summary]
-    return _view(mixture_of_sketches(field.asked, sketches), near, norm2, "sketch")
+    return _view(estimated, near, norm2, "sketch")
+
+
+def _sketches(candidates: Sequence[Candidate]) -> list[Sketch]:
+    return [candidate.summary.to_sketch() for candidate in candidates if candidate.summary]
 
 
 def _view(
-    solved: Mixture, near: list[Candidate], norm2: float, representation: Literal["rkme", "sketch"]
+    solved: Mixture, near: list[Candidate], norm2: float, representation: Representation
 ) -> tuple[MixtureView, tuple[Candidate, ...]]:
     chosen = tuple(near[place] for place in solved.members)
     explained = 1.0 - solved.mmd2 / norm2

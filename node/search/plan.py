@@ -36,7 +36,8 @@ Key = tuple[bytes, bytes, bytes]  # (federation, owner, learnware)
 class Candidate(msgspec.Struct, frozen=True):
     """A listing in one of the query's islands (or none), with its distance and what that may err by: nothing once its
     owner has answered with the RKME that the listing commits to. What the user ``may`` do is what the audiences of the
-    listing promise, until its owner has said. ``floor``: its owner has named others, all of them nearer than that;
+    listing promise, until its owner has said. ``stand_in`` is what its owner gives of an RKME that it keeps.
+    ``floor``: its owner has named others, all of them nearer than that;
     ``declined``: it has named all that it lets this user match, and not this one. ``face``: of which listing it is a
     copy, or its own; of what has one face the lowest ``age`` is the eldest. ``hub``, ``odd`` and
     ``new`` are as in Standing."""
@@ -49,6 +50,7 @@ class Candidate(msgspec.Struct, frozen=True):
     band: float = ERROR_BAND
     suspect: bool = False
     rkme: Rkme | None = None
+    stand_in: Rkme | None = None
     may: tuple[Act, ...] = ()
     floor: float = 0.0
     declined: bool = False
@@ -72,6 +74,11 @@ class Candidate(msgspec.Struct, frozen=True):
     @property
     def most(self) -> float:
         return (self.mmd2 + self.band) * self.unit
+
+    @property
+    def points(self) -> Rkme | None:
+        """What distances and mixtures are computed from, if its owner has given anything."""
+        return self.rkme or self.stand_in
 
     @property
     def id(self) -> str:

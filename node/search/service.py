@@ -23,8 +23,10 @@ from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.search import merge
 from atoll.node.search.asking import Complete, FanOut, Pace
 from atoll.node.search.certainty import certain, contends
+from atoll.node.search.hearing import ANSWERS, Heard, hear
 from atoll.node.search.plan import SEEN, Candidate, Plan, Question, plan, rank
 from atoll.node.search.query import (
+    MAX_ISLANDS,
     Hit,
     MixtureView,
     PeerDone,
@@ -34,15 +36,14 @@ from atoll.node.search.query import (
     SpecificationQuery,
 )
 from atoll.node.search.running import Running, Session
-from atoll.node.search.settling import ANSWERS, Settled, settle
+from atoll.node.search.settling import Settled, settle
 from atoll.node.search.sketches import CatalogueSketches
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.protocol.errors import NotFound
-from atoll.protocol.match import AskedSketch, MatchReply, MatchRequest
+from atoll.protocol.match import AskedSketch, MatchRequest
 from atoll.protocol.policy import Asker
 
-MAX_ISLANDS = 8  # of one search
 KEPT = 64  # searches that are remembered, for whoever lost the connection and for predictions
 Answer = Callable[[bool], Awaitable[SearchResult]]
 
@@ -121,7 +122,7 @@ class Searcher:
 
         async def answer(final: bool) -> SearchResult:
             failed = {**fan_out.failed, **({} if final else fan_out.late())}
-            settled = await asyncio.to_thread(settle, query, planned, dict(fan_out.replies))
+            settled = await asyncio.to_thread(settle, planned, query.user, dict(fan_out.replies))
             found = await asyncio.to_thread(self._merge, query, planned, settled)
             running.candidates, running.session = settled.candidates, found[3]
             return SearchResult(
@@ -184,7 +185,7 @@ class Searcher:
         running.emit("correction" if corrected else "answer", running.result)
         running.emit("end", running.result)
 
-    async def _ask(self, query: SearchQuery, planned: Plan, question: Question) -> MatchReply:
+    async def _ask(self, query: SearchQuery, planned: Plan, question: Question) -> Heard:
         peer, federation, island = question
         user = self._pseudonyms.of(query.user, federation)
         field, asked = next(
@@ -197,8 +198,10 @@ class Searcher:
         asking: dict[str, Any] = {"limit": ANSWERS, "user": user, "wanted": wanted, **told}
         message = MatchRequest(federation, island, semantic=query.semantic, **asking)
         if peer == self._own:
-            return await asyncio.to_thread(self._owner.match, Asker(peer, user), message)
-        return await self._network.match(peer, message, query.deadline_ms / 1000)
+            reply = await self._owner.match_soon(Asker(peer, user), message)
+        else:
+            reply = await self._network.match(peer, message, query.deadline_ms / 1000)
+        return await asyncio.to_thread(hear, query, field, asked.rkme, question, reply)
 
     def _merge(
         self, query: SearchQuery, planned: Plan, settled: Settled

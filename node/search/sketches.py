@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from atoll.engine.matching import SketchIndex
@@ -119,17 +119,21 @@ class CatalogueSketches:
             self._indexes[island].update(sketches)
 
     def _place(self, island: bytes, now: int) -> Placed:
-        rows = [
-            (listing, spec)
-            for listing in self._catalogue.in_island(island, now)
+        listings, before = self._catalogue.in_island(island, now), self._placed.get(island)
+        if before is not None and [id(listing) for listing, _ in before.rows] == [id(each) for each in listings]:
+            return replace(before, made_at=now)
+        named = [
+            ((listing, spec), name)
+            for listing in listings
             for spec in listing.specifications
-            if spec.island == island and self._name(listing) in self._indexes[island]
+            if spec.island == island and (name := self._name(listing)) in self._indexes[island]
         ]  # what came since the taking in is in the next search
+        rows = tuple(row for row, _ in named)
         owners: dict[Owned, int] = {}
         groups = [owners.setdefault((listing.federation, listing.owner), len(owners)) for listing, _ in rows]
         noised = np.array([spec.dp is not None for _, spec in rows], np.bool_)
-        slots = self._indexes[island].slots([self._name(listing) for listing, _ in rows])
-        return Placed(tuple(rows), np.array(groups, np.int64), tuple(owners), noised, slots, now)
+        slots = self._indexes[island].slots([name for _, name in named])
+        return Placed(rows, np.array(groups, np.int64), tuple(owners), noised, slots, now)
 
     def _name(self, listing: Listing) -> str:
         number = self._numbers.setdefault((listing.federation, listing.owner), len(self._numbers))

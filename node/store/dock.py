@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -64,6 +65,10 @@ class Learnware(msgspec.Struct, frozen=True):
         found = self.specifications.get(island)
         return found if isinstance(found, Rkme) else None
 
+    def salt(self, island: bytes) -> bytes:
+        """Of the commitment to the specification in an island."""
+        return next(spec.salt for spec in self.row.specifications if spec.island == island)
+
 
 class Dock:
     """Thread-safe; specifications are kept in memory, so that matching never waits for the disk."""
@@ -75,10 +80,15 @@ class Dock:
         self._rows = store.table("dock", DockRow)
         self._lock = threading.RLock()
         self._open: dict[bytes, Learnware] = {}
+        self._listeners: list[Callable[[bytes], None]] = []
         with store.view() as txn:
             rows = [row for _, row in self._rows.scan(txn)]
         for row in rows:
             self._open[row.learnware_id] = self._opened(row)
+
+    def on_change(self, listener: Callable[[bytes], None]) -> None:
+        """Call ``listener(learnware id)`` after each change, from whatever thread made it."""
+        self._listeners.append(listener)
 
     def add(self, path: Path, *, quality: Measured | None = None) -> Learnware:
         """Take in an uploaded package after checking all of it; returns after commit."""
@@ -94,6 +104,7 @@ class Dock:
         self._store.write(lambda txn: self._rows.put(txn, row.learnware_id, row)).result()
         with self._lock:
             self._open[row.learnware_id] = learnware
+        self._tell(row.learnware_id)
         return learnware
 
     def get(self, learnware_id: bytes) -> Learnware:
@@ -101,6 +112,10 @@ class Dock:
             if learnware_id not in self._open:
                 raise NotFound(f"no learnware {learnware_id.hex()} in this dock", hint="see `atoll learnware list`")
             return self._open[learnware_id]
+
+    def find(self, learnware_id: bytes) -> Learnware | None:
+        with self._lock:
+            return self._open.get(learnware_id)
 
     def holds(self, learnware_id: bytes) -> bool:
         with self._lock:
@@ -116,6 +131,7 @@ class Dock:
         self._store.write(lambda txn: self._rows.delete(txn, learnware_id)).result()
         with self._lock:
             self._open.pop(learnware_id, None)
+        self._tell(learnware_id)
 
     def model_path(self, learnware: Learnware) -> Path:
         return self._blobs.path(learnware.row.model)
@@ -127,6 +143,10 @@ class Dock:
     def served_path(self, learnware: Learnware) -> Path:
         """The package as others may download it."""
         return self._blobs.path(learnware.row.served)
+
+    def _tell(self, learnware_id: bytes) -> None:
+        for listener in self._listeners:
+            listener(learnware_id)
 
     def _store_files(self, package: Package) -> DockRow:
         model = self._blobs.put_pieces(package.pieces(package.manifest.model))  # first: what is damaged leaves nothing

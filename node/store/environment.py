@@ -47,6 +47,7 @@ TABLES = (
     "usage",
     "submissions",
     "admitted_code",
+    "stand_ins",
     "sightings",
 )
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from atoll.engine.encoding import pack, unpack
 from atoll.engine.errors import IntegrityError
 from atoll.engine.islands import Island
+from atoll.engine.specs.rkme import Rkme, RkmeRecord
 from atoll.node.acceptance.submissions import SubmissionRow
 from atoll.node.administration import InviteRow
 from atoll.node.policy.requests import RequestRow
@@ -97,6 +98,11 @@ def _token(key: bytes, row: TokenRow) -> bytes:
     return key if key.hex().startswith(row.id) else b""
 
 
+def _stand_in(key: bytes, row: RkmeRecord) -> bytes:
+    Rkme.from_record(row)
+    return key
+
+
 def _anywhere(key: bytes, row: object) -> bytes:
     return key
 
@@ -123,6 +129,7 @@ ROWS = {
     "usage": Rows(int, _anywhere),
     "submissions": Rows(SubmissionRow, lambda key, row: row.key),
     "admitted_code": Rows(CodeRow, lambda key, row: row.key),
+    "stand_ins": Rows(RkmeRecord, _stand_in),
     "audit": Rows(AuditRow, lambda key, row: row.seq.to_bytes(8, "big")),
 }
 """Every table but "meta", whose rows are numbers as text; a test compares it with the environment's."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from atoll.engine.errors import QueryTooNarrow
 from atoll.engine.islands import Island
+from atoll.engine.matching import RkmeIndex
 from atoll.engine.matching.oracle import check_query, effective_size, nearest_told, told
 from atoll.engine.specs import Rkme, fit_rkme, mmd2, sketch
 from atoll.engine.specs.stand_in import stand_in
@@ -39,6 +40,10 @@ def knowledge(secret, listed):
     """``listed`` is what the public sketch is of."""
     island, rkme, _, others = secret
     return Knowledge(island, len(rkme.weights), listed.norm2, sketch(listed, island), others)
+
+
+def stood_in(rkmes):
+    return RkmeIndex({id_: stand_in(rkme) for id_, rkme in rkmes.items()})
 
 
 class TestQueries:
@@ -113,17 +118,34 @@ class TestAnswers:
         """Two RKMEs with one stand-in could not be told apart: order, choice and distances are functions of those."""
         rkmes, query = draw_rkmes(1, 40), draw_rkmes(2, 1, 60).popitem()[1]
         expected = sorted((told(mmd2(query, stand_in(rkme))), id_) for id_, rkme in rkmes.items())[:10]
-        ids, distances = nearest_told(query, rkmes, 10)
+        ids, distances = nearest_told(query, stood_in(rkmes), 10)
         assert list(zip(distances, ids, strict=True)) == expected
+
+    def test_of_those_told_the_same_distance_the_first_by_id_are_named(self, draw_rkmes):
+        base, query = draw_rkmes(1, 1, 40).popitem()[1], draw_rkmes(2, 1, 60).popitem()[1]
+        random = np.random.default_rng(0)
+        alike = {}
+        for number in random.permutation(300).tolist():
+            points = base.points + np.float32(1e-4) * random.normal(size=base.points.shape).astype(np.float32)
+            alike[f"{number:03d}"] = Rkme(points, base.weights, base.gamma, base.count)
+        expected = sorted((told(mmd2(query, rkme)), id_) for id_, rkme in alike.items())
+        among = [id_ for id_ in alike if int(id_) % 3]
+        assert len({distance for distance, _ in expected}) < 10
+        for limit in (0, 1, 10, 299, 300, 400):
+            ids, distances = nearest_told(query, RkmeIndex(alike), limit)
+            assert list(zip(distances, ids, strict=True)) == expected[:limit]
+            ids, distances = nearest_told(query, RkmeIndex(alike), limit, among=among)
+            assert list(zip(distances, ids, strict=True)) == [each for each in expected if each[1] in among][:limit]
 
     @pytest.mark.parametrize("load", [load_digits, load_diabetes])
     def test_the_ranking_stays_useful(self, load):
         """Blends of classes, or of fifths of the target's range; the public sketches alone give 0.93 to 0.97."""
         learnwares, queries = blends(load)
         overlap, correlation = [], []
+        index = stood_in(learnwares)
         for query in queries:
             exact = {id_: mmd2(query, rkme) for id_, rkme in learnwares.items()}
-            ids, distances = nearest_told(query, learnwares, len(learnwares))
+            ids, distances = nearest_told(query, index, len(learnwares))
             overlap.append(len({*ids[:10]} & {*sorted(exact, key=exact.get)[:10]}) / 10)
             correlation.append(spearmanr([exact[id_] for id_ in ids], distances).statistic)
         assert np.mean(overlap) > 0.95

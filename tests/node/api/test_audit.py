@@ -18,10 +18,11 @@ from atoll.protocol.listings import Offers
 from click.testing import CliRunner
 
 ASKING = {"/api/v1/learnwares/{id}/policies/{federation}/who-can"}  # a question with a body
+USERS = {"/api/v1/catalogue/{id}/requests", "/api/v1/searches/budgets"}  # what users change, who may read
 MUTATING = [
     route for route in ROUTES
     if route.method != "GET" and route.path not in ASKING
-    and (route.scope in ("publish", "admin") or route.path == "/api/v1/catalogue/{id}/requests")
+    and (route.scope in ("publish", "admin") or route.path in USERS)
 ]  # fmt: skip
 EXPORTING = [route for route in ROUTES if route.path == "/api/v1/backup"]  # the node's key leaves with it
 

@@ -79,7 +79,10 @@ async def test_events_are_followed_by_a_plain_loop_that_may_be_left(node, digits
             for event in client.search_events(fitted, limit=1):
                 if event.event == "hit":
                     break
-            return events, client.search(fitted).hits
+            hits, left = client.search(fitted).hits, client.search_events(fitted)
+            next(left)
+        left.close()  # after its client
+        return events, hits
 
     events, hits = await blocking(script)
     assert events == ["plan", "hit", "hit", "peer_done", "answer", "end"]
@@ -101,16 +104,19 @@ async def test_a_learnware_is_loaded_as_a_model(node, digits, blocking):
     assert (asynchronous == labels).all()
 
 
-async def test_the_mixture_of_a_search_predicts(node, digits, blocking):
+async def test_the_mixture_of_a_search_predicts(node, digits, blocking, tmp_path):
     running, _ = node
     rows = digits.of(0, 1, 2, 3)
 
     def script():
+        np.save(tmp_path / "rows.npy", rows.values)
         with atoll.Client(running.url, running.token) as client:
-            return client.predict(client.search_rows(rows).search_id, rows)
+            found = client.search_rows(rows).search_id
+            return client.predict(found, rows), client.predict(found, tmp_path / "rows.npy")
 
-    labels = np.array((await blocking(script)).labels).astype(int)
-    assert np.mean(labels == digits.labels_of(0, 1, 2, 3)) > 0.9
+    for answer in await blocking(script):
+        labels = np.array(answer.labels).astype(int)
+        assert np.mean(labels == digits.labels_of(0, 1, 2, 3)) > 0.9
 
 
 async def test_a_ready_specification_is_searched_by_in_its_island_or_in_others(node, digits, blocking, tmp_path):

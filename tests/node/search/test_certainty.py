@@ -10,7 +10,7 @@ from atoll.engine.packages.manifest import commitment
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs import Rkme, sketch
 from atoll.node.p2p.errors import Unreachable
-from atoll.node.search import merge, plan, service, settling
+from atoll.node.search import hearing, merge, plan, service
 from atoll.node.search.query import SearchQuery, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, Offers, SpecSummary
@@ -135,7 +135,7 @@ async def searched(market, random, privacy="rkme"):
 
 async def count(market, monkeypatch, queries, seed):
     """(healthy searches called certain, all healthy ones); a wrong claim is an error."""
-    monkeypatch.setattr(settling, "ANSWERS", 5)
+    monkeypatch.setattr(hearing, "ANSWERS", 5)
     monkeypatch.setattr(service, "ANSWERS", 5)
     random, claimed, healthy = np.random.default_rng(seed), 0, 0
     owners = sorted(market.owned)
@@ -166,7 +166,7 @@ async def test_no_claim_is_wrong_in_a_thousand_searches(market, monkeypatch):
 
 
 async def test_the_mixture_is_that_of_one_node_though_its_members_are_not_among_the_nearest(market, monkeypatch):
-    for module, name in ((settling, "ANSWERS"), (service, "ANSWERS"), (merge, "NEAREST"), (plan, "NEAREST")):
+    for module, name in ((hearing, "ANSWERS"), (service, "ANSWERS"), (merge, "NEAREST"), (plan, "NEAREST")):
         monkeypatch.setattr(module, name, 5)
     market.failing, random = set(), np.random.default_rng(5)
     for _ in range(10):

@@ -9,7 +9,8 @@ from atoll.engine.island_file import write_island
 from atoll.engine.islands import Feature, Island
 from atoll.engine.specs import mmd2
 from atoll.engine.tables import Table
-from atoll.node.search.fitting import MOST_ISLANDS, compatible, disagreeing, fit_rows, island_of, read_specification
+from atoll.node.search.fitting import compatible, disagreeing, fit_rows, island_of, read_specification
+from atoll.node.search.query import MAX_ISLANDS
 from pyarrow import parquet
 
 NAMES = ("age", "height", "weight")
@@ -60,8 +61,8 @@ def test_a_file_is_fitted_as_what_it_holds(rows, minted, tmp_path):
 
 
 def test_the_most_used_islands_are_taken_where_there_are_many(rows):
-    islands = [scaled(1.0 + place / 10) for place in range(MOST_ISLANDS + 3)]
-    assert [each.island.id for each in fit_rows(rows, islands)] == [each.id for each in islands[:MOST_ISLANDS]]
+    islands = [scaled(1.0 + place / 10) for place in range(MAX_ISLANDS + 3)]
+    assert [each.island.id for each in fit_rows(rows, islands)] == [each.id for each in islands[:MAX_ISLANDS]]
 
 
 def test_rows_of_no_island_are_told_how_they_differ_from_the_nearest(rows, minted):
