@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, get_args
 
-from atoll.node.search.query import Hit, Privacy, SearchResult
+from atoll.node.search.query import Hit, Privacy, Representation, SearchResult
 from atoll.protocol.policy import ACTS, Act
 
 
@@ -24,7 +24,7 @@ _PRIVACY = {
     "sketch": PrivacyWords(
         "Ask owners, by a sketch",
         "The owners of likely learnwares are sent a sketch only, 512 numbers that summarise the reduced set. "
-        "Distances are less exact.",
+        "They give what they disclose, and distances are measured here.",
     ),
     "local": PrivacyWords(
         "Ask nobody",
@@ -32,6 +32,11 @@ _PRIVACY = {
     ),
 }
 PRIVACY: dict[Privacy, PrivacyWords] = {value: _PRIVACY[value] for value in get_args(Privacy)}
+REPRESENTED: dict[Representation, str] = {
+    "rkme": "full reduced sets",
+    "stand-in": "full reduced sets and stand-ins of those that are not disclosed",
+    "sketch": "sketches",
+}
 ALLOWED: dict[Act, str] = {
     "match": "match",
     "disclose": "see its reduced set",
