@@ -24,7 +24,7 @@ _PRIVACY = {
     "sketch": PrivacyWords(
         "Ask owners, by a sketch",
         "The owners of likely learnwares are sent a sketch only, 512 numbers that summarise the reduced set. "
-        "They give what they disclose, and distances are measured here.",
+        "Distances are less exact.",
     ),
     "local": PrivacyWords(
         "Ask nobody",
@@ -32,10 +32,10 @@ _PRIVACY = {
     ),
 }
 PRIVACY: dict[Privacy, PrivacyWords] = {value: _PRIVACY[value] for value in get_args(Privacy)}
-REPRESENTED: dict[Representation, str] = {
-    "rkme": "full reduced sets",
-    "stand-in": "full reduced sets and stand-ins of those that are not disclosed",
-    "sketch": "sketches",
+REPRESENTATIONS: dict[Representation, str] = {
+    "rkme": "from full reduced sets",
+    "stand-in": "from reduced sets, and stand-ins for those that are not disclosed",
+    "sketch": "from sketches",
 }
 ALLOWED: dict[Act, str] = {
     "match": "match",
