@@ -84,6 +84,9 @@ class Simulated:
     def first_seen(self, listing: Listing, island: bytes) -> int:
         return 0
 
+    def newcomer(self, federation: bytes, owner: bytes, now: int) -> bool:
+        return False
+
     def on_change(self, listener: object) -> None:
         """It never changes."""
 
