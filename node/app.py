@@ -20,6 +20,8 @@ from atoll.node.acceptance import AcceptanceQueue
 from atoll.node.acceptance.submissions import Submissions
 from atoll.node.acceptance.uploads import Uploads
 from atoll.node.administration import Administration
+from atoll.node.api.sessions import Sessions
+from atoll.node.api.visitors import Visitors
 from atoll.node.clock import now_ms
 from atoll.node.errors import ConfigError
 from atoll.node.identity import Identity
@@ -48,6 +50,7 @@ from atoll.node.store.ledger import Ledger
 from atoll.node.store.tokens import Tokens
 from atoll.node.store.verification import verify_after_crash
 from atoll.node.upkeep import begin_epochs_after_restore, upkeep
+from atoll.node.web.fitting import Fitting
 from atoll.protocol.errors import ProtocolError
 
 log = logging.getLogger("atoll")
@@ -80,6 +83,9 @@ class Node:
     reuser: Reuser
     code: AdmittedCode
     specifications: OwnSpecifications
+    sessions: Sessions
+    visitors: Visitors
+    fitting: Fitting
 
 
 @asynccontextmanager
@@ -112,6 +118,7 @@ async def running(home: Path) -> AsyncIterator[Node]:
                         task.cancel()
                         with suppress(asyncio.CancelledError):
                             await task
+                    await node.fitting.aclose()
                     await node.searcher.aclose()
                     await node.network.aclose()
                     await asyncio.to_thread(node.owner.desk.close)
@@ -151,10 +158,11 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
         Submissions(store), Uploads(blobs, config.http.max_upload_bytes), dock, catalogue, models, identity.peer,
         now_ms, partial(_list_again, publisher, gate, network),
     )  # fmt: skip
+    tokens = Tokens(store)
     return Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
-        pseudonyms, administration, owner, peers, Tokens(store), AuditLog(store), network, searcher, reuser, code,
-        specifications,
+        pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, code,
+        specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
     )  # fmt: skip
 
 

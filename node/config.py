@@ -58,9 +58,11 @@ class P2PSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SearchSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Deadline of a search in milliseconds, if the caller names none."""
+    """Deadline of a search in milliseconds, if the caller names none; and whether anybody may search without a token,
+    at the rate of node.api.visitors."""
 
     deadline_ms: int = 2000
+    anonymous: bool = False
 
 
 class ServingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

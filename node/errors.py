@@ -8,13 +8,15 @@ AtollError
 │   └── HomeMissing          home.missing         not initialised
 ├── AddressTaken             http.address_in_use
 ├── Unauthorised             auth.required        no token, or an unknown or expired one
-│   └── Forbidden            auth.scope           the token lacks the scope
+│   ├── Forbidden            auth.scope           the token lacks the scope
+│   └── Forged               auth.forged          a signed-in browser sent what no form of this node has sent
 ├── RequestInvalid           request.invalid
 ├── PeerDenied               peer.denied          the lists of this node, or of the peer, keep the other out
 ├── LockOut                  peer.lockout         the rule would leave a federation without an admitted admin
 ├── PackageRefused           package.refused      a check failed; the message says which
 ├── NodeUnreachable          node.unreachable     the command line cannot reach the node
 ├── NodeBusy                 node.busy            too much is under way: try again in a few seconds
+├── TooOften                 request.too_often    more from one address than this node answers
 ├── NothingFound             search.nothing       no learnware covers the user's data
 └── Partial                  search.partial       some peers failed and the caller asked for all
 """
@@ -58,6 +60,10 @@ class Forbidden(Unauthorised):
     code = "auth.scope"
 
 
+class Forged(Unauthorised):
+    code = "auth.forged"
+
+
 class RequestInvalid(AtollError):
     code = "request.invalid"
 
@@ -80,6 +86,10 @@ class NodeUnreachable(AtollError):
 
 class NodeBusy(AtollError):
     code = "node.busy"
+
+
+class TooOften(AtollError):
+    code = "request.too_often"
 
 
 class NothingFound(AtollError):
@@ -142,7 +152,9 @@ OUTCOMES: dict[str, Outcome] = {
     "http.address_in_use": Outcome(500, 20),
     "auth.required": Outcome(401, 11),
     "auth.scope": Outcome(403, 11),
+    "auth.forged": Outcome(403, 11),
     "request.invalid": Outcome(400, 2),
+    "request.too_often": Outcome(429, 10),
     "peer.denied": Outcome(403, 12),
     "peer.lockout": Outcome(409, 12),
     "node.unreachable": Outcome(502, 10),

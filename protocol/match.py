@@ -7,7 +7,6 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
-from atoll.engine.encoding import Array
 from atoll.engine.errors import DimensionMismatch, NotFinite, SpecificationError
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.rkme import RkmeRecord
@@ -74,7 +73,9 @@ class MatchAnswer(Message, frozen=True):
     not, a distance within TOLD_BAND, to three digits. ``norm2`` is never more than the listing says then. ``may`` is
     what the asker may do with it.
 
-    Where a sketch was asked about, the distance is that of the listed sketch, whatever is disclosed."""
+    ``stand_in`` is what distances are to where the RKME is not disclosed (engine.specs.stand_in), and what the listed
+    sketch is of: none of its points is one of the RKME, and no number of answers would tell more. Where a sketch was
+    asked about, the distance is that of the listed sketch, whatever is disclosed."""
 
     learnware_id: bytes
     revision: bytes
@@ -82,7 +83,7 @@ class MatchAnswer(Message, frozen=True):
     norm2: float
     rkme: RkmeRecord | None = None
     salt: bytes | None = None
-    long_sketch: Array | None = None
+    stand_in: RkmeRecord | None = None
     may: tuple[Act, ...] = ()
 
 

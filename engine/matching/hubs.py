@@ -1,8 +1,8 @@
 """Hubs: what lies in the middle of everything is among the nearest of everybody, and useful to nobody.
 
-The barycentre of all sketches is in the top 25 of nearly every listing; no honest one was in those of more than a third
-(Radovanovic et al. 2010 on hubs; algorithms: poisoned specifications). Many barycentres do not hide each other: who is
-among the nearest is counted against what lies away from the middle.
+The barycentre of all sketches is in the top 25 of a third to all of 1000 listings, honest ones in those of one in eight
+at most: up to seven times what is usual (Radovanovic et al. 2010; algorithms: poisoned specifications). Many
+barycentres do not hide each other: who is among the nearest is counted against what lies away from the middle.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 NEAREST, PART = 25, 20  # a listing's nearest: 25, or a twentieth of a smaller catalogue
 LEAST_LISTINGS = 100  # of fewer, everybody is near everybody
 PROBES = 2048  # listings whose nearest are looked at
-HUB = 0.5  # share of the listings that a hub is among the nearest of
+USUAL, LEAST, MOST = 10.0, 0.2, 0.5  # a hub is near that many times what is usual, a fifth to a half of the listings
 MIDDLE = 0.5  # nearer to the mean than half the median: in the middle
 
 Floats = NDArray[np.float32]
@@ -24,10 +24,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Neighbourhoods:
-    """``probes`` (p, width) of an island's sketches and how far away their nearest are, squared: ``reach`` (p,)."""
+    """``probes`` (p, width) of an island's sketches and how far away their nearest are, squared: ``reach`` (p,). A
+    listing is among the nearest of the ``usual`` share, on average."""
 
     probes: Floats
     reach: Floats
+    usual: float = 1.0
 
     def shares(self, rows: Floats, biases: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of sketches (n, width): among the nearest of which share of the probes each is (n,), what their noise adds
@@ -40,7 +42,7 @@ class Neighbourhoods:
         return found
 
     def hubs(self, rows: Floats, biases: NDArray[np.float64]) -> NDArray[np.bool_]:
-        return self.shares(rows, biases) >= HUB
+        return self.shares(rows, biases) >= min(MOST, max(LEAST, USUAL * self.usual))
 
 
 def neighbourhoods(rows: Floats, seed: int) -> Neighbourhoods:
@@ -61,4 +63,4 @@ def neighbourhoods(rows: Floats, seed: int) -> Neighbourhoods:
         found = squares(probes[start : start + BATCH], aside)
         place = min(nearest, found.shape[1] - 1)  # its own distance to itself comes first
         reach[start : start + BATCH] = np.partition(found, place, axis=1)[:, place]
-    return Neighbourhoods(probes, reach)
+    return Neighbourhoods(probes, reach, nearest / count)

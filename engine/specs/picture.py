@@ -28,11 +28,12 @@ class Projection:
     shares: tuple[float, float]
 
 
-def projected(rkme: Rkme) -> Projection:
-    """Principal components of the points under their weights; the largest loading of each axis is positive."""
-    weights = rkme.weights.astype(np.float64)
+def projected(*rkmes: Rkme) -> Projection:
+    """Principal components of the points under their weights, each RKME counting the same; the largest loading of each
+    axis is positive. The points of all come one after another."""
+    weights = np.concatenate([rkme.weights.astype(np.float64) for rkme in rkmes])
     weights /= weights.sum()
-    points = rkme.points.astype(np.float64)
+    points = np.concatenate([rkme.points.astype(np.float64) for rkme in rkmes])
     centred = points - weights @ points
     _, spread, axes = np.linalg.svd(np.sqrt(weights)[:, None] * centred, full_matrices=False)
     axes *= np.where(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)] < 0, -1.0, 1.0)[:, None]

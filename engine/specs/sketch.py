@@ -53,6 +53,15 @@ def sketch(rkme: Rkme, island: Island, blocks: int = 1) -> Sketch:
     return Sketch(quantised, rkme.norm2)
 
 
+def agrees(sketch: Sketch, rkme: Rkme, island: Island, chosen: NDArray[np.int64]) -> bool:
+    """Whether a sketch of one block is that of the RKME at the ``chosen`` of its 256 frequencies: whoever does not know
+    which they are cannot make another that is. The last digit may differ by machine; without noise only."""
+    angles = rkme.points @ frequencies(island.digest, island.dimension, island.gamma, 0)[chosen].T.astype(np.float32)
+    mean = rkme.weights @ np.concatenate([np.cos(angles), np.sin(angles)], axis=1) / np.sqrt(FREQUENCIES)
+    listed = sketch.values[np.concatenate([chosen, chosen + FREQUENCIES])]
+    return bool((np.abs(np.clip(np.rint(mean / SCALE), -127, 127) - listed) <= 1).all())
+
+
 def features(rows: NDArray[np.floating], island: Island, blocks: int = 1) -> NDArray[np.float64]:
     """Random Fourier features of ``rows`` (n, d) in island units: float64 (n, 512 * blocks)."""
     parts = []

@@ -8,10 +8,11 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from atoll.engine.errors import AtollError
-from atoll.node.errors import outcome
+from atoll.node.errors import NodeBusy, TooOften, outcome
 
 log = logging.getLogger("atoll.http")
 MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = "5"
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,7 +31,10 @@ def problem(code: str, title: str, status: int, hint: str | None = None) -> web.
 
 
 def of(error: AtollError) -> web.Response:
-    return problem(error.code, error.message, outcome(error.code).status, error.hint)
+    response = problem(error.code, error.message, outcome(error.code).status, error.hint)
+    if isinstance(error, (NodeBusy, TooOften)):
+        response.headers["Retry-After"] = RETRY_SECONDS
+    return response
 
 
 @web.middleware

@@ -25,7 +25,8 @@ Handler = Callable[["Node", web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class Route:
-    """``scope`` None means open to everybody; ``body`` and ``result`` are msgspec types, for OpenAPI.
+    """``scope`` None means open to everybody; ``body`` and ``result`` are msgspec types, for OpenAPI. ``anonymous``:
+    without a token too, where the administrator lets anybody search.
 
     ``act`` is the name under which the audit log keeps every call, None for what changes nothing and gives no
     secret away; ``noted`` are the fields of the JSON body that it keeps too, texts that are no secret.
@@ -40,6 +41,7 @@ class Route:
     result: Any = None
     act: str | None = None
     noted: tuple[str, ...] = ()
+    anonymous: bool = False
 
 
 async def read_json(request: web.Request, type_: type[T]) -> T:

@@ -142,7 +142,15 @@ def _query(node: Node, body: SearchBody, user: str) -> SearchQuery:
 
 
 ROUTES = (
-    Route("POST", "/api/v1/searches", search, "read", "Search the network", SearchBody, SearchResult),
-    Route("GET", "/api/v1/searches/{id}", result, "read", "The newest answer of a search", None, SearchResult),
-    Route("GET", "/api/v1/searches/{id}/events", events, "read", "Follow a search, after Last-Event-ID", None, Event),
-)
+    Route(
+        "POST", "/api/v1/searches", search, "read", "Search the network", SearchBody, SearchResult, anonymous=True,
+    ),
+    Route(
+        "GET", "/api/v1/searches/{id}", result, "read", "The newest answer of a search", None, SearchResult,
+        anonymous=True,
+    ),
+    Route(
+        "GET", "/api/v1/searches/{id}/events", events, "read", "Follow a search, after Last-Event-ID", None, Event,
+        anonymous=True,
+    ),
+)  # fmt: skip

@@ -32,6 +32,7 @@ from atoll.node.api import (
 )  # fmt: skip
 from atoll.node.api.routing import NODE, TOKEN, Route, reply
 from atoll.node.errors import AddressTaken
+from atoll.node.web import routes
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -67,6 +68,7 @@ def application(node: Node) -> web.Application:
     app[NODE] = node
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _handler(route))
+    routes.mount(app)
     return app
 
 
@@ -95,8 +97,10 @@ def _handler(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
     async def handle(request: web.Request) -> web.StreamResponse:
         if route.scope is None:
             return await route.handler(request.app[NODE], request)
-        token = request[TOKEN] = await auth.require(request, route.scope)
-        if route.act is None:
+        token = await auth.require(request, route.scope, anonymous=route.anonymous)
+        if token is not None:
+            request[TOKEN] = token
+        if token is None or route.act is None:
             return await route.handler(request.app[NODE], request)
         return await acts.perform(route, route.act, token, request)
 

@@ -12,10 +12,13 @@ import click
 import msgspec
 from atoll.engine.errors import AtollError
 from atoll.engine.island_file import read_island
+from atoll.engine.islands import Island, positional_names
 from atoll.engine.semantic import DATA, LIBRARIES, LICENSES, SCENARIOS, TASKS, SemanticQuery
 from atoll.engine.specs import formats
 from atoll.engine.specs.noised import NoisedSketch
+from atoll.engine.tables import Table
 from atoll.node.api.searches import MAX_DEADLINE_MS
+from atoll.node.cli.output import clean
 from atoll.node.cli.progress import progress_bars
 from atoll.node.client import AsyncClient
 from atoll.node.search.fitting import Fitted, disagreeing, fit_rows, read_specification
@@ -55,15 +58,25 @@ class Source(msgspec.Struct, frozen=True):
         if self.data is None:
             return []
         if self.epsilon is not None:
+            _tell(f"To the node at {client.url}: how many rows {self.data} has, and their SHA-256, for its ledger.")
             return await client.fit_private(self.data, self.epsilon, units=self.units)
         islands = await client.islands()
         with progress_bars() as tell:
             fitted = await asyncio.to_thread(
                 fit_rows, self.data, islands, impute=self.impute, units=self.units, progress=tell
             )
-        for name, ways in disagreeing([island for island, _ in fitted], self.units).items():
-            click.echo(f"note: {name} is in {' and '.join(ways)} in different islands: say --unit {name}=...", err=True)
+        await asyncio.to_thread(self._note, [island for island, _ in fitted])
         return fitted
+
+    def _note(self, islands: Sequence[Island]) -> None:
+        """What the rows were taken for, where that is not certain."""
+        for name, ways in disagreeing(islands, self.units).items():
+            _tell(f"note: {name} is in {' and '.join(ways)} in different islands: say --unit {name}=...")
+        if self.data is not None and not next(Table.chunks(self.data, 1)).columns:
+            for names in dict.fromkeys(island.names for island in islands):
+                if names != positional_names(len(names)):
+                    shown = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
+                    _tell(f"note: the columns of {self.data} have no names; they are taken as {shown}, in this order")
 
     async def _home(self) -> Any:
         """The island that was named: what a file defines, or how the id of a known one begins."""
@@ -98,6 +111,10 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(OPTIONS):
         decorated = option(decorated)
     return decorated
+
+
+def _tell(text: str) -> None:
+    click.echo(clean(text), err=True)
 
 
 def _question(taken: dict[str, Any]) -> Question:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import nullcontext
+from types import MappingProxyType
 
 import click
 from atoll.engine.errors import IntegrityError
 from atoll.node.cli.output import clean, console, print_table, short, table
-from atoll.node.client import SearchEvent
+from atoll.node.client import AsyncClient, RemoteError, SearchEvent
 from atoll.node.client.proof import Proof
 from atoll.node.search.query import Hit, PeerDone, PeerFailed, SearchPlan, SearchResult
 from rich.console import Group
@@ -16,6 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 FIRST = ("# ", "name", "owner", "licence")
+NAMED = 8  # owners, in one line
 DISTANCE = ("# similarity", "# MMD²", "known")
 
 
@@ -59,18 +61,30 @@ class _Progress:
     def view(self) -> Group:
         failed = f", {self._failed} did not answer" if self._failed else ""
         state = Text(f"{self._done} of {self._asked} owners have answered{failed} ...", "dim")
-        hits = [table("Hits so far", *_hits(self._hits[: console.height - 8]))] if self._hits else []
+        hits = [table("Hits so far", *_hits(self._hits[: max(1, console.height - 8)]))] if self._hits else []
         return Group(*hits, state)
 
 
-def show(answer: SearchResult, *, ids: bool = True) -> None:
+async def names_of(client: AsyncClient, answer: SearchResult) -> dict[str, str]:
+    """Names of owners, by peer id: the hits tell them, else the node does whom it knows, to whom it tells that."""
+    told = {holder.owner: holder.owner_name for hit in answer.hits for holder in hit.holders}
+    told |= {hit.owner: hit.owner_name for hit in answer.hits}
+    if not all(map(told.get, answer.peers_asked)):
+        try:
+            own = await client.node()
+            told |= {own.peer_id: own.name} | {peer.peer_id: peer.name for peer in await client.peers()}
+        except RemoteError:
+            pass  # to whom anybody may search, not everybody may see peers: ids do
+    return {owner: name for owner, name in told.items() if name}
+
+
+def show(answer: SearchResult, names: Mapping[str, str] = MappingProxyType({}), *, ids: bool = True) -> None:
     """The answer; with the ``ids`` of hits for whoever goes on with one."""
     print_table("Hits", *_hits(answer.hits, islands=len(answer.islands) > 1))
     if ids:
         for number, hit in enumerate(answer.hits, start=1):
             console.print(Text(f"{number:>2}  {hit.learnware_id}", "dim"))
     if answer.mixture and answer.mixture.members:
-        names = _names(answer)
         print_table(
             f"Mixture (uncovered {answer.mixture.uncovered:.1%}, MMD² {answer.mixture.mmd2:.4f})",
             ["name", "owner", "# weight"],
@@ -78,13 +92,12 @@ def show(answer: SearchResult, *, ids: bool = True) -> None:
         )
     if answer.advice:
         click.echo(clean(answer.advice))
-    for line in _about(answer):
+    for line in _about(answer, names):
         click.echo(clean(line))
 
 
-def failures(answer: SearchResult) -> str:
+def failures(answer: SearchResult, names: Mapping[str, str]) -> str:
     """Who did not answer, and why."""
-    names = _names(answer)
     told = [f"{names.get(peer, short(peer))} ({why})" for peer, why in answer.peers_failed.items()]
     return clean(f"{len(told)} of {len(answer.peers_asked)} owners did not answer: " + "; ".join(told))
 
@@ -127,26 +140,24 @@ def _known(hit: Hit) -> str:
     return ", ".join(["sketch" if hit.estimated else f"± {hit.band:g}" if hit.band else "exact", *marks])
 
 
-def _names(answer: SearchResult) -> dict[str, str]:
-    told = {holder.owner: holder.owner_name for hit in answer.hits for holder in hit.holders}
-    return {owner: name for owner, name in (told | {h.owner: h.owner_name for h in answer.hits}).items() if name}
-
-
-def _about(answer: SearchResult) -> list[str]:
+def _about(answer: SearchResult, names: Mapping[str, str]) -> list[str]:
     islands = ", ".join(island[:8] for island in answer.islands)
     lines = [f"Searched {len(answer.islands)} islands: {islands}."] if len(answer.islands) > 1 else []
-    lines.append(f"{_asked(answer)}, in {answer.elapsed_ms} ms; {_certainty(answer)}.")
-    names = _names(answer)
+    lines.append(f"{_asked(answer, names)}, in {answer.elapsed_ms} ms; {_certainty(answer)}.")
     if answer.peers_doubted:
         doubted = ", ".join(names.get(peer, short(peer)) for peer in answer.peers_doubted)
         lines.append(f"What they say contradicts what they have signed: {doubted}.")
     return [*lines, f"Search id {answer.search_id}"]
 
 
-def _asked(answer: SearchResult) -> str:
+def _asked(answer: SearchResult, names: Mapping[str, str]) -> str:
     if not answer.peers_asked:
         return "No owner was asked"
-    return failures(answer) if answer.peers_failed else f"All {len(answer.peers_asked)} owners asked have answered"
+    if answer.peers_failed:
+        return failures(answer, names)
+    told = ", ".join(sorted(names.get(peer, short(peer)) for peer in answer.peers_asked)[:NAMED])
+    more = f" and {len(answer.peers_asked) - NAMED} more" if len(answer.peers_asked) > NAMED else ""
+    return f"All {len(answer.peers_asked)} owners asked have answered ({told}{more})"
 
 
 def _certainty(answer: SearchResult) -> str:

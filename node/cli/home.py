@@ -103,9 +103,11 @@ async def _serve_once(home: Path, stop: asyncio.Event, as_json: bool) -> bool:
     """Whether it was asked to stop; False if the network side crashed and should be started again."""
     from atoll.node.api.server import serving
     from atoll.node.app import running
+    from atoll.node.store.loading import set_aside
 
     async with running(home) as node, serving(node) as url:
         _quieten_libp2p()
+        set_aside()
         endpoint = Endpoint(url, node.identity.peer, node.network.addresses)
         (home / ENDPOINT).write_bytes(msgspec.json.encode(endpoint))
         if as_json:

@@ -29,6 +29,7 @@ async def predict(
 ) -> None:
     """Predict rows with the mixture that a search found. This sends rows to the owners that predict."""
     rows = await asyncio.to_thread(Table.read, data)
+    click.echo(f"To the node at {client.url}: {len(rows.values)} rows; it sends some to owners who predict.", err=True)
     if search_id is None:
         search_id = (await client.search_rows(rows)).search_id
     result = await client.predict(search_id, rows, prefer=prefer, force=force)

@@ -46,9 +46,10 @@ async def search(
     answer = await found.follow(events, planned, live=console.is_terminal and not as_json)
     if save is not None:
         await asyncio.to_thread(saved.write, answer, save)
-    print_json(answer) if as_json else found.show(answer)
+    names = await found.names_of(client, answer)
+    print_json(answer) if as_json else found.show(answer, names)
     if verify:
         searched = [island for island in await client.islands() if island.id in answer.islands]
         found.judge(proofs(answer, [*fitted, *elsewhere(fitted, searched)]), unproven(answer), tell)
     if not answer.complete:
-        raise Partial(found.failures(answer))
+        raise Partial(found.failures(answer, names))

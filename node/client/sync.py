@@ -101,7 +101,8 @@ class Client:
         self, fitted: Sequence[tuple[Island, Specification]] = (), semantic: SemanticQuery | str = "", *,
         limit: int = 10, deadline_ms: int | None = None, privacy: Privacy = "rkme", filters: Filters = Filters(),  # noqa: B008
     ) -> SearchResult:  # fmt: skip
-        """The answer, when it is complete or the deadline has come. By words where nothing is ``fitted``."""
+        """The answer, by words where nothing is ``fitted``, as soon as nobody is worth waiting for any longer. It is
+        not ``final`` if owners were late: ``search_events`` waits for them."""
         return self._run(
             self._client.search(
                 fitted, semantic, limit=limit, deadline_ms=deadline_ms, privacy=privacy, filters=filters

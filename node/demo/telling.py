@@ -49,7 +49,7 @@ class Storyteller(Quiet):
 
     def search(self, user: str, result: SearchResult) -> None:
         console.print(f"\n[bold]{user[0].upper()}{user[1:]}[/bold] asks North University's node:")
-        show(result, ids=False)
+        show(result, {hit.owner: hit.owner_name for hit in result.hits}, ids=False)
 
     def reuse(self, report: ReuseReport) -> None:
         accuracy = report.accuracy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from atoll.engine.errors import DimensionMismatch, QueryTooNarrow
@@ -22,7 +22,7 @@ from atoll.protocol.match import MAX_LIMIT, MatchAnswer, MatchReply, MatchReques
 from atoll.protocol.policy import Act, Asker
 
 Pairs = list[tuple[str, float]]  # ids and distances
-DISCLOSED = limits.MATCH_FRAME - 512 * 1024  # bytes of RKMEs in one reply; the rest of it is far below what is left
+ROOM = limits.MATCH_FRAME - 512 * 1024  # bytes of RKMEs in one reply; the rest of it is far below what is left
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,10 @@ class Matcher:
                 lacking = shelf.without_stand_in(offered.hidden) if isinstance(asked, Rkme) else []
                 if not lacking:
                     near, beyond = _ranked(shelf, asked, offered, request)
+                    stand_ins = {id_: shelf.stand_in_of(id_) for id_, _ in (*near, *beyond) if id_ in offered.hidden}
                     break
             self._specifications.prepare([offered.hidden[id_] for id_ in lacking])
-        return self._reply(near, beyond, offered, asker, now)
+        return self._reply(near, beyond, offered, stand_ins, asker, now)
 
     def _offered(self, shelf: Shelf, asker: Asker, query: SemanticQuery, now: int) -> Offered:
         shown: dict[str, Entry] = {}
@@ -79,9 +80,12 @@ class Matcher:
                 hidden.update((id_, entry) for id_, entry in group.of(matched).items() if id_ not in shown)
         return Offered(shown, hidden)
 
-    def _reply(self, near: Pairs, beyond: Pairs, offered: Offered, asker: Asker, now: int) -> MatchReply:
+    def _reply(
+        self, near: Pairs, beyond: Pairs, offered: Offered, stand_ins: Mapping[str, Rkme | None], asker: Asker, now: int
+    ) -> MatchReply:
         """Count what is told, and tell it."""
-        given = _given([id_ for id_, _ in (*near, *beyond)], offered.shown)
+        sent = _sent([id_ for id_, _ in (*near, *beyond)], offered.shown, stand_ins)
+        given = {id_: entry for id_, entry in offered.shown.items() if id_ in sent}
         told = [offered[id_].listing for id_, _ in (*near, *beyond)]
         self._gate.count("match", ((listing, 1) for listing in told), asker, now)
         self._gate.count("disclose", ((entry.listing, 1) for entry in given.values()), asker, now)
@@ -89,7 +93,7 @@ class Matcher:
         def answer(id_: str, mmd2: float) -> MatchAnswer:
             entry = offered[id_]
             may = self._gate.acts(entry.listing, asker, now, entry.policy)
-            return _answer(entry, mmd2, may, disclosed=id_ in given)
+            return _answer(entry, mmd2, may, id_ in given, sent.get(id_))
 
         return MatchReply(*(tuple(answer(*pair) for pair in pairs) for pairs in (near, beyond)))
 
@@ -145,21 +149,22 @@ def _nearest(shelf: Shelf, asked: Rkme | Sketch, shown: Collection[str], hidden:
     return sorted(pairs, key=lambda pair: (pair[1], pair[0]))[:limit]
 
 
-def _given(ids: Sequence[str], shown: dict[str, Entry]) -> dict[str, Entry]:
-    """Those whose RKME goes into the reply: of large ones, so many of the first as there is room for."""
-    given, room = {}, DISCLOSED
+def _sent(ids: Sequence[str], shown: dict[str, Entry], stand_ins: Mapping[str, Rkme | None]) -> dict[str, Rkme]:
+    """The RKMEs and stand-ins that go into the reply: of large ones, so many of the first as there is room for."""
+    sent, room = {}, ROOM
     for id_ in ids:
-        entry = shown.get(id_)
-        size = entry.rkme.points.nbytes + entry.rkme.weights.nbytes if entry else 0
-        if entry and size <= room:
-            given[id_], room = entry, room - size
-    return given
+        rkme = shown[id_].rkme if id_ in shown else stand_ins.get(id_)
+        size = rkme.points.nbytes + rkme.weights.nbytes if rkme else 0
+        if rkme and size <= room:
+            sent[id_], room = rkme, room - size
+    return sent
 
 
-def _answer(entry: Entry, mmd2: float, may: tuple[Act, ...], *, disclosed: bool) -> MatchAnswer:
-    listing, rkme = entry.listing, entry.rkme
+def _answer(entry: Entry, mmd2: float, may: tuple[Act, ...], disclosed: bool, sent: Rkme | None) -> MatchAnswer:
+    listing, record = entry.listing, sent.record() if sent else None
     if not disclosed:
-        return MatchAnswer(listing.learnware_id, listing.revision, mmd2, entry.summary.norm2, may=may)
-    return MatchAnswer(
-        listing.learnware_id, listing.revision, mmd2, rkme.norm2, rkme.record(), entry.salt, may=may
-    )  # fmt: skip
+        return MatchAnswer(
+            listing.learnware_id, listing.revision, mmd2, entry.summary.norm2, stand_in=record, may=may
+        )  # fmt: skip
+    norm2 = entry.rkme.norm2
+    return MatchAnswer(listing.learnware_id, listing.revision, mmd2, norm2, record, entry.salt, may=may)

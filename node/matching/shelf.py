@@ -66,6 +66,7 @@ class Shelf:
         self.groups: defaultdict[Policy, Group] = defaultdict(Group)
         self._rkmes = RkmeIndex()
         self._stand_ins = RkmeIndex()
+        self._made: dict[str, Rkme] = {}
         self._sketches = SketchIndex()
 
     def follow(self, wanted: Mapping[str, Entry]) -> None:
@@ -85,6 +86,13 @@ class Shelf:
             found = find(self.entries[id_].rkme)
             if found is not None:
                 self._stand_ins.add(id_, found)
+                self._made[id_] = found
+
+    def stand_in_of(self, id_: str) -> Rkme | None:
+        """What of a listed RKME may go to whoever matches it, if its listing is of that: None where it is not made, or
+        where the listing is of the RKME itself, which others may have."""
+        entry = self.entries[id_]
+        return None if entry.policy.offers.discloses else self._made.get(id_)
 
     def without_stand_in(self, ids: Collection[str]) -> list[str]:
         """Those of which nothing can be told yet to whom their RKMEs are not disclosed."""
@@ -112,6 +120,7 @@ class Shelf:
             del self.groups[policy]
         self._rkmes.remove(id_)
         self._stand_ins.remove(id_)
+        self._made.pop(id_, None)
         self._sketches.remove(id_)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from atoll.engine.islands import Island
 from atoll.engine.matching import ERROR_BAND, RkmeIndex
 from atoll.engine.packages.manifest import commitment
 from atoll.engine.specs.rkme import Rkme
-from atoll.engine.specs.sketch import sketch
+from atoll.engine.specs.sketch import FREQUENCIES, agrees
 from atoll.node.search.plan import Candidate, Field, Question
 from atoll.node.search.query import SearchQuery
 from atoll.protocol.ids import peer_id
@@ -20,6 +21,8 @@ from atoll.protocol.listings import SpecSummary
 from atoll.protocol.match import TOLD_BAND, MatchAnswer, MatchReply
 
 ANSWERS = 50  # learnwares that an owner names, at most
+EVERYWHERE = np.arange(FREQUENCIES)
+PROBED = 32  # frequencies at which a stand-in is compared with the listed sketch, others each time
 NORM_TOLERANCE = 1e-3
 CREDIBLE, APART = 0.6, 0.01  # honest distances are 0.77 to 1.28 of what sketches say; small ones differ by some 0.005
 EXACT_TOLERANCE = 1e-6  # between machines, whose exponentials differ in the last digits
@@ -40,54 +43,91 @@ def hear(query: SearchQuery, field: Field, rkme: Rkme | None, question: Question
     owner, federation, _ = question
     told = query.privacy == "rkme" and rkme is not None
     numbers = _numbers(field, federation, owner)
-    pairs = {
+    answers = {
         numbers[each.learnware_id]: each
         for each in (*reply.wanted, *reply.answers)
         if each.learnware_id in numbers
     }  # fmt: skip
-    candidates = {number: field.candidate(number, query.user) for number in pairs}
-    disclosed = {
-        number: found for number, each in pairs.items() if (found := _disclosed(candidates[number], each, field.island))
-    }
+    candidates = {number: field.candidate(number, query.user) for number in answers}
+    given = {number: _given(candidates[number], each, field.island) for number, each in answers.items()}
     distances: dict[int, float] = {}
-    if rkme is not None and disclosed:
-        index = RkmeIndex({f"{number:09d}": each for number, each in disclosed.items()})
+    points = {f"{number:09d}": each.points for number, each in given.items() if each.points is not None}
+    if rkme is not None and points:
+        index = RkmeIndex(points)
         distances = dict(zip(map(int, index.ids), index.distances(rkme).tolist(), strict=True))
     settled = {
-        number: _settled(candidates[number], each, field.island, disclosed.get(number), distances.get(number), told)
-        for number, each in pairs.items()
+        number: _settled(candidates[number], each, field.island, given[number], distances.get(number), told)
+        for number, each in answers.items()
     }
     return Heard(settled, _floor(reply, told))
 
 
+class Given(NamedTuple):
+    """What an answer gives of a specification: the RKME that the listing commits to, or the stand-in that its sketch is
+    of; ``false`` if it claims to be one and is not."""
+
+    rkme: Rkme | None = None
+    stand_in: Rkme | None = None
+    false: bool = False
+
+    @property
+    def points(self) -> Rkme | None:
+        return self.rkme or self.stand_in
+
+
 def _settled(
-    candidate: Candidate, answer: MatchAnswer, island: Island, rkme: Rkme | None, distance: float | None, told: bool
+    candidate: Candidate, answer: MatchAnswer, island: Island, given: Given, distance: float | None, told: bool
 ) -> Candidate:
     """The candidate with its owner's answer; one that contradicts the signed listing, or itself, makes it suspect.
 
-    ``rkme`` is the one disclosed, if it is the one that the listing commits to, and ``distance`` the query's to it: it
-    is computed here. Of a noised sketch nobody knows more than the listing says.
+    ``distance`` is the query's to what was ``given``: it is computed here. Of a noised sketch nobody knows more than
+    the listing says.
     """
     summary = candidate.summary
     if summary is None or summary.dp is not None or answer.revision != candidate.listing.revision:
         return candidate
+    if given.false:
+        return msgspec.structs.replace(candidate, suspect=True)
+    found = msgspec.structs.replace(candidate, may=answer.may, rkme=given.rkme, stand_in=given.stand_in)
     if distance is None and not told:  # its owner could not measure, and what it tells is no news
-        made = rkme is None or not _public(candidate) or _same(summary, rkme, island)
-        return msgspec.structs.replace(candidate, may=answer.may, rkme=rkme if made else None, suspect=not made)
+        return found
     measured = answer.mmd2 if distance is None else distance
-    norm2 = summary.norm2 if rkme is None else rkme.norm2
-    if not (_near(candidate, summary, measured, island, rkme) and abs(answer.norm2 - norm2) <= NORM_TOLERANCE):
+    norm2 = summary.norm2 if given.rkme is None else given.rkme.norm2
+    near = given.stand_in is not None or _near(candidate, summary, measured, island, given.rkme)
+    if not (near and abs(answer.norm2 - norm2) <= NORM_TOLERANCE):
         return msgspec.structs.replace(candidate, suspect=True)
     return msgspec.structs.replace(
-        candidate,
+        found,
         mmd2=max(0.0, measured),
         norm2=answer.norm2,
         estimated=False,
-        band=TOLD_BAND if rkme is None else 0.0,
-        rkme=rkme,
-        may=answer.may,
-        suspect=told and distance is not None and not abs(answer.mmd2 - distance) <= EXACT_TOLERANCE,
+        band=TOLD_BAND if given.rkme is None else 0.0,
+        suspect=told and distance is not None and not abs(answer.mmd2 - distance) <= _tolerance(given, distance),
     )
+
+
+def _tolerance(given: Given, distance: float) -> float:
+    """What an honest answer differs by from what is computed here: of a stand-in it has three digits."""
+    return EXACT_TOLERANCE if given.rkme is not None else EXACT_TOLERANCE + 0.006 * distance
+
+
+def _given(candidate: Candidate, answer: MatchAnswer, island: Island) -> Given:
+    summary, record = candidate.summary, answer.rkme or answer.stand_in
+    if summary is None or record is None or summary.dp is not None:
+        return Given()
+    try:
+        points = Rkme.from_record(record)
+    except AtollError:
+        return Given(false=True)
+    if not points.comparable(island):
+        return Given(false=True)
+    if answer.rkme is not None:
+        committed = answer.salt is not None and commitment(answer.salt, points.to_bytes()) == summary.commitment
+        return Given(rkme=points) if committed else Given(false=True)
+    if _public(candidate):  # the listing is not of it, so that it proves nothing
+        return Given()
+    chosen = np.random.default_rng().choice(FREQUENCIES, PROBED, replace=False)
+    return Given(stand_in=points) if agrees(summary.to_sketch(), points, island, chosen) else Given(false=True)
 
 
 def _floor(reply: MatchReply, told: bool) -> float | None:
@@ -104,18 +144,6 @@ def _numbers(field: Field, federation: bytes, owner: str) -> dict[bytes, int]:
     return {field.row(number)[0].learnware_id: number for number in np.flatnonzero(field.groups == group).tolist()}
 
 
-def _disclosed(candidate: Candidate, answer: MatchAnswer, island: Island) -> Rkme | None:
-    """The RKME of an answer, if it is the one that the listing commits to, and of the island."""
-    if answer.rkme is None or answer.salt is None or candidate.summary is None:
-        return None
-    try:
-        rkme = Rkme.from_record(answer.rkme)
-    except AtollError:
-        return None
-    committed = rkme.comparable(island) and commitment(answer.salt, rkme.to_bytes())
-    return rkme if committed == candidate.summary.commitment else None
-
-
 def _near(candidate: Candidate, summary: SpecSummary, measured: float, island: Island, rkme: Rkme | None) -> bool:
     """Whether a distance is as the listed sketch lets expect, or the sketch is indeed that of the RKME: some err more.
 
@@ -124,15 +152,9 @@ def _near(candidate: Candidate, summary: SpecSummary, measured: float, island: I
     apart = 0.0 if _public(candidate) or rkme is None else TOLD_BAND
     if np.isfinite(measured) and abs(measured - candidate.mmd2) <= ERROR_BAND + apart:
         return rkme is not None or measured >= CREDIBLE * candidate.mmd2 - APART
-    return rkme is not None and _public(candidate) and _same(summary, rkme, island)
+    return rkme is not None and _public(candidate) and agrees(summary.to_sketch(), rkme, island, EVERYWHERE)
 
 
 def _public(candidate: Candidate) -> bool:
     """Whether its listed sketch is that of the RKME itself."""
     return candidate.listing.offers.discloses
-
-
-def _same(summary: SpecSummary, rkme: Rkme, island: Island) -> bool:
-    """Whether a listed sketch is that of the RKME; the last digit may differ by machine."""
-    listed, made = summary.to_sketch().values, sketch(rkme, island).values
-    return bool(np.abs(listed.astype(int) - made.astype(int)).max() <= 1)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import msgspec
 import numpy as np
 from atoll.engine.matching import Mixture, mixture_of_rkmes, mixture_of_sketches, mmd2_of_sketches, similarity
 from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.plan import NEAREST, Candidate, Field, Key
-from atoll.node.search.query import Hit, Holder, Member, MixtureView, SpecificationQuery
+from atoll.node.search.query import Hit, Holder, Member, MixtureView, Representation, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
 from atoll.protocol.signing import Record
@@ -18,7 +17,7 @@ from atoll.protocol.signing import Record
 PER_OWNER = 5  # places of one owner in a list
 SERVED = 0.5  # share of the user's squared norm that a mixture must explain to be worth reusing
 WORTH, DOUBT = 0.05, 2e-3  # of MMD^2, that an unknown RKME is worth; what sketches that were chosen as the best err by
-WEIGHT = 0.2  # in the mixture: of some use to this user, be it a hub or of an odd norm
+WEIGHT = 0.2  # in the mixture: of use to this user, however doubtful
 
 Owned = tuple[str, bytes]  # Candidate.key
 
@@ -90,8 +89,8 @@ def hits(
 
 
 def demoted(candidate: Candidate, weights: Mapping[Owned, float]) -> bool:
-    """Whether it comes after all others: a hub, or of an odd norm, and of no weight in the mixture."""
-    return (candidate.hub or candidate.odd) and weights.get(candidate.key, 0.0) < WEIGHT
+    """Whether it comes after all others: a hub, of an odd norm or a newcomer's, and of no weight in the mixture."""
+    return candidate.doubtful and weights.get(candidate.key, 0.0) < WEIGHT
 
 
 def _holder(copy: Candidate, owner_name: str) -> Holder:
@@ -131,33 +130,36 @@ def _hit(candidate: Candidate, asked: dict[bytes, float], owner_name: str, recor
 def mixture(
     ranked: Sequence[Candidate], query: SpecificationQuery, field: Field
 ) -> tuple[MixtureView, tuple[Candidate, ...]]:
-    """The mixture for one island and its members, in one representation: of RKMEs, unless those that are not known are
-    worth more than their not being, then of sketches.
+    """The mixture for one island and its members, in one representation: of RKMEs and stand-ins, which are weighted
+    points both, unless those that are not known are worth more than their not being, then of sketches.
 
     What is useful only in a mixture ranks badly alone: beside the nearest, what the best mixture of all sketches gives
     weight may be in it (algorithms: matching).
     """
     usable = [c for c in ranked if c.summary and c.summary.island == query.island and not c.suspect]
     support = {(listing.learnware_id, listing.owner) for listing, _ in map(field.row, field.nearest.support)}
+    doubtful = [each for each in usable if each.doubtful]
+    nearest = {each.key for each in [each for each in usable if not each.doubtful][:NEAREST] + doubtful[:NEAREST]}
     near = [
         candidate
-        for place, candidate in enumerate(usable)
-        if place < NEAREST or (candidate.listing.learnware_id, candidate.listing.owner) in support
+        for candidate in usable
+        if candidate.key in nearest or (candidate.listing.learnware_id, candidate.listing.owner) in support
     ]
-    if all(each.rkme for each in near if not (each.hub or each.odd)):
-        near = [each for each in near if each.rkme]  # what is doubtful makes no mixture less exact
-    known = [candidate for candidate in near if candidate.rkme]
+    if all(each.points for each in near if not each.doubtful):
+        near = [each for each in near if each.points]  # what is doubtful makes no mixture less exact
+    known = [candidate for candidate in near if candidate.points]
+    by_points: Representation = "rkme" if all(candidate.rkme for candidate in known) else "stand-in"
     exact = None
     if query.rkme is not None and known:
-        exact = mixture_of_rkmes(query.rkme, [candidate.rkme for candidate in known if candidate.rkme])
+        exact = mixture_of_rkmes(query.rkme, [candidate.points for candidate in known if candidate.points])
         if len(known) == len(near):
-            return _view(exact, known, query.rkme.norm2, "rkme")
+            return _view(exact, known, query.rkme.norm2, by_points)
     estimated = mixture_of_sketches(field.asked, _sketches(near))
     if query.rkme is not None and exact is not None:
         members = _sketches([known[place] for place in exact.members])
         apart = mmd2_of_sketches(field.asked, members, exact.weights) - estimated.mmd2
         if apart <= WORTH * estimated.mmd2 + DOUBT:
-            return _view(exact, known, query.rkme.norm2, "rkme")
+            return _view(exact, known, query.rkme.norm2, by_points)
     norm2 = float(np.square(field.asked.floats(), dtype=np.float64).sum()) - field.asked.bias
     return _view(estimated, near, norm2, "sketch")
 
@@ -167,7 +169,7 @@ def _sketches(candidates: Sequence[Candidate]) -> list[Sketch]:
 
 
 def _view(
-    solved: Mixture, near: list[Candidate], norm2: float, representation: Literal["rkme", "sketch"]
+    solved: Mixture, near: list[Candidate], norm2: float, representation: Representation
 ) -> tuple[MixtureView, tuple[Candidate, ...]]:
     chosen = tuple(near[place] for place in solved.members)
     explained = 1.0 - solved.mmd2 / norm2

@@ -36,9 +36,11 @@ Key = tuple[bytes, bytes, bytes]  # (federation, owner, learnware)
 class Candidate(msgspec.Struct, frozen=True):
     """A listing in one of the query's islands (or none), with its distance and what that may err by: nothing once its
     owner has answered with the RKME that the listing commits to. What the user ``may`` do is what the audiences of the
-    listing promise, until its owner has said. ``floor``: its owner has named others, all of them nearer than that;
+    listing promise, until its owner has said. ``stand_in`` is what its owner gives of an RKME that it keeps.
+    ``floor``: its owner has named others, all of them nearer than that;
     ``declined``: it has named all that it lets this user match, and not this one. ``face``: of which listing it is a
-    copy, or its own; of what has one face the lowest ``age`` is the eldest. ``hub``, ``odd``: as in Standing."""
+    copy, or its own; of what has one face the lowest ``age`` is the eldest. ``hub``, ``odd`` and
+    ``new`` are as in Standing."""
 
     listing: Listing
     summary: SpecSummary | None = None
@@ -48,6 +50,7 @@ class Candidate(msgspec.Struct, frozen=True):
     band: float = ERROR_BAND
     suspect: bool = False
     rkme: Rkme | None = None
+    stand_in: Rkme | None = None
     may: tuple[Act, ...] = ()
     floor: float = 0.0
     declined: bool = False
@@ -55,6 +58,7 @@ class Candidate(msgspec.Struct, frozen=True):
     age: int = 0
     hub: bool = False
     odd: bool = False
+    new: bool = False
     unit: float = 1.0
 
     @property
@@ -72,12 +76,21 @@ class Candidate(msgspec.Struct, frozen=True):
         return (self.mmd2 + self.band) * self.unit
 
     @property
+    def points(self) -> Rkme | None:
+        """What distances and mixtures are computed from, if its owner has given anything."""
+        return self.rkme or self.stand_in
+
+    @property
     def id(self) -> str:
         return self.listing.learnware_id.hex()
 
     @property
     def owner(self) -> str:
         return peer_id(self.listing.owner)
+
+    @property
+    def doubtful(self) -> bool:
+        return self.hub or self.odd or self.new
 
     @property
     def place(self) -> Key:
@@ -121,13 +134,14 @@ class Field(msgspec.Struct, frozen=True):
         return Candidate(
             listing, spec, mmd2=float(self.nearest.mmd2[number]), norm2=spec.norm2, may=may, unit=self.unit,
             face=(face.federation, face.owner, face.learnware_id), age=int(standing.age[place]),
-            hub=bool(standing.hub[place]), odd=bool(standing.odd[place]),
+            hub=bool(standing.hub[place]), odd=bool(standing.odd[place]), new=bool(standing.new[place]),
         )  # fmt: skip
 
     @property
     def plain(self) -> NDArray[np.bool_]:
-        """Which are neither copies of something else here, nor hubs, nor of an odd norm."""
-        return self.nearest.standing.plain(self.nearest.places)
+        """Which are neither copies of something else here, nor hubs, nor of an odd norm, nor a newcomer's."""
+        standing, places = self.nearest.standing, self.nearest.places
+        return np.asarray(standing.sound(places) & ~standing.new[places])
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -202,7 +216,7 @@ def _by_words(query: SearchQuery, alive: list[Listing], first_seen: Callable[[Li
 
 
 def _shortlist(field: Field) -> Places:
-    """The nearest, ties included, and the support of the mixture. Copies, hubs and odd norms push nothing out."""
+    """The nearest, ties included, and the support of the mixture. What is not plain pushes nothing out."""
     found = field.nearest
     nearest = np.flatnonzero(field.plain)[:SHORTLIST]
     last = found.mmd2[nearest[-1]] if len(nearest) == SHORTLIST else np.inf

@@ -17,6 +17,7 @@ from atoll.protocol.signing import Record
 
 MAX_ISLANDS = 8  # of one search
 Privacy = Literal["local", "sketch", "rkme"]
+Representation = Literal["rkme", "stand-in", "sketch"]
 
 
 class SpecificationQuery(msgspec.Struct, frozen=True):
@@ -131,14 +132,15 @@ class Member(msgspec.Struct, frozen=True):
 
 class MixtureView(msgspec.Struct, frozen=True):
     """The mixture over owners. ``uncovered`` is the mass that no learnware covers; ``served`` whether reusing it
-    makes sense; all members are compared in one ``representation``."""
+    makes sense; all members are compared in one ``representation``: "stand-in" if
+    any of those considered is not disclosed and its owner has given a stand-in of its RKME."""
 
     members: tuple[Member, ...]
     mmd2: float
     uncovered: float
     explained: float
     served: bool
-    representation: Literal["rkme", "sketch"]
+    representation: Representation
 
 
 class SearchPlan(msgspec.Struct, frozen=True):

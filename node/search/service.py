@@ -275,7 +275,7 @@ def _certain(
     full = len(shown) == query.limit and deepest < len(ranked)
     considered = ranked[: deepest + 1] if full else ranked
     reach = max((each.most for each in considered), default=np.inf) if full else np.inf
-    doubtful = [each for each in folded.ranked if (each.hub or each.odd) and each.least <= reach]
+    doubtful = [each for each in folded.ranked if each.doubtful and each.least <= reach]
     exact = session is not None and session.mixture.representation == "rkme"
     if doubtful and not (exact and all(not each.estimated and each.key not in weights for each in doubtful)):
         return False

@@ -55,7 +55,7 @@ class CatalogueSketches:
         self._held: dict[Owned, dict[bytes, Listing]] = {}
         self._numbers: dict[Owned, int] = {}
         self._placed: dict[bytes, Placed] = {}
-        self._standings = Standings(catalogue.first_seen)
+        self._standings = Standings(catalogue)
         self._noted = threading.Lock()
         self._changed: set[Owned] = set()
         catalogue.on_change(self._note)
@@ -81,8 +81,8 @@ class CatalogueSketches:
             distances = index.distances_to(asked, placed.slots[places])
             order = np.argsort(distances, kind="stable")
             places, distances = places[order], distances[order]
-            plain = np.flatnonzero(standing.plain(places))  # many copies of one make the program singular
-            support = plain[index.support(asked, placed.slots[places[plain]])] if len(plain) else plain
+            sound = np.flatnonzero(standing.sound(places))  # many copies of one make the program singular
+            support = sound[index.support(asked, placed.slots[places[sound]])] if len(sound) else sound
         return Nearest(placed, places, distances, tuple(sorted(support.tolist())), standing)
 
     def _note(self, federation: bytes, owner: bytes) -> None:

@@ -1,15 +1,17 @@
 """What is known of the listings of an island beside their distances: which are copies of elder ones, which lie in the
-middle of everything, and whose squared norm is odd. It follows from the catalogue alone, and no query changes it."""
+middle of everything, whose squared norm is odd, and who is new where keys are free. It follows from the catalogue
+alone, and no query changes it."""
 
 from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from atoll.engine.matching import Neighbourhoods, Specifications, faces, neighbourhoods, odd_norms
+from atoll.node.store.catalogue import Catalogue
 from atoll.protocol.limits import MINUTE, SECOND
 from atoll.protocol.listings import Listing, SpecSummary
 from numpy.typing import NDArray
@@ -20,7 +22,6 @@ FEW = 2000  # listings that are judged after every change: 0.1 s
 DRIFT = 0.1  # share of the listings that may be new since neighbourhoods were last looked at
 
 Row = tuple[Listing, SpecSummary]
-FirstSeen = Callable[[Listing, bytes], int]  # in an island
 Flags = NDArray[np.bool_]
 Places = NDArray[np.int64]
 
@@ -28,14 +29,15 @@ Places = NDArray[np.int64]
 @dataclass(frozen=True)
 class Standing:
     """Of n listings of one island: the place of the ``face`` of each (its own, unless it is a copy), its ``age`` as a
-    number, 0 for the eldest, and whether it is a ``hub`` or its norm is ``odd``."""
+    number, 0 for the eldest, whether it is a ``hub``, its norm is ``odd``, or its owner ``new``."""
 
     face: Places
     age: Places
     hub: Flags
     odd: Flags
+    new: Flags
 
-    def plain(self, places: Places) -> Flags:
+    def sound(self, places: Places) -> Flags:
         """Which of ``places`` (k,) are neither hubs, nor odd, nor copies of an elder one of them (k,)."""
         face, found = self.face[places], np.zeros(len(places), np.bool_)
         order = np.lexsort((self.age[places], face))
@@ -57,8 +59,8 @@ class _Known:
 class Standings:
     """Thread-safe; kept for each island until its listings change."""
 
-    def __init__(self, first_seen: FirstSeen) -> None:
-        self._first_seen = first_seen
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
         self._seed = secrets.randbits(64)
         self._lock = threading.Lock()
         self._known: dict[bytes, _Known] = {}
@@ -74,38 +76,57 @@ class Standings:
                 new = int((places < 0).sum())
                 known.new += new
                 known.stale = known.stale or bool(new) or len(rows) != len(known.rows)
-                known.standing, known.rows = _carried(known.standing, places), rows
+                known.standing, known.rows = _carried(known.standing, places, self._new(rows, now)), rows
             if known.stale and (len(rows) <= FEW or not 0 <= now - known.judged_at < REFRESHED):
                 known = self._known[island] = self._judged(island, rows, known, now)
             return known.standing
 
     def _judged(self, island: bytes, rows: Sequence[Row], known: _Known | None, now: int) -> _Known:
-        order = self._eldest_first(island, rows)
+        order = self._eldest_first(island, rows, np.zeros(len(rows), np.int64))
         given = _specifications([rows[place] for place in order])
         face = faces(given)
+        if (face != np.arange(len(face))).any():
+            order = self._eldest_first(island, rows, _own_work(given.owners, face)[np.argsort(order)])
+            given = _specifications([rows[place] for place in order])
+            face = faces(given)
         if known is None or known.new > DRIFT * known.looked_at:
             shown = given.rows[face == np.arange(len(face))]
-            known = _Known(rows, _empty(), now, neighbourhoods(shown, self._seed), len(rows))
+            known = _Known(rows, _nobody(), now, neighbourhoods(shown, self._seed), len(rows))
         hub = known.around.hubs(given.rows, given.biases)
         odd = odd_norms(given.norms, np.square(given.rows, dtype=np.float64).sum(axis=1), given.biases)
-        age = np.empty(len(order), np.int64)
-        age[order] = np.arange(len(order))
-        standing = Standing(order[face][age], age, hub[age], odd[age])
+        age = np.argsort(order)
+        standing = Standing(order[face][age], age, hub[age], odd[age], self._new(rows, now))
         return _Known(rows, standing, now, known.around, known.looked_at, known.new)
 
-    def _eldest_first(self, island: bytes, rows: Sequence[Row]) -> Places:
-        """Of what has come at once, first what is offered to be disclosed: who offers an RKME has to have one."""
+    def _eldest_first(self, island: bytes, rows: Sequence[Row], own_work: Places) -> Places:
+        """Of what has come at once, first that of owners who list most that nobody else does, then what is offered to
+        be disclosed: who offers an RKME has to have one."""
 
-        def age(place: int) -> tuple[int, bool, bytes, bytes, bytes]:
+        def age(place: int) -> tuple[int, int, bool, bytes, bytes, bytes]:
             listing = rows[place][0]
-            seen = self._first_seen(listing, island) // SIMULTANEOUS
-            return seen, not listing.offers.discloses, listing.federation, listing.owner, listing.learnware_id
+            seen = self._catalogue.first_seen(listing, island) // SIMULTANEOUS
+            who = (listing.federation, listing.owner, listing.learnware_id)
+            return (seen, -int(own_work[place]), not listing.offers.discloses, *who)
 
         return np.array(sorted(range(len(rows)), key=age), np.int64)
 
+    def _new(self, rows: Sequence[Row], now: int) -> Flags:
+        found = {
+            who: self._catalogue.newcomer(*who, now)
+            for who in dict.fromkeys((listing.federation, listing.owner) for listing, _ in rows)
+        }
+        return np.array([found[listing.federation, listing.owner] for listing, _ in rows], np.bool_)
 
-def _empty() -> Standing:
-    return Standing(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0, np.bool_))
+
+def _own_work(owners: Places, face: Places) -> Places:
+    """For each of n listings: how many its owner lists that are nobody's copy and nobody copies (n,)."""
+    alone = np.bincount(face, minlength=len(face))[face] == 1
+    return np.bincount(owners, weights=alone).astype(np.int64)[owners]
+
+
+def _nobody() -> Standing:
+    places, flags = np.zeros(0, np.int64), np.zeros(0, np.bool_)
+    return Standing(places, places, flags, flags, flags)
 
 
 def _specifications(rows: Sequence[Row]) -> Specifications:
@@ -128,7 +149,7 @@ def _places(known: Sequence[Row], rows: Sequence[Row]) -> Places:
     return np.array([was.get(id(spec), -1) for _, spec in rows], np.int64)
 
 
-def _carried(standing: Standing, places: Places) -> Standing:
+def _carried(standing: Standing, places: Places, new: Flags) -> Standing:
     """For rows that were at ``places``: what is new is nobody's copy and no hub, until all are judged again."""
     here, was = np.arange(len(places)), len(standing.face)
     now_at = np.full(was + 1, -1)  # the last is where -1 points to
@@ -136,4 +157,4 @@ def _carried(standing: Standing, places: Places) -> Standing:
     face = now_at[np.append(standing.face, -1)][places]
     age = np.append(standing.age, was + len(here))[places]
     hub, odd = (np.append(flags, False)[places] for flags in (standing.hub, standing.odd))
-    return Standing(np.where(face >= 0, face, here), age, hub, odd)
+    return Standing(np.where(face >= 0, face, here), age, hub, odd, new)

@@ -90,6 +90,14 @@ class Catalogue:
         with self._lock:
             return self._sightings.first((listing.federation, listing.owner, listing.learnware_id), island)
 
+    def newcomer(self, federation: bytes, owner: bytes, now: int) -> bool:
+        """Whether an owner is new in a federation that anybody may enter with any number of keys."""
+        with self._lock:
+            replica = self._replicas.get(federation)
+            return (
+                replica is not None and replica.roll.charter.open and self._sightings.newcomer(federation, owner, now)
+            )
+
     def owners(self) -> list[tuple[bytes, bytes]]:
         """(federation, owner) of all that is listed."""
         with self._lock:

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from atoll.engine.matching import unchanged
 from atoll.node.store.environment import Store, Transaction
+from atoll.protocol import limits
 from atoll.protocol.listings import Listing, SpecSummary
 
 Key = tuple[bytes, bytes, bytes]  # federation, owner, learnware
 Times = dict[bytes, int]  # by island; the listing itself under NOWHERE
 NOWHERE = b""
+PROBATION = 30 * limits.DAY  # of a key in a federation where keys are free
+SETTLING = 7 * limits.DAY  # whoever was there when this node came, or soon after, was there before
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -40,6 +43,13 @@ class Sightings:
     def __init__(self, store: Store) -> None:
         self._table = store.table("sightings", Sighting)
         self._times: dict[Key, Times] = {}
+        self._owners: dict[bytes, dict[bytes, int]] = {}  # federation -> owner -> since when it lists anything
+
+    def newcomer(self, federation: bytes, owner: bytes, now: int) -> bool:
+        """Whether an owner has been listing in a federation for less than a month, and others for longer."""
+        owners = self._owners.get(federation, {})
+        since = owners.get(owner, 0)
+        return now - since < PROBATION and since - min(owners.values(), default=0) > SETTLING
 
     def first(self, key: Key, island: bytes) -> int:
         """When a listing was first seen as it is in an island; 0 if that was before anything was noted."""
@@ -47,7 +57,7 @@ class Sightings:
 
     def load(self, txn: Transaction, federation: bytes) -> None:
         for key, row in self._table.scan(txn, federation):
-            self._times[key[:32], key[32:64], key[64:]] = row.times()
+            self._keep((key[:32], key[32:64], key[64:]), row.times())
 
     def write(
         self, txn: Transaction, news: Iterable[Listing], gone: Iterable[Key], before: list[bytes], now: int
@@ -69,12 +79,19 @@ class Sightings:
         """Take in memory what :meth:`write` has written."""
         for key in gone:
             self._times.pop(key, None)
-        self._times.update(times)
+        for key, seen in times.items():
+            self._keep(key, seen)
 
     def forget(self, txn: Transaction, federation: bytes) -> None:
         """A federation was left."""
         self._table.clear(txn, federation)
         self._times = {key: times for key, times in self._times.items() if key[0] != federation}
+        self._owners.pop(federation, None)
+
+    def _keep(self, key: Key, times: Times) -> None:
+        self._times[key] = times
+        owners = self._owners.setdefault(key[0], {})
+        owners[key[1]] = min(owners.get(key[1], times[NOWHERE]), times[NOWHERE])
 
     def _earlier(self, txn: Transaction, listing: Listing, before: list[bytes]) -> Iterator[Sighting]:
         for owner in (listing.owner, *before):

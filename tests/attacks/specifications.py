@@ -78,7 +78,8 @@ def world(learnwares: int, users: int, *, dimension: int = 8, owners: int = 30, 
     random = np.random.default_rng(seed)
     island = Island.mint(random.normal(size=(400, dimension)))
     centres = random.normal(size=(200, dimension))
-    families = [(random.integers(0, 200, 4), random.dirichlet(np.ones(4))) for _ in range(learnwares // 10)]
+    count = learnwares // 10
+    families = [(random.integers(0, 200, 4), random.dirichlet(np.ones(4))) for _ in range(count)]
 
     def fitted(parts: NDArray[np.int64], shares: NDArray[np.float64], rows: int) -> Rkme:
         chosen = centres[parts[random.choice(4, rows, p=shares)]]
@@ -86,15 +87,15 @@ def world(learnwares: int, users: int, *, dimension: int = 8, owners: int = 30, 
         return fit_rkme(sample.astype(np.float32), size=25, gamma=island.gamma)
 
     honest, keys = [], [random.bytes(32) for _ in range(owners)]
-    shares = np.ones(4)
+    shares = [usual for _, usual in families]
     for number in range(learnwares):
-        parts, usual = families[number % len(families)] if number % 4 else families[(number - 1) % len(families)]
-        shares = random.dirichlet(60 * usual + 0.05) if number % 4 or not number else shares
-        parts = parts if number % 4 else families[(number - 1) % len(families)][0]
-        made = fitted(parts, shares, int(random.choice([300, 600, 1200, 2400])))
+        parts, usual = families[number % count]
+        again = number // count % 4 == 3  # of the distribution that the one before in the family has
+        shares[number % count] = shares[number % count] if again else random.dirichlet(60 * usual + 0.05)
+        made = fitted(parts, shares[number % count], int(random.choice([300, 600, 1200, 2400])))
         seen = int(random.integers(1, 300)) * DAY
         honest.append(offered(keys[number % owners], random.bytes(32), island, made, seen))
-    asked = [fitted(*families[random.integers(len(families))], 600) for _ in range(users)]
+    asked = [fitted(*families[random.integers(count)], 600) for _ in range(users)]
     made = RkmeIndex({each.id: each.rkme for each in honest if each.rkme})
     return World(island, honest, asked, [made.nearest(each, PLACES)[0] for each in asked])
 
@@ -118,20 +119,25 @@ def rounded(count: int) -> int:
 
 class Node:
     """A searching node that knows the world and what strangers have planted: catalogue, network and names in one.
-    Strangers who have no RKME answer with the distance of their sketch, less what they dare to ``lie``."""
+    Strangers who have no RKME answer with the distance of their sketch, less what they dare to ``lie``. A ``fresh``
+    node has seen everything at once; strangers who are ``vetted``, or have waited for a month, are no newcomers."""
 
-    def __init__(self, world: World, planted: Sequence[Offered] = (), *, lie: float = 0.0, fresh: bool = False) -> None:
+    def __init__(self, world: World, planted: Sequence[Offered] = (), *, lie: float = 0.0, fresh: bool = False,
+                 vetted: bool = False) -> None:  # fmt: skip
         self._world = world
         self._lie = lie
         self._offered = {each.listing.owner + each.listing.learnware_id: each for each in (*world.honest, *planted)}
         self._listings = [each.listing for each in self._offered.values()]
         self._listings.sort(key=lambda each: (each.federation, each.owner, each.learnware_id))
         self._fresh = fresh
+        self._open = not (fresh or vetted)
+        self._strangers = {each.listing.owner for each in planted}
         self._by_owner: defaultdict[str, list[Offered]] = defaultdict(list)
         for each in self._offered.values():
             self._by_owner[peer_id(each.listing.owner)].append(each)
         self._indexes = {
-            owner: RkmeIndex({each.id: each.rkme for each in mine if each.rkme}) for owner, mine in self._by_owner.items()
+            owner: RkmeIndex({each.id: each.rkme for each in mine if each.rkme})
+            for owner, mine in self._by_owner.items()
         }
         users = types.SimpleNamespace(of=lambda user, federation: "")
         self.searcher = Searcher(self, None, "", self, self, users)
@@ -162,6 +168,9 @@ class Node:
 
     def first_seen(self, listing: Listing, island: bytes = b"") -> int:
         return 0 if self._fresh else self._offered[listing.owner + listing.learnware_id].seen
+
+    def newcomer(self, federation: bytes, owner: bytes, now: int) -> bool:
+        return self._open and owner in self._strangers
 
     def on_change(self, listener: object) -> None:
         """It never changes."""
@@ -205,7 +214,7 @@ def answer(each: Offered, mmd2: float) -> MatchAnswer:
     )  # fmt: skip
 
 
-# -- strangers -----------------------------------------------------------------------------------------------------------
+# -- strangers -----------------------------------------------------------------------------------------------------
 
 Attack = Callable[[World, int, np.random.Generator], list[Offered]]
 LATER = 400 * DAY
@@ -281,7 +290,7 @@ def disclosed_clones(world: World, count: int, random: np.random.Generator) -> l
     return made
 
 
-# -- figures -------------------------------------------------------------------------------------------------------------
+# -- figures -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

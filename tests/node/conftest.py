@@ -102,13 +102,15 @@ class Digits:
     def island(self) -> Island:
         return Island.mint(Table(self.values, PIXELS))
 
-    def package(self, owner: str, island: Island, *classes: int, salt: bytes = bytes(16), budget=None) -> bytes:
+    def package(
+        self, owner: str, island: Island, *classes: int, salt: bytes = bytes(16), budget=None, semantic=None
+    ) -> bytes:
         rows, labels = self.of(*classes), self.labels_of(*classes)
         model = LogisticRegression(max_iter=3000).fit(rows.values, labels)
         names = tuple(str(label) for label in model.classes_)
         package = io.BytesIO()
         pack(
-            package, to_onnx(model, 64), rows, island, SemanticSpec(f"Digits {' '.join(names)}"),
+            package, to_onnx(model, 64), rows, island, semantic or SemanticSpec(f"Digits {' '.join(names)}"),
             Signature("classification", 64, len(names)), owner=owner, created_at=now_ms(), salt=salt,
             class_names=names, size=40, budget=budget,
         )  # fmt: skip
@@ -124,10 +126,10 @@ def digits() -> Digits:
 def publish(digits: Digits):
     """Publish a digits learnware at a node: ``await publish(node, federation, offers, 0, 1)`` -> learnware id."""
 
-    async def publish_one(running: RunningNode, federation: str, offers, *classes: int) -> str:
+    async def publish_one(running: RunningNode, federation: str, offers, *classes: int, semantic=None) -> str:
         island = digits.island()
         await running.client.add_island(island)
-        package = digits.package(running.node.identity.peer, island, *classes)
+        package = digits.package(running.node.identity.peer, island, *classes, semantic=semantic)
         learnware = await running.client.add_learnware(package)
         await running.client.publish(learnware.learnware_id, federation, offers)
         return learnware.learnware_id
@@ -187,5 +189,5 @@ def received(monkeypatch):
 @pytest.fixture(autouse=True)
 def blocking_calls():
     """A call of ours that blocks the event loop is an error (file, lock, socket, subprocess)."""
-    with blockbuster_ctx("atoll.node.api") as guard:
+    with blockbuster_ctx(["atoll.node.api", "atoll.node.web"]) as guard:
         yield guard

@@ -68,7 +68,7 @@ async def test_a_learnware_that_may_only_be_matched_is_not_run_for_others(federa
     await north.client.add_island(digits.island())
     found = await north.client.search_rows(digits.of(0, 1), deadline_ms=10_000)
     assert [hit.learnware_id for hit in found.hits] == [learnware]
-    assert found.mixture.representation == "sketch"
+    assert found.mixture.representation == "stand-in"
 
     with pytest.raises(RemoteError) as refused:
         await north.client.predict(found.search_id, digits.of(0, 1))

@@ -63,3 +63,12 @@ def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch
 def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(SpecificationError, match=r"\.svg"):
         draw(spread(), tmp_path / "picture.pdf")
+
+
+def test_several_are_shown_on_common_axes():
+    one, other = spread(), spread(seed=1)
+    shown = projected(one, other)
+    assert len(shown.places) == 80
+    weights = np.concatenate([one.weights, other.weights]) / 2
+    assert weights @ shown.places == pytest.approx([0, 0], abs=1e-6)
+    assert projected(one, one).places[:40] == pytest.approx(projected(one).places, abs=1e-4)

@@ -16,7 +16,7 @@ import pytest
 from atoll.engine.island_file import write_island
 from atoll.engine.islands import Island
 from atoll.node.cli import found
-from atoll.node.search.query import SearchResult
+from atoll.node.search.query import Holder, SearchResult
 from atoll.protocol.listings import Offers
 from rich.console import Console
 
@@ -71,7 +71,14 @@ async def test_by_words_a_table_shows_what_there_is(two, search):
 async def test_by_data_it_shows_owners_distances_and_mixture_and_says_before_what_leaves(two, search, rows):
     code, out, err = await search("--data", rows)
     assert code == 0
-    for words in ("similarity", "MMD²", "exact", "Mixture", "All 2 owners asked have answered", "are certain"):
+    for words in (
+        "similarity",
+        "MMD²",
+        "exact",
+        "Mixture",
+        "All 2 owners asked have answered (asked, other)",
+        "are certain",
+    ):
         assert words in out
     sent, onward = err.strip().splitlines()
     assert sent.startswith(f"To the node at {two[0].url}: ")
@@ -96,8 +103,9 @@ async def test_every_form_of_rows_finds_the_same(two, search, rows, digits, tmp_
     np.save(tmp_path / "rows.npy", table.values)
     answers = []
     for path in (rows, tmp_path / "turned.parquet", tmp_path / "rows.feather", tmp_path / "rows.npy"):
-        code, out, _ = await search("--data", path, "--json")
+        code, out, err = await search("--data", path, "--json")
         assert code == 0
+        assert ("have no names; they are taken as pixel_00, pixel_01" in err) == (path.suffix == ".npy")
         answers.append([(hit["learnware_id"], round(hit["mmd2"], 9)) for hit in json.loads(out)["hits"]])
     assert answers.count(answers[0]) == len(answers)
 
@@ -140,6 +148,7 @@ async def test_privacy_is_the_users_choice(two, search, rows):
     code, out, err = await search("--data", rows, "--dp-epsilon", 1, "--json", "--verify")
     assert code == 0
     assert "noised (differential privacy, epsilon 1)" in err
+    assert err.index("their SHA-256, for its ledger") < err.index("noised")
     assert [each.epsilon for each in await two[0].client.privacy_spendings()] == [1.0]
 
 
@@ -215,13 +224,13 @@ async def test_who_does_not_answer_is_named_and_the_exit_code_says_so(two, searc
 
     monkeypatch.setattr(other.node.gate, "may", late)
     try:
-        code, out, err = await search("--data", rows, "--deadline-ms", 700)
+        code, out, err = await search("--data", rows, "--deadline-ms", 700, "--limit", 1)
     finally:
         let.set()
     assert code == 14
     assert "1 of 2 owners did not answer: other (p2p.timeout: no answer within the deadline)" in err
     assert "1 of 2 owners did not answer: other (p2p.timeout" in out.replace("\n", " ")
-    assert "sketch" in out
+    assert "Digits 2 3" not in out.partition("Mixture")[0]  # it is named though no hit tells its name
 
 
 async def test_rows_that_fit_nowhere_or_have_gaps_are_told_so(search, rows, tmp_path):
@@ -338,3 +347,21 @@ async def test_what_the_readme_says_runs_as_it_stands(two, search, atoll, rows, 
     out = capsys.readouterr().out
     assert "Digits 0 1 asked 0." in out
     assert "plan SearchPlan(" in out
+
+
+async def test_other_owners_of_the_same_and_doubts_are_shown(two, capsys, digits, monkeypatch):
+    asked, *_ = two
+    monkeypatch.setattr("atoll.node.cli.output.console", Console(width=200))
+    answer = await asked.client.search_rows(digits.of(0, 2))
+    first, second = answer.hits
+    holder = Holder(first.learnware_id, second.owner, "third", first.federation)
+    hits = (
+        msgspec.structs.replace(first, holders=(holder,), band=0.02),
+        msgspec.structs.replace(second, hub=True, suspect=True, estimated=True),
+    )
+    names = {first.owner: first.owner_name, second.owner: "third"}
+    found.show(msgspec.structs.replace(answer, hits=hits, peers_doubted=(second.owner,), topk_exact=False), names)
+    out = capsys.readouterr().out
+    doubts = "sketch, contradicts its listing, near to everything"
+    for words in ("and 1 more", "± 0.02", doubts, "have signed: third.", "may differ from this"):
+        assert words in out

@@ -150,11 +150,11 @@ def test_answers_by_sketch_say_of_what_is_hidden_what_its_listing_says(instituti
             (summary,) = owner.catalogue.listing(federation, owner.identity.public, answer.learnware_id).specifications
             asked, listed = short.to_sketch().floats(), summary.to_sketch().floats()
             assert answer.mmd2 == pytest.approx(float(np.square(asked.astype(float) - listed).sum()), rel=1e-4)
-            assert (answer.norm2, answer.rkme, answer.salt, answer.long_sketch) == (summary.norm2, None, None, None)
+            assert (answer.norm2, answer.rkme, answer.salt) == (summary.norm2, None, None)
 
 
 def test_a_reply_holds_as_many_rkmes_as_there_is_room_for(institution, islands, draw, random, monkeypatch):
-    monkeypatch.setattr(matcher, "DISCLOSED", 2 * 6 * 4 * 4 + 10)  # two of 6 points with 3 numbers and a weight
+    monkeypatch.setattr(matcher, "ROOM", 2 * 6 * 4 * 4 + 10)  # two of 6 points with 3 numbers and a weight
     with institution() as owner:
         federation = owner.federations.create("f", now_ms()).id
         shown = publish(owner, federation, SHOWN, [draw(random, islands[0]) for _ in range(5)])

@@ -81,6 +81,9 @@ class Market:
     def first_seen(self, listing, island=b""):
         return 0
 
+    def newcomer(self, federation, owner, now):
+        return False
+
     def on_change(self, listener):
         """It never changes."""
 

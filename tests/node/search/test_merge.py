@@ -65,6 +65,9 @@ class Shelf:
     def first_seen(self, listing, island=b""):
         return 0
 
+    def newcomer(self, federation, owner, now):
+        return False
+
     def on_change(self, listener):
         """It never changes."""
 
@@ -89,13 +92,20 @@ def test_what_is_useful_only_in_a_mixture_is_a_member(market, island):
     assert view.explained > 0.95
 
 
-def test_exact_products_only_if_all_candidates_are_disclosed(market, island):
+def hiding(ranked, *hidden):
+    return [msgspec.structs.replace(each, rkme=None) if names([each]) <= set(hidden) else each for each in ranked]
+
+
+def test_exact_products_unless_what_is_not_disclosed_is_worth_a_place(market, island):
     query, ranked = market
-    assert mixed(ranked, query, island)[0].representation == "rkme"
-    hidden = [msgspec.structs.replace(ranked[0], rkme=None), *ranked[1:]]
-    view, members = mixed(hidden, query, island)
+    exact, _ = mixed(ranked, query, island)
+    assert exact.representation == "rkme"
+    other, _ = mixed(hiding(ranked, *(names(ranked) - {"number 0", "number 1"})), query, island)
+    assert (other.representation, other.mmd2) == ("rkme", pytest.approx(exact.mmd2, abs=1e-3))
+    view, members = mixed(hiding(ranked, "number 0"), query, island)
     assert view.representation == "sketch"
     assert names(members[:2]) == {"number 0", "number 1"}
+    assert mixed(hiding(ranked, *names(ranked)), query, island)[0].representation == "sketch"
 
 
 def test_without_candidates_nothing_is_served(market, island):

@@ -50,6 +50,9 @@ class Shelves:
     def first_seen(self, listing, island=b""):
         return 0
 
+    def newcomer(self, federation, owner, now):
+        return False
+
     def on_change(self, listener):
         self.listeners.append(listener)
 

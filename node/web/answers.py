@@ -1,0 +1,42 @@
+"""How pages answer: a page, or for the script of the page JSON; errors in words."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+from atoll.engine.errors import AtollError
+from atoll.node.api.problems import RETRY_SECONDS
+from atoll.node.errors import Unauthorised, outcome
+from atoll.node.web.rendering import render
+from atoll.node.web.visit import Visit
+
+
+async def refused(visit: Visit, error: AtollError) -> web.Response:
+    """A page, or for the script a sentence, in the words of the error; to sign in where that is what is missing."""
+    status = outcome(error.code).status
+    if scripted(visit):
+        return web.json_response({"errors": {"form": sentence(error)}}, status=status)
+    if isinstance(error, Unauthorised) and status == 401 and visit.request.method == "GET":
+        raise web.HTTPSeeOther("/login")
+    response = await html(visit, "error.html", error.code, error=sentence(error))
+    if status == 429:
+        response.headers["Retry-After"] = RETRY_SECONDS
+    return response
+
+
+async def html(visit: Visit, template: str, code: str = "", **values: Any) -> web.Response:
+    """A whole page, with the status of an error's ``code``."""
+    text = await asyncio.to_thread(render, template, visit.node, visit=visit, **values)
+    return web.Response(text=text, status=outcome(code).status if code else 200, content_type="text/html")
+
+
+def scripted(visit: Visit) -> bool:
+    """Whether the page's script asks, which takes JSON."""
+    return "application/json" in visit.request.headers.get("Accept", "")
+
+
+def sentence(error: AtollError) -> str:
+    text = error.message[:1].upper() + error.message[1:]
+    return f"{text}. {error.hint[:1].upper()}{error.hint[1:]}." if error.hint else f"{text}."

@@ -1,0 +1,76 @@
+"""The process that reads one file of a stranger: bounded memory and time, no network, no other file, then its end."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+from atoll.engine.encoding import pack, unpack
+from atoll.engine.errors import AtollError, FeatureMismatch, IslandError, NotFinite
+from atoll.engine.islands import Island
+from atoll.engine.runtime import kernel
+from atoll.engine.runtime.layout import readable
+from atoll.engine.specs import Rkme, fit_rkme, formats
+from atoll.node.search.fitting import Fitted, fit_rows, read_specification
+from atoll.node.web.fitting import MAX_ORDER, Answer, Fit, Order
+
+MEMORY = 4 << 30  # bytes of addresses, libraries included
+CPU_SECONDS = 120
+HINTS: dict[type[AtollError], str] = {
+    FeatureMismatch: "leave out what is no feature, labels say",
+    NotFinite: "clean them, or let column means take their place",
+    IslandError: "choose the island that it was fitted in",
+}  # those of the errors speak of the command line
+IDLE_SECONDS = 600  # that it waits for an order
+
+
+def main() -> None:
+    """Load all that a fit needs, wait for an order, lock the doors, answer."""
+    fit_rkme(np.random.default_rng(0).normal(size=(3000, 4)))
+    signal.alarm(IDLE_SECONDS)
+    data = sys.stdin.buffer.read(MAX_ORDER)
+    signal.alarm(0)
+    if data:
+        order = unpack(data, Order, limit=MAX_ORDER)
+        os.chdir(os.path.dirname(order.file))
+        confine(Path(order.file))
+        sys.stdout.buffer.write(pack(answer(order)))
+
+
+def confine(file: Path) -> None:
+    """From here on this process may read ``file`` and its libraries, and write nothing but its answer."""
+    kernel.die_with_parent(signal.SIGKILL)
+    for limit, value in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_CORE, 0)):
+        resource.setrlimit(limit, (value, value))
+    kernel.hide_memory()
+    kernel.drop_privileges()
+    kernel.read_only_beneath([*readable(sandboxed=False), str(file)])
+
+
+def answer(order: Order) -> Answer:
+    """What the file says, or why it says nothing."""
+    path, islands = Path(Path(order.file).name), [Island.from_definition(each) for each in order.islands]
+    try:
+        if path.suffix.lower() in formats.SUFFIXES:
+            found = read_specification(path, None, islands)
+        else:
+            found = fit_rows(path, islands, impute=order.impute)
+        return Answer(tuple(_fit(each) for each in found))
+    except AtollError as error:
+        told, hint = error.message.removeprefix(f"{path}: "), HINTS.get(type(error), error.hint)
+        return Answer(refused=f"{told}; {hint}" if hint else told)
+    except MemoryError:
+        return Answer(refused="the file takes more memory than this page gives it; use `atoll search --data`")
+
+
+def _fit(found: Fitted) -> Fit:
+    assert isinstance(found.given, Rkme)  # as made here
+    return Fit(found.island.digest, found.given.record())
+
+
+if __name__ == "__main__":
+    main()

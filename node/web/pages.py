@@ -1,0 +1,164 @@
+"""The pages of a search: the form, what was found, what is being found, the picture, the signed listings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+
+import msgspec
+from aiohttp import web
+from atoll.engine.errors import AtollError
+from atoll.engine.islands import Island
+from atoll.node.clock import now_ms
+from atoll.node.errors import RequestInvalid
+from atoll.node.search.query import SearchQuery, SpecificationQuery
+from atoll.node.search.running import Running
+from atoll.node.web import live
+from atoll.node.web.answers import html, scripted, sentence
+from atoll.node.web.form import Form, passing_folder, read_form
+from atoll.node.web.headers import guarded
+from atoll.node.web.overlay import chosen, overlay
+from atoll.node.web.rendering import render
+from atoll.node.web.visit import Visit
+from atoll.protocol.errors import NotFound
+from atoll.protocol.listings import Listing
+from atoll.protocol.policy import promised
+
+log = logging.getLogger("atoll.web")
+
+
+async def index(visit: Visit) -> web.Response:
+    if visit.token is None and not visit.node.visitors.searching:
+        raise web.HTTPSeeOther("/login")
+    return await _search_page(visit, Form())
+
+
+async def search(visit: Visit) -> web.StreamResponse:
+    """Begin a search: to its page, or, for the script, where to follow it; faults beside their fields."""
+    visit.check_may_search()
+    check = None if visit.check_header() else visit.check_form
+    with visit.node.fitting.room(known=visit.token is not None) as begin:
+        async with passing_folder() as folder:
+            form = await read_form(visit.request, folder, check, begin)
+            specifications = await _specifications(visit, form)
+    if form.errors:
+        return await _faults(visit, form)
+    if not (specifications or form.words or form.chosen):
+        form.errors["words"] = "Say what you are looking for: words, tags, or a file."
+        return await _faults(visit, form)
+    query = SearchQuery(
+        specifications, form.semantic, limit=form.limit, deadline_ms=visit.node.config.search.deadline_ms,
+        privacy=form.privacy, user=visit.user,
+    )  # fmt: skip
+    running = visit.node.searcher.start(query)
+    if not scripted(visit):
+        raise web.HTTPSeeOther(f"/searches/{running.id}#results")
+    kept = await asyncio.to_thread(render, "_kept.html", visit.node, kept=running)
+    return web.json_response({"page": f"/searches/{running.id}", "kept": kept})
+
+
+async def show(visit: Visit) -> web.Response:
+    """The answer as it is by now, as soon as there is one."""
+    running = _running(visit)
+    result = await running.answer()
+    found = await asyncio.to_thread(live.results, visit.node, running, result, visit.request.query.getall("show", []))
+    return await _search_page(visit, Form.of(running.query), running, results=found, final=result.final)
+
+
+async def events(visit: Visit) -> web.StreamResponse:
+    """The search as it goes, as server-sent events with parts of the page in them."""
+    running = _running(visit)
+    last = visit.request.headers.get("Last-Event-ID", "0").strip()
+    if not (last.isascii() and last.isdigit() and len(last) < 10):
+        raise RequestInvalid("Last-Event-ID is not the id of an event")
+    stream = guarded(web.StreamResponse(headers={"Content-Type": "text/event-stream"}))
+    try:
+        await stream.prepare(visit.request)
+        try:
+            async for event, part in live.parts(visit.node, running, int(last)):
+                name = "end" if event.event == "end" else "part"
+                await stream.write(
+                    b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, name.encode(), msgspec.json.encode(part))
+                )
+        except AtollError as error:
+            await stream.write(b"event: broken\ndata: %s\n\n" % msgspec.json.encode(live.Part(error.message)))
+        await stream.write_eof()
+    except ConnectionError:  # the search goes on, and can be followed again
+        log.debug("whoever followed the search %s has gone", running.id)
+    return stream
+
+
+async def picture(visit: Visit) -> web.Response:
+    """The picture alone, with the hits that were chosen."""
+    running = _running(visit)
+    result, wanted = await running.answer(), visit.request.query.getall("show", [])
+    drawn = await asyncio.to_thread(overlay, running, result, wanted)
+    part = await asyncio.to_thread(render, "_picture.html", visit.node, picture=drawn, search=running.id)
+    return web.Response(text=part, content_type="text/html")
+
+
+async def listing(visit: Visit) -> web.Response:
+    """What the owner of a hit has signed, to be verified anywhere, offline."""
+    running, wanted = _running(visit), visit.request.match_info["hit"]
+    hit = next((hit for hit in (await running.answer()).hits if chosen(hit) == wanted), None)
+    if hit is None or hit.record is None:
+        raise NotFound("this search has no such listing", hint="search again")
+    signed = {"learnware_id": hit.learnware_id, "owner": hit.owner, "federation": hit.federation, "record": hit.record}
+    headers = {"Content-Disposition": f'attachment; filename="{hit.learnware_id[:16]}.listing.json"'}
+    return web.Response(body=msgspec.json.encode(signed), content_type="application/json", headers=headers)
+
+
+def _running(visit: Visit) -> Running:
+    visit.check_may_look()
+    return visit.node.searcher.running(visit.request.match_info["id"], visit.user)
+
+
+async def _specifications(visit: Visit, form: Form) -> tuple[SpecificationQuery, ...]:
+    """By the file, or those of the search that is refined; what is wrong with either is a fault of its field."""
+    if form.errors or not (form.file or form.same):
+        return ()
+    node = visit.node
+    try:
+        if form.file is None:
+            return node.searcher.running(form.same, visit.user).query.specifications
+        islands = [each for each in await asyncio.to_thread(_islands, visit) if form.island in ("", each.id)]
+        return await node.fitting.specifications(form.file, islands, impute=form.impute)
+    except AtollError as error:
+        form.errors["file"] = sentence(error)
+        return ()
+
+
+def _listings(visit: Visit) -> list[Listing]:
+    """Those that this visitor may find."""
+    return [each for each in visit.node.catalogue.alive(now_ms()) if "match" in promised(each.offers, visit.user)]
+
+
+def _islands(visit: Visit) -> list[Island]:
+    """Those known here, most used first; for somebody unknown, those in which there is something for them."""
+    counts = Counter(spec.island for each in _listings(visit) for spec in each.specifications)
+    known = visit.node.catalogue.islands()
+    return sorted(
+        (each for each in known if visit.token is not None or counts[each.digest]),
+        key=lambda island: (-counts[island.digest], island.id),
+    )
+
+
+async def _faults(visit: Visit, form: Form) -> web.Response:
+    if scripted(visit):
+        return web.json_response({"errors": form.errors}, status=422)
+    return await _search_page(visit, form, status=422)
+
+
+async def _search_page(
+    visit: Visit, form: Form, running: Running | None = None, *, results: str = "", final: bool = True,
+    status: int = 200,
+) -> web.Response:  # fmt: skip
+    await visit.node.fitting.prepare()
+    islands, found = await asyncio.to_thread(_islands, visit), await asyncio.to_thread(_listings, visit)
+    facts = {"learnwares": len({each.learnware_id for each in found}), "owners": len({each.owner for each in found})}
+    response = await html(
+        visit, "search.html", form=form, kept=running, results=results, final=final, islands=islands, facts=facts
+    )
+    response.set_status(status)
+    return response

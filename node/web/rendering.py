@@ -1,0 +1,84 @@
+"""Templates, compiled once at import, every value escaped; and the names of peers and federations in them."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jinja2
+from atoll.engine.errors import AtollError
+from atoll.node.web import overlay, words
+from atoll.node.web.form import FILES, GROUPS, LIMITS, MAX_UPLOAD
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
+
+SHORT = 8
+TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+class Asset(NamedTuple):
+    """A static file; ``version`` is of its content."""
+
+    data: bytes
+    type: str
+    version: str
+
+
+class Names:
+    """What ids are called, as far as this node knows. All of it is others' text."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    @property
+    def node(self) -> str:
+        return self._node.config.node.name
+
+    def peer(self, peer: str) -> str:
+        """Its name, or the end of its id."""
+        return self._node.peers.name(peer) or f"…{peer[-SHORT:]}"
+
+    def federation(self, id_: str) -> str:
+        try:
+            return self._node.federations.get(bytes.fromhex(id_)).charter.name
+        except (AtollError, ValueError):  # left since
+            return short(id_)
+
+
+def render(template: str, node: Node, **values: Any) -> str:
+    """A page or a part of one; takes milliseconds, and with a picture more: call it in a thread."""
+    return _environment.get_template(template).render(names=Names(node), **values)
+
+
+def short(id_: str) -> str:
+    return id_[:SHORT]
+
+
+def _read(folder: str) -> dict[str, bytes]:
+    found = resources.files("atoll.node.web").joinpath(folder).iterdir()
+    return {each.name: each.read_bytes() for each in found if "." in each.name and each.is_file()}
+
+
+def _compiled() -> jinja2.Environment:
+    sources = {name: data.decode() for name, data in _read("templates").items()}
+    environment = jinja2.Environment(
+        loader=jinja2.DictLoader(sources), autoescape=True, auto_reload=False, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.globals |= {
+        "words": words, "short": short, "chosen": overlay.chosen, "box": (overlay.WIDTH, overlay.HEIGHT),
+        "asset": lambda name: f"/static/{name}?v={ASSETS[name].version}", "groups": GROUPS, "limits": LIMITS,
+        "files": FILES, "max_upload": MAX_UPLOAD,
+    }  # fmt: skip
+    for name in sources:
+        environment.get_template(name)
+    return environment
+
+
+ASSETS = {
+    name: Asset(data, TYPES[name.rpartition(".")[2]], hashlib.sha256(data).hexdigest()[:12])
+    for name, data in _read("static").items()
+}
+_environment = _compiled()

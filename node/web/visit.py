@@ -1,0 +1,81 @@
+"""Who looks at a page: somebody signed in, or a browser that is told apart by a random id and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from atoll.node.api.auth import FORM_HEADER
+from atoll.node.api.routing import NODE
+from atoll.node.api.sessions import new_id
+from atoll.node.clock import now_ms
+from atoll.node.errors import Forged
+from atoll.node.store.tokens import TokenRow
+from atoll.node.web.headers import set_cookie
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
+
+VISITOR_SECONDS = 30 * 86_400
+ID_LENGTH = 43  # characters, as new_id makes them
+
+
+@dataclass(frozen=True)
+class Visit:
+    """``id`` is that of the session if there is a ``token``, else of the visitor; ``fresh``: the browser had none."""
+
+    node: Node
+    request: web.Request
+    token: TokenRow | None
+    id: str
+    fresh: bool
+
+    @property
+    def user(self) -> str:
+        """As searches know users: empty for somebody unknown."""
+        return self.token.id if self.token is not None else ""
+
+    @property
+    def form_token(self) -> str:
+        return self.node.sessions.form_token(self.id)
+
+    def check_form(self, given: str) -> None:
+        """Forged unless a page that was shown to this browser has sent it."""
+        genuine = not self.fresh and self.node.sessions.genuine(self.id, given)
+        if not genuine:
+            raise Forged("this form is stale, or was not made by this node", hint="load the page anew and try again")
+
+    def check_header(self) -> bool:
+        """Whether a script of ours has sent the form's token ahead of the form; Forged if it is not that."""
+        given = self.request.headers.get(FORM_HEADER)
+        if given is not None:
+            self.check_form(given)
+        return given is not None
+
+    def check_may_search(self) -> None:
+        """Unauthorised, or TooOften, unless this visitor may search now."""
+        if self.token is None:
+            self.node.visitors.search(self.request, time.monotonic())
+
+    def check_may_look(self) -> None:
+        """Unauthorised unless this visitor may see what searches find."""
+        if self.token is None:
+            self.node.visitors.admit()
+
+    def mark(self, response: web.StreamResponse) -> None:
+        """Give the browser its id, so that its forms are known again."""
+        if self.fresh:
+            set_cookie(self.request, response, self.node.sessions.visitor_cookie, self.id, VISITOR_SECONDS)
+
+
+async def visit(request: web.Request) -> Visit:
+    node = request.app[NODE]
+    id_ = request.cookies.get(node.sessions.cookie, "")
+    if id_ and (token := await asyncio.to_thread(node.sessions.token, id_, now_ms())):
+        return Visit(node, request, token, id_, fresh=False)
+    known = request.cookies.get(node.sessions.visitor_cookie, "")
+    fresh = len(known) != ID_LENGTH
+    return Visit(node, request, None, new_id() if fresh else known, fresh)

@@ -1,0 +1,92 @@
+"""The page's words for what searches say in codes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, get_args
+
+from atoll.node.search.query import Hit, Privacy, SearchResult
+from atoll.protocol.policy import ACTS, Act
+
+
+class PrivacyWords(NamedTuple):
+    """``leaves``: what leaves this node under that choice."""
+
+    name: str
+    leaves: str
+
+
+_PRIVACY = {
+    "rkme": PrivacyWords(
+        "Ask owners, exactly",
+        "The owners of likely learnwares are sent the reduced set: a few weighted points made from your rows, none of "
+        "them a row. They measure exact distances.",
+    ),
+    "sketch": PrivacyWords(
+        "Ask owners, by a sketch",
+        "The owners of likely learnwares are sent a sketch only, 512 numbers that summarise the reduced set. "
+        "Distances are less exact.",
+    ),
+    "local": PrivacyWords(
+        "Ask nobody",
+        "Nothing leaves this node. It ranks by the sketches that owners have published; distances are estimates.",
+    ),
+}
+PRIVACY: dict[Privacy, PrivacyWords] = {value: _PRIVACY[value] for value in get_args(Privacy)}
+ALLOWED: dict[Act, str] = {
+    "match": "match",
+    "disclose": "see its reduced set",
+    "predict": "have its owner predict your rows",
+    "download": "download the model",
+}
+
+
+def may(hit: Hit) -> list[str]:
+    """What the user may do with a hit, beside finding it."""
+    return [ALLOWED[act] for act in ACTS if act in hit.may and act != "match"]
+
+
+def on_request(hit: Hit) -> list[str]:
+    """What its owner may allow if asked."""
+    return [ALLOWED[act] for act in ACTS if act not in hit.may and getattr(hit.offers, act) == "ask"]
+
+
+def known(hit: Hit) -> str:
+    """How its distance is known."""
+    if hit.estimated:
+        return f"estimated from its sketch, ± {hit.band:.2g}" if hit.band else "estimated from its sketch"
+    return f"exact to ± {hit.band:.2g}" if hit.band else "exact"
+
+
+def certainty(result: SearchResult) -> str:
+    """How far the list can be relied on; empty where there is none."""
+    if not result.hits:
+        return ""
+    if not result.islands:
+        return "By words and tags, among all that this node knows."
+    if result.topk_exact:
+        return "The list and its order are certain: nothing that was not measured exactly can change them."
+    return "The list is not certain: learnwares known only by their sketches might belong into it."
+
+
+def silent(result: SearchResult) -> str:
+    """How many owners have not answered, in words; empty if all have."""
+    count = len(result.peers_failed)
+    if not count:
+        return ""
+    many = f"{count} owner{'' if count == 1 else 's'}"
+    if result.final:
+        return f"{many} did not answer"
+    return f"{many} {'has' if count == 1 else 'have'} not answered yet"
+
+
+def answered(result: SearchResult) -> str:
+    """Who has answered, and how fast, in a line."""
+    seconds = f"in {result.elapsed_ms / 1000:.1f} s"
+    if not result.peers_asked:
+        return f"found {seconds}, nobody was asked"
+    return f"{len(result.peers_answered)} of {len(result.peers_asked)} owners answered {seconds}"
+
+
+def found(result: SearchResult) -> str:
+    count = len(result.hits)
+    return f"{count or 'No'} learnware{'' if count == 1 else 's'}"

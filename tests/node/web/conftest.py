@@ -1,0 +1,129 @@
+"""Browsers without JavaScript: they keep cookies, follow redirects and fill in the forms that they are shown."""
+
+import html
+import io
+import re
+import threading
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+from atoll.protocol.listings import Offers
+
+SHOWN = Offers(disclose="members", predict="members")
+
+
+@dataclass
+class Seen:
+    """A page as it came; ``text`` is what a person reads of it."""
+
+    status: int
+    url: str
+    headers: object
+    body: str
+    history: tuple
+
+    @property
+    def text(self):
+        return " ".join(html.unescape(re.sub(r"<[^>]*>", "", self.body)).split())
+
+    @property
+    def form_token(self):
+        return re.search(r'name="csrf" value="(\w+)"', self.body)[1]
+
+
+class Visitor:
+    """Somebody with a browser, at one node."""
+
+    def __init__(self, running, session):
+        self.running, self.session, self.page = running, session, None
+
+    async def open(self, path="/", **arguments):
+        return await self._load("GET", path, **arguments)
+
+    async def send(self, path, fields, *, token=None, **arguments):
+        """Post a form as the page before would; ``token`` instead of its own."""
+        data = aiohttp.FormData(default_to_multipart=path == "/search")
+        if token != "":
+            data.add_field("csrf", self.page.form_token if token is None else token)
+        for name, value in fields:
+            more = {"filename": value[0]} if isinstance(value, tuple) else {}
+            data.add_field(name, io.BytesIO(value[1]) if more else value, **more)
+        return await self._load("POST", path, data=data, **arguments)
+
+    async def sign_in(self, token=None):
+        await self.open("/login")
+        return await self.send("/login", [("token", token or self.running.token)])
+
+    async def search(self, *fields, **arguments):
+        return await self.send("/search", fields, **arguments)
+
+    async def _load(self, method, path, **arguments):
+        async with self.session.request(method, self.running.url + path, **arguments) as response:
+            body = (await response.read()).decode()
+            self.page = Seen(response.status, response.url.path, response.headers, body, response.history)
+        return self.page
+
+
+@pytest.fixture
+async def visitor():
+    """``await visitor(running)``: a browser that has never been there."""
+    async with AsyncExitStack() as stack:
+
+        async def come(running):
+            jar = aiohttp.CookieJar(unsafe=True)
+            return Visitor(running, await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=jar)))
+
+        yield come
+
+
+@pytest.fixture
+def anonymous(monkeypatch):
+    """Nodes that are started let anybody search."""
+    monkeypatch.setenv("ATOLL__SEARCH__ANONYMOUS", "true")
+
+
+@pytest.fixture
+async def two(federated, publish, changed):
+    """``(asked, other), federation, learnwares``: each node lists one, which its members may have disclosed."""
+    (asked, other), federation = await federated("Asked House", "Other House")
+    learnwares = [await publish(asked, federation, SHOWN, 0, 1), await publish(other, federation, SHOWN, 2, 3)]
+    owned = bytes.fromhex(federation), other.node.identity.public
+    await changed(asked, lambda: len(asked.node.catalogue.of_owner(*owned)) == 1)
+    return (asked, other), federation, learnwares
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """``held(node)`` holds up the node's matching until the test ends."""
+    events = []
+
+    def hold(running):
+        let, gate, may = threading.Event(), running.node.gate, running.node.gate.may
+        events.append(let)
+
+        def late(*arguments):
+            let.wait(30)
+            return may(*arguments)
+
+        monkeypatch.setattr(gate, "may", late)
+        return let
+
+    yield hold
+    for event in events:
+        event.set()
+
+
+@pytest.fixture
+def csv(digits):
+    """``csv(0, 2)``: a CSV of the digits of these classes."""
+
+    def of(*classes):
+        table, file = digits.of(*classes), io.StringIO()
+        print(",".join(table.columns), file=file)
+        for row in table.values:
+            print(",".join(f"{value:g}" for value in row), file=file)
+        return file.getvalue().encode()
+
+    return of

@@ -1,0 +1,128 @@
+"""The page in a real browser: by keyboard, with a dropped file, while results stream in."""
+
+import asyncio
+import re
+import shutil
+
+import pytest
+from playwright.async_api import async_playwright, expect
+
+CHROMIUM = shutil.which("chromium")
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+DROP = """([name, text]) => {
+    const carried = new DataTransfer();
+    carried.items.add(new File([text], name, {type: "text/csv"}));
+    for (const kind of ["dragenter", "dragover", "drop"])
+        document.getElementById("drop").dispatchEvent(
+            new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: carried}));
+}"""
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+@pytest.fixture
+async def page(tmp_path):
+    """A page of a browser of its own; what it logs as an error fails the test."""
+    async with async_playwright() as playwright:
+        context = await playwright.chromium.launch_persistent_context(
+            str(tmp_path / "profile"),
+            executable_path=CHROMIUM,
+            args=list(ARGUMENTS),
+            viewport={"width": 1200, "height": 800},
+        )
+        page, faults = context.pages[0], []
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda told: faults.append(told.text) if "Content Security" in told.text else None)
+        yield page
+        await context.close()
+        assert faults == []
+
+
+async def tab_to(page, selector):
+    """Press Tab until that has the focus."""
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        if await page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"no way to {selector} by keyboard")
+
+
+async def sign_in(page, running):
+    await page.goto(running.url)
+    await page.keyboard.type(running.token)  # the field has the focus
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"{running.url}/")
+
+
+async def test_by_keyboard_alone_one_signs_in_searches_by_words_and_signs_out(two, page):
+    (asked, _), *_ = two
+    await sign_in(page, asked)
+    await tab_to(page, "#words")
+    await page.keyboard.type("digits 2")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector("html[data-search=ended]", state="attached")
+    await expect(page.locator(".hit h4 bdi", has_text="Digits 2 3")).to_have_count(1)
+    assert re.fullmatch(rf"{asked.url}/searches/\w+", page.url)
+    await tab_to(page, ".tags summary")
+    await page.keyboard.press("Enter")
+    await tab_to(page, "input[value=Regression]")
+    await page.keyboard.press("Space")
+    await expect(page.locator("#chosen")).to_have_text("1 chosen")
+    await tab_to(page, "#go")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#results h2")).to_have_text("No learnwares")
+    await tab_to(page, ".who button")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"{asked.url}/login")
+
+
+async def test_a_dropped_file_is_searched_by_and_hits_stream_in_before_all_have_answered(two, page, held, csv):
+    (asked, other), *_ = two
+    let = held(other)
+    await sign_in(page, asked)
+    await page.evaluate(DROP, ["rows.csv", csv(0, 2).decode()])
+    await expect(page.locator("#drop")).to_have_class(re.compile("filled"))
+    await page.click("#go")
+    await expect(page.locator("#hits .hit")).to_have_count(2, timeout=60_000)
+    assert await page.locator("html[data-search=ended]").count() == 0
+    await expect(page.locator("#results .leaves").first).to_contain_text("goes to Other House")
+    await expect(page.locator(".peers .waiting, .peers .failed")).to_contain_text("Other House")
+    await expect(page.locator("#results .advice")).to_contain_text("1 owner did not answer: Other House")
+    await page.wait_for_selector("html[data-search=ended]", state="attached")
+    await expect(page.locator(".peers .failed")).to_contain_text("did not answer")
+    await asyncio.to_thread(let.set)
+    assert await page.locator("svg.picture g").count() >= 2
+    before = await page.locator("svg.picture circle").count()
+    assert before > 20
+    await page.locator(".choose input:checked").first.focus()
+    await page.keyboard.press("Space")
+    await expect(page.locator("svg.picture circle")).not_to_have_count(before)
+    await expect(page.locator(".kept")).to_contain_text("points for")
+
+
+async def test_faults_come_to_the_field_and_take_the_focus(two, page, csv):
+    (asked, _), *_ = two
+    await sign_in(page, asked)
+    await page.click("#go")
+    await expect(page.locator("#words-error")).to_contain_text("Say what you are looking for")
+    assert await page.evaluate("document.activeElement.id") == "words"
+    assert await page.get_attribute("#words", "aria-invalid") == "true"
+    await page.evaluate(DROP, ["rows.csv", csv(0, 2).decode().replace("\n0,", "\nx,", 1)])
+    await page.click("#go")
+    await expect(page.locator("#file-error")).to_contain_text("Line 2, column pixel_00: 'x' is not", timeout=60_000)
+    assert await page.text_content("#words-error") == ""
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_nothing_sticks_out_of_narrow_or_wide_screens(two, page, width):
+    (asked, _), *_ = two
+    await page.set_viewport_size({"width": width, "height": 800})
+    await sign_in(page, asked)
+    await page.fill("#words", "digits")
+    await page.click("#go")
+    await page.wait_for_selector("html[data-search=ended]", state="attached")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
