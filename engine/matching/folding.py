@@ -15,7 +15,7 @@ from atoll.engine.specs.sketch import Sketch
 from numpy.typing import NDArray
 
 LEAST, MOST = 1e-4, 5e-4  # squared radius; the rounding of two sketches alone is 2e-5
-SHARE = 0.25  # of (1 - <P, P>) / n: at least twice as far is usual, since n is told rounded down
+SHARE = 0.12  # of (1 - <P, P>) / n; 1 in 200 fits of one distribution in 3 dimensions are that near, none in 5 or more
 SAME = 0.02  # squared radius within which two that claim to be one learnware are: an RKME and its stand-in
 NOISE = 0.5  # share of what its own noise adds, within which a noised sketch would not be if it were one
 PREFIX = 64  # numbers of a sketch that tell most apart
