@@ -14,7 +14,6 @@ from atoll.engine.matching import RkmeIndex
 from atoll.engine.matching.oracle import told
 from atoll.engine.semantic import SemanticQuery, SemanticSpec
 from atoll.engine.specs import Rkme
-from atoll.engine.specs.stand_in import stand_in
 from atoll.node.p2p.errors import Unreachable
 from atoll.node.search import hearing, merge, plan, service
 from atoll.node.search.query import SearchQuery, SpecificationQuery
@@ -59,7 +58,7 @@ class Simulated:
     def _index(own: list[Learnware]) -> tuple[RkmeIndex, dict[str, Learnware]]:
         """Of hidden learnwares an owner says what their stand-ins say."""
         by_id = {each.id.hex(): each for each in own}
-        answered = {id_: each.rkme if each.disclosed else stand_in(each.rkme) for id_, each in by_id.items()}
+        answered = {id_: each.told for id_, each in by_id.items()}
         return RkmeIndex(answered), by_id
 
     # -- catalogue
@@ -127,9 +126,7 @@ class Simulated:
     @staticmethod
     def _answer(each: Learnware, mmd2: float) -> MatchAnswer:
         if not each.disclosed:
-            return MatchAnswer(
-                each.id, bytes(32), mmd2, each.listed.norm2, stand_in=stand_in(each.rkme).record(), may=("match",)
-            )
+            return MatchAnswer(each.id, bytes(32), mmd2, each.listed.norm2, stand_in=each.told.record(), may=("match",))
         may = ("match", "disclose")
         return MatchAnswer(each.id, bytes(32), mmd2, each.rkme.norm2, each.rkme.record(), each.salt, may=may)
 
