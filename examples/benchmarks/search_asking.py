@@ -22,6 +22,7 @@ from search_market import Market
 
 NODES = Path(__file__).with_name("search_nodes.py")
 LINE = 1 << 20
+PREPARING = 60  # seconds
 Query = list[tuple[Island, Rkme]]
 
 
@@ -126,6 +127,16 @@ class Federated:
             seen.first, seen.answered = event["data"], now
         elif name == "end":
             seen.result, seen.ended = event["data"], now
+
+    async def ready(self, query: Query) -> Seen:
+        """The first search that all owners answer: until then some take in what they hold. Returns the first."""
+        first = seen = await self.search(query, deadline_ms=20_000)
+        for _ in range(PREPARING):
+            if seen.result["complete"]:
+                return first
+            await asyncio.sleep(1.0)
+            seen = await self.search(query, deadline_ms=20_000)
+        raise RuntimeError(f"owners are not ready: {seen.result['peers_failed']}")
 
     async def everywhere(self, do: str, **more: object) -> list[dict[str, Any]]:
         """The answers of all processes, the asking node's first."""

@@ -4,6 +4,7 @@ that holds everything, and how often it says so."""
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import ExitStack
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -13,9 +14,8 @@ from atoll.engine.matching import RkmeIndex
 from atoll.engine.matching.oracle import told
 from atoll.engine.semantic import SemanticQuery, SemanticSpec
 from atoll.engine.specs import Rkme
-from atoll.engine.specs.stand_in import stand_in
 from atoll.node.p2p.errors import Unreachable
-from atoll.node.search import hearing, service
+from atoll.node.search import hearing, merge, plan, service
 from atoll.node.search.query import SearchQuery, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, Offers, SpecSummary
@@ -26,7 +26,7 @@ from search_market import Learnware, Market
 
 OWNERS, LEARNWARES, HIDDEN, SEARCHES = 40, 600, 0.1, 1000
 POINTS = (20, 40)
-NAMED = 8  # an owner names fewer than it has
+NAMED = 10  # an owner names fewer than it has, and of so many nearest a mixture is made: 50 of more on real nodes
 MOST_SICK = 12
 PLACES = (1, 3, 5, 10)
 FEDERATION = b"F" * 32
@@ -58,7 +58,7 @@ class Simulated:
     def _index(own: list[Learnware]) -> tuple[RkmeIndex, dict[str, Learnware]]:
         """Of hidden learnwares an owner says what their stand-ins say."""
         by_id = {each.id.hex(): each for each in own}
-        answered = {id_: each.rkme if each.disclosed else stand_in(each.rkme) for id_, each in by_id.items()}
+        answered = {id_: each.told for id_, each in by_id.items()}
         return RkmeIndex(answered), by_id
 
     # -- catalogue
@@ -126,14 +126,16 @@ class Simulated:
     @staticmethod
     def _answer(each: Learnware, mmd2: float) -> MatchAnswer:
         if not each.disclosed:
-            return MatchAnswer(each.id, bytes(32), mmd2, each.listed.norm2, may=("match",))
+            return MatchAnswer(each.id, bytes(32), mmd2, each.listed.norm2, stand_in=each.told.record(), may=("match",))
         may = ("match", "disclose")
         return MatchAnswer(each.id, bytes(32), mmd2, each.rkme.norm2, each.rkme.record(), each.salt, may=may)
 
 
 async def measured(searches: int = SEARCHES) -> list[Figure]:
     shown, some_hidden = (Market(OWNERS, LEARNWARES, points=POINTS, hidden=share) for share in (0.0, HIDDEN))
-    with patch.object(hearing, "ANSWERS", NAMED), patch.object(service, "ANSWERS", NAMED):
+    with ExitStack() as stack:
+        for module, name in ((hearing, "ANSWERS"), (service, "ANSWERS"), (plan, "NEAREST"), (merge, "NEAREST")):
+            stack.enter_context(patch.object(module, name, NAMED))
         figures = await _claims(shown, searches, "everything disclosed", 0.5)
         return [*figures, *await _claims(some_hidden, searches // 5, f"{HIDDEN:.0%} undisclosed", None)]
 

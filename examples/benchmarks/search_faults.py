@@ -22,6 +22,7 @@ async def measured() -> list[Figure]:
         market = Market(NODES, LEARNWARES, points=(30, 60), hidden=hidden)
         async with federated(market, [range(1, SICK[0]), SICK]) as nodes:
             queries = market.queries(WARM + LYING + 2 * AFTER)
+            await nodes.ready(queries[0])
             usual = [1000 * (await nodes.search(query, deadline_ms=30_000)).ended for query in queries[:WARM]]
             figures += await _lying(nodes, queries[WARM : WARM + LYING])
             if not hidden:

@@ -15,6 +15,7 @@ from pathlib import Path
 from atoll.engine.packages.manifest import FileEntry, Manifest
 from atoll.engine.runtime import Signature
 from atoll.engine.semantic import SemanticSpec
+from atoll.engine.specs.rkme import RkmeRecord
 from atoll.node import config as configs
 from atoll.node import identity as identities
 from atoll.node.clock import now_ms
@@ -113,7 +114,10 @@ def _stock(home: Path, owner: Identity, row: FederationRow, own: Sequence[Learnw
         rows.append(DockRow(each.id, _revision(each), manifest, manifest, manifest, (spec,)))
     store = Store(home / "store")
     federations, dock = store.table("federations", FederationRow), store.table("dock", DockRow)
+    stand_ins = store.table("stand_ins", RkmeRecord)
+    made = {hashlib.sha256(each.rkme.to_bytes()).digest(): each.told.record() for each in own if not each.disclosed}
     store.write(lambda txn: federations.put(txn, row.charter.digest, row))
+    store.write(lambda txn: [stand_ins.put(txn, key, record) for key, record in made.items()])
     store.write(lambda txn: [dock.put(txn, each.learnware_id, each) for each in rows]).result()
     store.close()
 

@@ -9,7 +9,7 @@ from search_asking import Federated, Query, Seen, federated
 from search_figures import Figure
 from search_market import Central, Market, Place
 
-NODES, LEARNWARES, WARM = 8, 500, 3
+NODES, LEARNWARES = 8, 500
 QUERIES, FEWER = 200, 100
 DEADLINE_MS = 20_000  # nobody is late here, however busy the machine
 PLACES, SHORT = 100, 10  # all that a search can show (5 of each owner), and what it shows if nothing else is asked for
@@ -82,8 +82,7 @@ async def measured() -> list[Figure]:
 
 async def compared(nodes: Federated, queries: list[Query], places: int) -> Differences:
     """Each query searched for and answered centrally."""
-    for query in queries[:WARM]:
-        await nodes.search(query, deadline_ms=DEADLINE_MS)
+    await nodes.ready(queries[0])
     found = Differences()
     for query in queries:
         central = nodes.market.central(query, places)

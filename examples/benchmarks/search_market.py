@@ -27,8 +27,7 @@ SEEN = 0.99  # <u, u> beyond which all rows of a user are one point to the kerne
 
 @dataclass(frozen=True)
 class Learnware:
-    """``owner`` is a number; ``listed`` is the sketch that others see: the RKME's if it is ``disclosed``, else its
-    stand-in's."""
+    """``owner`` is a number; ``listed`` is the sketch that others see; ``disclosed``: they may have the RKME."""
 
     id: bytes
     owner: int
@@ -38,8 +37,13 @@ class Learnware:
     disclosed: bool
 
     @cached_property
+    def told(self) -> Rkme:
+        """What others are told about: the RKME, or its stand-in."""
+        return self.rkme if self.disclosed else stand_in(self.rkme)
+
+    @cached_property
     def listed(self) -> Sketch:
-        return sketch(self.rkme if self.disclosed else stand_in(self.rkme), self.island)
+        return sketch(self.told, self.island)
 
     @cached_property
     def committed(self) -> bytes:

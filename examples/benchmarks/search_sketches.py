@@ -17,7 +17,7 @@ async def measured() -> list[Figure]:
     figures = []
     for hidden in (1.0, 0.0):
         async with federated(Market(NODES, LEARNWARES, hidden=hidden), [range(1, NODES)]) as nodes:
-            await nodes.search(nodes.market.queries(1)[0], deadline_ms=60_000)  # owners make stand-ins now
+            await nodes.ready(nodes.market.queries(1)[0])
             for privacy in ("rkme", "sketch", "local"):
                 figures += await _compared(nodes, privacy)
     return figures

@@ -26,7 +26,9 @@ async def measured() -> list[Figure]:
 
 async def _searches(nodes: Federated) -> list[Figure]:
     queries = nodes.market.queries(SEARCHES + WARM)
-    warm = [await nodes.search(query, deadline_ms=20_000) for query in queries[:WARM]]
+    first = await nodes.ready(queries[0])
+    for query in queries[:WARM]:
+        await nodes.search(query)
     load = os.getloadavg()[0]
     before = await nodes.everywhere("reset") and await nodes.everywhere("stats")
     seen = [await nodes.search(query) for query in queries[WARM:]]
@@ -38,7 +40,7 @@ async def _searches(nodes: Federated) -> list[Figure]:
     complete = sum(each.result["complete"] for each in seen)
     return [
         Figure("processes that wanted a core before (load average)", load),
-        Figure("first search after the start: provisional answer", 1000 * warm[0].provisional, "ms"),
+        Figure("first search after the start: provisional answer", 1000 * first.provisional, "ms"),
         Figure("provisional answer, p50", float(np.median(provisional)), "ms", 100.0),
         Figure("provisional answer, p95", float(np.percentile(provisional, 95)), "ms"),
         Figure("complete answer, p50", float(np.median(whole)), "ms"),
