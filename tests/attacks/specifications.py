@@ -17,8 +17,9 @@ from atoll.engine.islands import Island
 from atoll.engine.matching import RkmeIndex
 from atoll.engine.packages.manifest import commitment
 from atoll.engine.semantic import SemanticSpec
-from atoll.engine.specs import Rkme, fit_rkme, sketch
+from atoll.engine.specs import Rkme, Sketch, fit_rkme, sketch
 from atoll.engine.specs.noised import DpParameters
+from atoll.engine.specs.rkme import RkmeRecord
 from atoll.engine.specs.sketch import SCALE
 from atoll.node.search.query import SearchQuery, SearchResult, SpecificationQuery
 from atoll.node.search.service import Searcher
@@ -139,11 +140,14 @@ class Node:
             owner: RkmeIndex({each.id: each.rkme for each in mine if each.rkme})
             for owner, mine in self._by_owner.items()
         }
+        self._last: tuple[object, object] = (None, None)
         users = types.SimpleNamespace(of=lambda user, federation: "")
         self.searcher = Searcher(self, None, "", self, self, users)
 
     async def search(self, user: Rkme) -> SearchResult:
-        query = SearchQuery((SpecificationQuery(self._world.island.digest, user),), limit=10, user="somebody")
+        query = SearchQuery(
+            (SpecificationQuery(self._world.island.digest, user),), limit=10, deadline_ms=600_000, user="somebody"
+        )
         return await self.searcher.search(query)
 
     # -- catalogue --
@@ -189,12 +193,18 @@ class Node:
     def name(self, peer: str) -> str:
         return ""
 
+    def _asked(self, record: RkmeRecord) -> tuple[Rkme, Sketch]:
+        """All owners are asked the same."""
+        if record != self._last[0]:
+            asked = Rkme.from_record(record)
+            self._last = record, (asked, sketch(asked, self._world.island))
+        return self._last[1]
+
     async def match(self, peer: str, message: object, deadline: float) -> MatchReply:
-        asked = Rkme.from_record(message.rkme)
+        asked, short = self._asked(message.rkme)
         index = self._indexes[peer]
         exact = dict(zip(*index.nearest(asked, 50), strict=True))
         answers = []
-        short = sketch(asked, self._world.island)
         for each in self._by_owner[peer]:
             if each.rkme is None:
                 own = each.summary.to_sketch()

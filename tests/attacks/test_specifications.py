@@ -65,3 +65,18 @@ async def test_copies_are_told_as_holders_of_the_original(market):
     assert set().union(*held.values()) == strange
     assert set(held) & {each.id for each in market.popular[:3]}
     assert not set(held) & strange
+
+
+@pytest.mark.parametrize(
+    ("plant", "claimed"), [(clones(0.0), 1.0), (clones(1e-3), 0.0), (disclosed_barycentres, 0.0), (nulls, 0.0)]
+)
+async def test_what_is_called_certain_is_the_ranking_without_strangers(market, plant, claimed):
+    planted = plant(market, 15, np.random.default_rng(4))
+    honest, poisoned, certain = Node(market), Node(market, planted), 0
+    for user in market.users:
+        alone, result = await honest.search(user), await poisoned.search(user)
+        assert alone.topk_exact
+        if result.topk_exact:
+            certain += 1
+            assert [hit.learnware_id for hit in result.hits] == [hit.learnware_id for hit in alone.hits]
+    assert certain >= claimed * len(market.users)

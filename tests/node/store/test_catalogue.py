@@ -197,3 +197,31 @@ def test_leaving_forgets_every_listing_also_on_disk(home, opened):
     with opened.store.view() as txn:
         for name in ("listings", "heads", "members", "decrees", "federations"):
             assert list(opened.store.table(name, object).raw(txn, b"")) == []
+
+
+def test_what_was_seen_first_outlives_a_restart_and_a_write_that_failed(opened, home, monkeypatch):
+    old, later = opened.listing(0, 1), opened.listing(3, 3)
+    island = old.specifications[0].island
+    opened.publish([old], 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(opened.store, "write", _broken)
+        with pytest.raises(StoreError):
+            opened.publish([later], 4, NOW + 1, others=[Line.of(sign_listing(opened.identity.key, old))])
+    assert opened.catalogue.first_seen(later, island) == 0
+    assert opened.publish([later], 4, NOW + 2, others=[Line.of(sign_listing(opened.identity.key, old))])
+    opened.store.close()
+    again = Opened(home)
+    for each in (opened.catalogue, again.catalogue):
+        assert [each.first_seen(one, island) for one in (old, later)] == [NOW, NOW + 2]
+    again.store.close()
+
+
+def test_in_a_federation_that_vets_its_members_nobody_is_a_newcomer(opened):
+    opened.publish([opened.listing(0, 1)], 2)
+    assert not opened.catalogue.newcomer(opened.federations.all()[0].id, b"s" * 32, NOW)
+
+
+def _broken(operation):
+    failed = Future()
+    failed.set_exception(StoreError("the disk is full"))
+    return failed
