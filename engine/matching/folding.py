@@ -70,13 +70,14 @@ def unchanged(old: Sketch, new: Sketch) -> bool:
 def _copies(given: Specifications, radii: NDArray[np.float64], block: Places, elders: Places) -> NDArray[np.bool_]:
     """(b, e): whether each of a ``block`` (b,) is a copy of each of the ``elders`` (e,)."""
     found = np.zeros((len(block), len(elders)), np.bool_)
-    most = np.float32(max(SAME, NOISE * float(given.biases[block].max(initial=0.0))))
-    near = squares(given.rows[block, :PREFIX], given.rows[elders, :PREFIX]) <= most
-    found_in, found_at = near.any(axis=1), near.any(axis=0)
-    block, elders = block[found_in], elders[found_at]
     same = given.learnwares[block][:, None] == given.learnwares[elders]
+    most = np.float32(max(MOST, NOISE * float(given.biases[block].max(initial=0.0))))
+    near = same | (squares(given.rows[block, :PREFIX], given.rows[elders, :PREFIX]) <= most)
+    found_in, found_at = near.any(axis=1), near.any(axis=0)
+    pairs = np.ix_(found_in, found_at)
+    block, elders, same = block[found_in], elders[found_at], same[pairs]
     other = given.owners[block][:, None] != given.owners[elders]
     within = np.maximum(radii[elders], NOISE * given.biases[block][:, None])
     within = np.where(same, np.maximum(within, SAME), np.where(other, within, -1.0)).astype(np.float32)
-    found[np.ix_(found_in, found_at)] = squares(given.rows[block], given.rows[elders]) <= within
+    found[pairs] = squares(given.rows[block], given.rows[elders]) <= within
     return found

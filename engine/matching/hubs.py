@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 NEAREST, PART = 25, 20  # a listing's nearest: 25, or a twentieth of a smaller catalogue
 LEAST_LISTINGS = 100  # of fewer, everybody is near everybody
-PROBES = 2048  # listings whose nearest are looked at
+PROBES = 1024  # listings whose nearest are looked at
 USUAL, LEAST, MOST = 10.0, 0.2, 0.5  # a hub is near that many times what is usual, a fifth to a half of the listings
 MIDDLE = 0.5  # nearer to the mean than half the median: in the middle
 

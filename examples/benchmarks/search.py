@@ -5,7 +5,8 @@
 
 Prints each figure beside its target and exits with 1 if one misses it. Parts: certainty (of what 40 simulated owners
 say), identity (with a central node that holds all), sketches (nothing else disclosed), speed (10 nodes of 1 000
-learnwares, and the reference package on the same ones), faults (3 of 10 peers lie, are slow, or are dead).
+learnwares, and the reference package on the same ones), faults (3 of 10 peers lie, are slow, or are dead),
+attackers (who poison the catalogue).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Awaitable, Callable
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import attackers
 import search_certainty
 import search_faults
 import search_identity
@@ -33,6 +35,7 @@ PARTS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
     "sketches": search_sketches.measured,
     "speed": search_speed.measured,
     "faults": search_faults.measured,
+    "attackers": attackers.measured,
 }
 
 

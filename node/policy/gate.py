@@ -60,7 +60,8 @@ class Gate:
         if not admits(rule, asker, granted=False):
             if not admits(rule, asker, granted=True):
                 return ()
-            listings = [each for each in listings if self.may(act, each, asker, now, policy)]
+            granted = self.requests.granted_to(public_key(asker.peer), act, now)
+            listings = [each for each in listings if (each.federation, each.learnware_id) in granted] if granted else ()
         if own or (rule.per_peer is None and rule.per_user is None):
             return listings
         return [

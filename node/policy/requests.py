@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import defaultdict
 from typing import Literal
 
 import msgspec
@@ -42,6 +43,10 @@ class RequestRow(msgspec.Struct, frozen=True):
         """Short enough to type."""
         return hashlib.sha256(self.key).hexdigest()[:12]
 
+    def in_force(self, now: int) -> bool:
+        """Whether it is a grant, and has not ended."""
+        return self.state == "granted" and now < self.until
+
     def state_at(self, now: int) -> ActState:
         ended = self.state == "granted" and now >= self.until
         return ActState(self.act, "expired" if ended else self.state, self.until)
@@ -56,6 +61,9 @@ class Requests:
         self._lock = threading.Lock()
         with store.view() as txn:
             self._held = {row.key: row for _, row in self._rows.scan(txn)}
+        self._of_peer: defaultdict[tuple[bytes, Act], dict[bytes, RequestRow]] = defaultdict(dict)
+        for row in self._held.values():
+            self._of_peer[row.peer, row.act][row.key] = row
 
     def all(self) -> list[RequestRow]:
         """The newest first."""
@@ -69,7 +77,13 @@ class Requests:
     def granted(self, federation: bytes, learnware_id: bytes, peer: bytes, act: Act, now: int) -> bool:
         """Whether there is a grant in force."""
         row = self.find(federation, learnware_id, peer, act)
-        return row is not None and row.state == "granted" and now < row.until
+        return row is not None and row.in_force(now)
+
+    def granted_to(self, peer: bytes, act: Act, now: int) -> set[tuple[bytes, bytes]]:
+        """The (federation, learnware id) of all grants in force."""
+        with self._lock:
+            rows = self._of_peer.get((peer, act), {}).values()
+            return {(row.federation, row.learnware_id) for row in rows if row.in_force(now)}
 
     def make(self, row: RequestRow, now: int) -> None:
         """Keep a request, unless one waits or is granted already; PolicyDenied while one was denied a short while ago,
@@ -99,4 +113,4 @@ class Requests:
 
     def _put(self, row: RequestRow) -> None:
         self._store.write(lambda txn: self._rows.put(txn, row.key, row)).result()
-        self._held[row.key] = row
+        self._held[row.key] = self._of_peer[row.peer, row.act][row.key] = row

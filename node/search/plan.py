@@ -202,14 +202,14 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def _by_words(query: SearchQuery, alive: list[Listing], first_seen: Callable[[Listing], int]) -> list[Candidate]:
-    """Whoever lists a learnware lists the same, whatever its owner."""
+    """Whoever lists a learnware lists the same, whatever its owner; the distance is what the words leave open."""
     found = [each for each in alive if query.filters.admits(each, query.user)]
     scores = query.semantic.scores([each.semantic for each in found])
     order = sorted(range(len(found)), key=lambda place: (-scores[place], found[place].learnware_id))
     return [
         Candidate(
-            found[place], may=promised(found[place].offers, query.user), face=(b"", b"", found[place].learnware_id),
-            age=first_seen(found[place]),
+            found[place], mmd2=1.0 - scores[place] / 100.0, may=promised(found[place].offers, query.user),
+            face=(b"", b"", found[place].learnware_id), age=first_seen(found[place]),
         )
         for place in order
     ]  # fmt: skip
@@ -228,8 +228,8 @@ def _shortlist(field: Field) -> Places:
 
 def _questions(fields: Sequence[Field]) -> tuple[Question, ...]:
     """Owners of what a mixture may be made of first, then those of the nearest, at most 32 of them, each once per
-    federation and island: with no more owners than that, everybody who has something there. Whoever has nothing there
-    but copies, hubs and odd norms comes last."""
+    federation and island: with no more owners than that, everybody who has something there. Whoever has nothing plain
+    there comes last."""
     asked: dict[tuple[bytes, bytes, bytes], tuple[bool, float]] = {}
     needed: set[bytes] = set()
     for field in fields:

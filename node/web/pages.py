@@ -12,7 +12,7 @@ from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
-from atoll.node.search.query import SearchQuery, SpecificationQuery
+from atoll.node.search.query import SearchQuery, SearchResult, SpecificationQuery
 from atoll.node.search.running import Running
 from atoll.node.web import live
 from atoll.node.web.answers import html, scripted, sentence
@@ -98,15 +98,26 @@ async def picture(visit: Visit) -> web.Response:
     return web.Response(text=part, content_type="text/html")
 
 
+async def answer(visit: Visit) -> web.Response:
+    """The whole answer as a file, which `atoll verify` checks offline."""
+    running = _running(visit)
+    return _file(await running.answer(), f"search-{running.id}")
+
+
 async def listing(visit: Visit) -> web.Response:
-    """What the owner of a hit has signed, to be verified anywhere, offline."""
+    """One hit with what its owner has signed, as such a file."""
     running, wanted = _running(visit), visit.request.match_info["hit"]
-    hit = next((hit for hit in (await running.answer()).hits if chosen(hit) == wanted), None)
-    if hit is None or hit.record is None:
-        raise NotFound("this search has no such listing", hint="search again")
-    signed = {"learnware_id": hit.learnware_id, "owner": hit.owner, "federation": hit.federation, "record": hit.record}
-    headers = {"Content-Disposition": f'attachment; filename="{hit.learnware_id[:16]}.listing.json"'}
-    return web.Response(body=msgspec.json.encode(signed), content_type="application/json", headers=headers)
+    result = await running.answer()
+    hit = next((hit for hit in result.hits if chosen(hit) == wanted), None)
+    if hit is None:
+        raise NotFound("this search has no such hit", hint="search again")
+    return _file(msgspec.structs.replace(result, hits=(hit,), mixture=None), f"learnware-{hit.learnware_id[:16]}")
+
+
+def _file(result: SearchResult, name: str) -> web.Response:
+    body = msgspec.json.format(msgspec.json.encode(result), indent=1)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.json"'}
+    return web.Response(body=body, content_type="application/json", headers=headers)
 
 
 def _running(visit: Visit) -> Running:

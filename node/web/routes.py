@@ -23,6 +23,7 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/searches/{id}", pages.show),
     ("GET", "/searches/{id}/events", pages.events),
     ("GET", "/searches/{id}/picture", pages.picture),
+    ("GET", "/searches/{id}/answer", pages.answer),
     ("GET", "/searches/{id}/listings/{hit}", pages.listing),
     ("GET", "/login", door.sign_in_form),
     ("POST", "/login", door.sign_in),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, get_args
 
-from atoll.node.search.query import Hit, Privacy, SearchResult
+from atoll.node.search.query import Hit, Privacy, Representation, SearchResult
 from atoll.protocol.policy import ACTS, Act
 
 
@@ -32,6 +32,11 @@ _PRIVACY = {
     ),
 }
 PRIVACY: dict[Privacy, PrivacyWords] = {value: _PRIVACY[value] for value in get_args(Privacy)}
+REPRESENTATIONS: dict[Representation, str] = {
+    "rkme": "from full reduced sets",
+    "stand-in": "from reduced sets, and stand-ins for those that are not disclosed",
+    "sketch": "from sketches",
+}
 ALLOWED: dict[Act, str] = {
     "match": "match",
     "disclose": "see its reduced set",

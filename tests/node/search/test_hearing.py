@@ -56,6 +56,9 @@ class One:
     def first_seen(self, listing, island=b""):
         return 0
 
+    def newcomer(self, federation, owner, now):
+        return False
+
     def on_change(self, listener):
         """It never changes."""
 

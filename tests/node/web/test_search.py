@@ -1,24 +1,25 @@
 """Searching without JavaScript: the form is posted, and the whole answer comes as a page."""
 
+import asyncio
 import json
 import re
 
-import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from atoll.engine.errors import IntegrityError
 from atoll.engine.islands import Island
 from atoll.engine.semantic import LICENSES, SCENARIOS, SemanticSpec
 from atoll.engine.specs import fit_rkme
 from atoll.engine.specs.formats import to_npz
 from atoll.engine.tables import Table
-from atoll.node.search.query import Privacy
+from atoll.node.cli.main import cli
+from atoll.node.search.query import Privacy, Representation
 from atoll.node.web.form import MAX_UPLOAD
 from atoll.node.web.headers import CSP
-from atoll.node.web.words import PRIVACY
-from atoll.protocol.ids import public_key
-from atoll.protocol.listings import Offers, open_listing
-from atoll.protocol.signing import Record
+from atoll.node.web.words import PRIVACY, REPRESENTATIONS
+from atoll.protocol.listings import Offers
+from click.testing import CliRunner
 
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE = SemanticSpec(SCRIPT, "<img src=x onerror=alert(1)> [here](javascript:alert(2)) https://evil.example/ \u202e")
@@ -161,20 +162,21 @@ async def test_who_did_not_answer_is_named_with_the_reason(browser, two, held, c
     assert "Asked House answered" in page.text
 
 
-async def test_every_hit_has_what_its_owner_has_signed(browser):
-    page = await browser.search(("words", "digits"))
-    links = re.findall(r'href="(/searches/\w+/listings/\S+?)"', page.body)
-    assert len(links) == 2
-    for link in links:
+async def test_what_is_saved_is_proven_offline_by_what_owners_have_signed(browser, csv, tmp_path):
+    page = await browser.search(("file", ("digits.csv", csv(0, 2))))
+    links = re.findall(r'href="(/searches/\w+/(?:answer|listings/\S+?))" download', page.body)
+    assert len(links) == 3
+    for number, link in enumerate(links):
         given = await browser.open(link)
         assert "attachment" in given.headers["Content-Disposition"]
-        signed = json.loads(given.body)
-        record = msgspec.convert(signed["record"], Record, strict=False)
-        opened = open_listing(
-            record, owner=public_key(signed["owner"]), federation=bytes.fromhex(signed["federation"])
-        ).listing
-        assert opened.learnware_id.hex() == signed["learnware_id"]
-        assert opened.semantic.name.startswith("Digits")
+        path = tmp_path / f"{number}.json"
+        path.write_text(given.body)
+        proven = await asyncio.to_thread(CliRunner().invoke, cli, ["verify", str(path), "--json"])
+        assert proven.exit_code == 0, proven.output
+        assert [proof["faults"] for proof in json.loads(proven.stdout)] == [[]] * (2 if "answer" in link else 1)
+        path.write_text(given.body.replace("Digits", "Dogs"))
+        proven = await asyncio.to_thread(CliRunner().invoke, cli, ["verify", str(path)])
+        assert isinstance(proven.exception, IntegrityError)
     assert (await browser.open(f"{page.url}/listings/0000.nobody")).status == 404
 
 
@@ -284,6 +286,7 @@ async def test_the_form_offers_the_vocabularies_and_every_privacy(start, visitor
     for value in (*LICENSES, *SCENARIOS):
         assert f'value="{value}"' in page.body
     assert set(PRIVACY) == set(Privacy.__args__)
+    assert set(REPRESENTATIONS) == set(Representation.__args__)
     for value, said in PRIVACY.items():
         assert f'name="privacy" value="{value}"' in page.body
         assert said.leaves in page.text

@@ -1,0 +1,125 @@
+"""The answer to what is known: hits and whether they are certain, mixture, advice. No effects, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from atoll.node.search import merge
+from atoll.node.search.certainty import certain, contends
+from atoll.node.search.plan import Candidate, Plan, rank
+from atoll.node.search.query import Hit, MixtureView, SearchQuery
+from atoll.node.search.running import Session
+from atoll.node.search.settling import Settled
+from atoll.protocol.listings import Listing
+from atoll.protocol.signing import Record
+
+
+class Found(msgspec.Struct, frozen=True):
+    """``session`` is what a prediction needs, where there is a mixture."""
+
+    hits: tuple[Hit, ...]
+    certain: bool
+    mixture: MixtureView | None
+    session: Session | None
+    advice: str
+
+
+@dataclass(frozen=True)
+class Directory:
+    """What is known beside the candidates: the ``name`` of a peer, and the ``record`` that an owner has signed."""
+
+    name: Callable[[str], str]
+    record: Callable[[Listing], Record | None]
+
+
+def provisional(query: SearchQuery, planned: Plan, directory: Directory) -> tuple[Hit, ...]:
+    """The hits before anybody was asked."""
+    return _hits(query, _folded(planned.candidates), None, directory)
+
+
+def answered(query: SearchQuery, planned: Plan, settled: Settled, directory: Directory) -> Found:
+    """The answer to what owners have said so far."""
+    folded = _folded(settled.candidates)
+    found, session = _best_mixture(query, folded.ranked, planned)
+    hits = _hits(query, folded, session, directory)
+    sure = not query.specifications or (not settled.doubted and _certain(query, folded, settled, hits, session))
+    return Found(hits, sure, found, session, _advice(query, settled, found))
+
+
+def _hits(query: SearchQuery, folded: merge.Folded, session: Session | None, directory: Directory) -> tuple[Hit, ...]:
+    norms = {each.island: each.norm2 for each in query.specifications}
+    return merge.hits(folded, _weights(session), norms, directory.name, directory.record, query.limit)
+
+
+def _matchable(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those that the user may match: the others are asked about, since their owners may allow it to some."""
+    return [candidate for candidate in candidates if "match" in candidate.may]
+
+
+def _folded(candidates: Iterable[Candidate]) -> merge.Folded:
+    matchable = _matchable(candidates)
+    return merge.fold(rank(matchable), matchable)
+
+
+def _weights(session: Session | None) -> dict[tuple[str, bytes], float]:
+    """Of the mixture's members."""
+    if session is None:
+        return {}
+    weights = (member.weight for member in session.mixture.members)
+    return {each.key: weight for each, weight in zip(session.members, weights, strict=True)}
+
+
+def _certain(
+    query: SearchQuery, folded: merge.Folded, settled: Settled, shown: tuple[Hit, ...], session: Session | None
+) -> bool:
+    """Whether what is shown, in its order, is what owners would say who had all been asked about everything.
+
+    Copies come in with what they are copies of. What is demoted comes after whatever else there is, and is that for
+    certain if it has been measured and an exact mixture gives it no weight. Of a user whom nobody knows but by noise
+    nothing is certain.
+    """
+    if any(each.rkme is None for each in query.specifications):
+        return False
+    weights = _weights(session)
+    last, here = {each.key for each in folded.ranked if merge.demoted(each, weights)}, {e.key for e in folded.ranked}
+    ranked = [each for each in folded.ranked if each.key not in last]
+    places = {(each.id, each.owner): place for place, each in enumerate(ranked)}
+    deepest = max((places.get((hit.learnware_id, hit.owner), len(ranked)) for hit in shown), default=len(ranked))
+    full = len(shown) == query.limit and deepest < len(ranked)
+    considered = ranked[: deepest + 1] if full else ranked
+    reach = max((each.most for each in considered), default=np.inf) if full else np.inf
+    doubtful = [each for each in folded.ranked if each.doubtful and each.least <= reach]
+    exact = session is not None and session.mixture.representation == "rkme"
+    if doubtful and not (exact and all(not each.estimated and each.key not in weights for each in doubtful)):
+        return False
+    aside = last | folded.hidden
+    others = [each for each in settled.candidates if contends(each) and each.key not in aside]
+    if not full and (np.isfinite(settled.outside) or not {each.key for each in others} <= here):
+        return False
+    return certain(ranked, others, settled.outside, len(considered))
+
+
+def _best_mixture(
+    query: SearchQuery, ranked: Sequence[Candidate], planned: Plan
+) -> tuple[MixtureView | None, Session | None]:
+    """Of the query's islands, the one whose mixture explains the user best."""
+    best: tuple[MixtureView, Session] | None = None
+    for field, asked in zip(planned.fields, query.specifications, strict=True):
+        view, members = merge.mixture(ranked, asked, field)
+        if best is None or view.explained > best[0].explained:
+            best = (view, Session(field.island, members, view))
+    return best or (None, None)
+
+
+def _advice(query: SearchQuery, settled: Settled, found: MixtureView | None) -> str:
+    anything = any("match" in each.may for each in settled.candidates)
+    if not query.specifications:
+        return "" if anything else "No learnware fits these words and tags."
+    if not anything:
+        return "No learnware is in an island compatible with your data."
+    if found is None or not found.served:
+        return "No learnware here covers your data: predictions would be guesses."
+    return ""
