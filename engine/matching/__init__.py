@@ -8,7 +8,7 @@ from atoll.engine.matching.mixture import Method, solve_mixture
 from atoll.engine.matching.norms import odd_norms
 from atoll.engine.matching.represented import mixture_of_rkmes, mixture_of_sketches, mmd2_of_sketches
 from atoll.engine.matching.scores import similarity
-from atoll.engine.matching.sketches import ERROR_BAND, SketchIndex
+from atoll.engine.matching.sketches import ERROR_BAND, SketchIndex, at_least
 from atoll.engine.matching.staged import nearest_in_stages
 from atoll.engine.matching.support import needed, support
 from atoll.engine.matching.weights import Mixture
@@ -21,6 +21,7 @@ __all__ = [
     "RkmeIndex",
     "SketchIndex",
     "Specifications",
+    "at_least",
     "faces",
     "gram_matrix",
     "mixture_candidates",

@@ -64,7 +64,7 @@ def _folded(candidates: Iterable[Candidate]) -> merge.Folded:
     return merge.fold(rank(matchable), matchable)
 
 
-def _weights(session: Session | None) -> dict[tuple[str, bytes], float]:
+def _weights(session: Session | None) -> dict[tuple[bytes, bytes], float]:
     """Of the mixture's members."""
     if session is None:
         return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,34 +47,39 @@ class Pace:
 
 @dataclass
 class FanOut:
-    """One round of questions. ``replies`` and ``failed`` (why, by peer) grow while :meth:`progress` is followed."""
+    """``replies`` and ``failed`` (why, by peer) grow while :meth:`progress` is followed. Questions may be added after
+    that, and followed again, until the deadline of the first."""
 
-    questions: Sequence[Question]
+    questions: list[Question]
     ask: Ask
     peers: Peers
     pace: Pace
     deadline: float
     replies: dict[Question, Heard] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    _asked: int = 0
+    _until: float = 0.0
 
     async def progress(self) -> AsyncIterator[PeerDone | PeerFailed | Complete]:
         """Each peer as it has answered or failed, and once Complete: when all that are still silent are late."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        for peer in dict.fromkeys(question[0] for question in self.questions):
+        self._until = self._until or started + self.deadline
+        questions, self._asked = self.questions[self._asked :], len(self.questions)
+        for peer in dict.fromkeys(question[0] for question in questions):
             try:
                 self.peers.require_answering(peer, now_ms())
             except AtollError as error:
                 self.failed[peer] = f"{error.code}: {error.message}"
                 yield PeerFailed(peer, self.failed[peer])
-        asked = [question for question in self.questions if question[0] not in self.failed]
+        asked = [question for question in questions if question[0] not in self.failed]
         tasks = {loop.create_task(self._ask(question)): question for question in asked}
         pending, complete = set(tasks), False
         try:
-            while pending and (left := started + self.deadline - loop.time()) > 0:
+            while pending and (left := self._until - loop.time()) > 0:
                 if not complete:
                     patience = max(self.pace.patience(tasks[task][0], self.deadline) for task in pending)
-                    left = started + patience - loop.time()
+                    left = min(left, started + patience - loop.time())
                     if left <= 0:
                         complete = True
                         yield Complete()

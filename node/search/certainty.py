@@ -13,8 +13,8 @@ def certain(ranked: Sequence[Candidate], everybody: Iterable[Candidate], beyond:
     """``ranked`` is the ranking, of which the first ``places`` are meant; ``everybody`` are all candidates in all
     islands, also those that are not ranked since their owner has not said that the user may match them. Whatever is no
     candidate is no nearer than ``beyond``."""
-    least: dict[tuple[str, bytes], float] = {}
-    most: dict[tuple[str, bytes], float] = {}
+    least: dict[tuple[bytes, bytes], float] = {}
+    most: dict[tuple[bytes, bytes], float] = {}
     for each in everybody:
         least[each.key] = min(each.least, least.get(each.key, np.inf))
         most[each.key] = min(each.most, most.get(each.key, np.inf))

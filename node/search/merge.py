@@ -19,7 +19,7 @@ SERVED = 0.5  # share of the user's squared norm that a mixture must explain to 
 WORTH, DOUBT = 0.05, 2e-3  # of MMD^2, that an unknown RKME is worth; what sketches that were chosen as the best err by
 WEIGHT = 0.2  # in the mixture: of use to this user, however doubtful
 
-Owned = tuple[str, bytes]  # Candidate.key
+Owned = tuple[bytes, bytes]  # Candidate.key
 
 
 class Folded(msgspec.Struct, frozen=True):
@@ -70,22 +70,27 @@ def hits(
 ) -> tuple[Hit, ...]:  # fmt: skip
     """The ranking as people see it; ``weights`` are those of the mixture, ``asked`` maps islands to the user's squared
     norm, ``name`` owners to names, and ``record`` gives what an owner has signed."""
-    taken: dict[str, int] = {}
-    shown = []
-    for candidate in sorted(folded.ranked, key=lambda each: demoted(each, weights)):
-        taken[candidate.owner] = taken.get(candidate.owner, 0) + 1
-        if taken[candidate.owner] <= PER_OWNER:
-            shown.append(candidate)
-        if len(shown) == limit:
-            break
     return tuple(
         msgspec.structs.replace(
             _hit(each, asked, name(each.owner), record(each.listing)),
             hub=each.hub,
             holders=tuple(_holder(copy, name(copy.owner)) for copy in folded.copies.get(each.key, ())),
         )
-        for each in shown
+        for each in shown(folded, weights, limit)
     )
+
+
+def shown(folded: Folded, weights: Mapping[Owned, float], limit: int) -> list[Candidate]:
+    """Those that are in the list, in its order."""
+    taken: dict[str, int] = {}
+    found: list[Candidate] = []
+    for candidate in sorted(folded.ranked, key=lambda each: demoted(each, weights)):
+        taken[candidate.owner] = taken.get(candidate.owner, 0) + 1
+        if taken[candidate.owner] <= PER_OWNER:
+            found.append(candidate)
+        if len(found) == limit:
+            break
+    return found
 
 
 def demoted(candidate: Candidate, weights: Mapping[Owned, float]) -> bool:

@@ -9,7 +9,7 @@ from itertools import chain
 import msgspec
 import numpy as np
 from atoll.engine.islands import Island
-from atoll.engine.matching import ERROR_BAND
+from atoll.engine.matching import ERROR_BAND, at_least
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.query import Filters, SearchQuery
@@ -69,7 +69,10 @@ class Candidate(msgspec.Struct, frozen=True):
     @property
     def least(self) -> float:
         """The rank is no less than this."""
-        return max(self.floor, self.mmd2 - self.band) * self.unit
+        least = self.mmd2 - self.band
+        if self.estimated and self.summary is not None and self.summary.dp is None:
+            least = float(at_least(np.array(self.mmd2)))
+        return max(self.floor, least) * self.unit
 
     @property
     def most(self) -> float:
@@ -103,9 +106,9 @@ class Candidate(msgspec.Struct, frozen=True):
         return self.summary.island if self.summary else b"", self.face or self.place
 
     @property
-    def key(self) -> tuple[str, bytes]:
+    def key(self) -> tuple[bytes, bytes]:
         """Whoever claims a learnware of somebody else lists another one."""
-        return self.id, self.listing.owner
+        return self.listing.learnware_id, self.listing.owner
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -189,12 +192,12 @@ def plan(
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Each learnware of an owner once, MMD^2 ascending, ties by id: in its best island, and of several federations as
     it is known best."""
-    known: dict[tuple[str, bytes, bytes], Candidate] = {}
+    known: dict[tuple[bytes, bytes, bytes], Candidate] = {}
     for each in candidates:
         place = (*each.key, each.summary.island if each.summary else b"")
         if place not in known or (each.band, each.mmd2) < (known[place].band, known[place].mmd2):
             known[place] = each
-    best: dict[tuple[str, bytes], Candidate] = {}
+    best: dict[tuple[bytes, bytes], Candidate] = {}
     for each in known.values():
         if each.key not in best or each.rank < best[each.key].rank:
             best[each.key] = each

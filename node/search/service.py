@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -15,20 +14,14 @@ from atoll.node.errors import NodeBusy
 from atoll.node.p2p.network import Network
 from atoll.node.p2p.peers import Peers
 from atoll.node.pseudonyms import Pseudonyms
-from atoll.node.search.answering import Directory, answered, provisional
-from atoll.node.search.asking import Complete, FanOut, Pace
+from atoll.node.search.answering import Directory
+from atoll.node.search.asking import FanOut, Pace
 from atoll.node.search.hearing import ANSWERS, Heard, hear
+from atoll.node.search.inquiry import Inquiry
 from atoll.node.search.islands import everywhere
-from atoll.node.search.leaving import leaves
 from atoll.node.search.plan import Plan, Question, plan
-from atoll.node.search.query import (
-    PeerDone,
-    SearchPlan,
-    SearchQuery,
-    SearchResult,
-)
+from atoll.node.search.query import SearchQuery, SearchResult
 from atoll.node.search.running import Running, Session
-from atoll.node.search.settling import settle
 from atoll.node.search.sketches import CatalogueSketches
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
@@ -37,7 +30,6 @@ from atoll.protocol.match import AskedSketch, MatchRequest
 from atoll.protocol.policy import Asker
 
 KEPT = 64  # searches that are remembered, for whoever lost the connection and for predictions
-Answer = Callable[[bool], Awaitable[SearchResult]]
 
 
 class Searcher:
@@ -103,59 +95,10 @@ class Searcher:
         query, islands = await asyncio.to_thread(everywhere, running.query, self._catalogue, now)
         alive = partial(self._catalogue.alive, now, query.semantic)
         planned = await asyncio.to_thread(plan, query, islands, alive, self._sketches, now)
-        questions = planned.questions if query.privacy != "local" else ()
-        asked = tuple(sorted({question[0] for question in questions}))
-        leaving = leaves(query, [self._peers.name(peer) or peer for peer in asked if peer != self._own])
-        names = tuple(island.id for island in islands)
-        running.emit("plan", SearchPlan(running.id, names, query.privacy, leaving, asked))
-        running.candidates = planned.candidates
-        for hit in await asyncio.to_thread(provisional, query, planned, self._directory):
-            running.emit("hit", hit)
+        questions = list(planned.questions) if query.privacy != "local" else []
         deadline = query.deadline_ms / 1000
         fan_out = FanOut(questions, partial(self._ask, query, planned), self._peers, self._pace, deadline)
-
-        async def answer(final: bool) -> SearchResult:
-            failed = {**fan_out.failed, **({} if final else fan_out.late())}
-            settled = await asyncio.to_thread(settle, planned, query.user, dict(fan_out.replies))
-            found = await asyncio.to_thread(answered, query, planned, settled, self._directory)
-            running.candidates, running.session = settled.candidates, found.session
-            return SearchResult(
-                search_id=running.id,
-                hits=found.hits,
-                mixture=found.mixture,
-                islands=names,
-                peers_asked=asked,
-                peers_answered=tuple(peer for peer in asked if peer not in failed),
-                peers_failed=failed,
-                complete=not failed,
-                advice=found.advice,
-                elapsed_ms=int((time.monotonic() - started) * 1000),
-                topk_exact=found.certain,
-                peers_doubted=tuple(sorted(settled.doubted)),
-                leaves=leaving,
-                final=final,
-            )
-
-        await self._follow(running, fan_out, answer)
-
-    async def _follow(self, running: Running, fan_out: FanOut, answer: Answer) -> None:
-        """Tell what happens, and the answer: when it is complete, after each that was late, and at the end."""
-        complete = False
-        async for happened in fan_out.progress():
-            if isinstance(happened, Complete):
-                complete = True
-                if fan_out.late():
-                    running.result = await answer(False)
-                    running.emit("answer", running.result)
-                continue
-            running.emit("peer_done" if isinstance(happened, PeerDone) else "peer_failed", happened)
-            if complete and fan_out.late() and isinstance(happened, PeerDone):
-                running.result = await answer(False)
-                running.emit("correction", running.result)
-        corrected = running.result is not None
-        running.result = await answer(True)
-        running.emit("correction" if corrected else "answer", running.result)
-        running.emit("end", running.result)
+        await Inquiry(running, query, planned, fan_out, self._directory, self._own, started).run()
 
     async def _ask(self, query: SearchQuery, planned: Plan, question: Question) -> Heard:
         peer, federation, island = question

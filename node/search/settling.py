@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 import numpy as np
-from atoll.engine.matching import ERROR_BAND
+from atoll.engine.matching import ERROR_BAND, at_least
 from atoll.node.search.hearing import Heard
 from atoll.node.search.plan import Candidate, Field, Floats, Plan, Question
 from atoll.protocol.ids import peer_id
@@ -54,8 +54,8 @@ def _left_out(candidate: Candidate, here: Mapping[Asked, Heard]) -> Candidate:
 def _outside(field: Field, chosen: Iterable[int], here: Mapping[Asked, Heard]) -> float:
     """What the distances of the others are at least, given which of them their owners have not named."""
     found = field.nearest
-    least: Floats = found.mmd2 - ERROR_BAND
     noised = found.placed.noised[found.places]
+    least: Floats = np.where(noised, found.mmd2 - ERROR_BAND, at_least(found.mmd2))
     for number, (federation, owner) in enumerate(found.placed.owners):
         heard = here.get((peer_id(owner), federation))
         if heard is not None:

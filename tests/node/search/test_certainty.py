@@ -120,16 +120,16 @@ def market():
     return Market()
 
 
-async def searched(market, random, privacy="rkme"):
+async def searched(market, random, privacy="rkme", limit=5):
     """(what a search says, the ids that a node which holds everything names)."""
     near, far = random.integers(60, size=2)
     asked = rkme(random, market.one, market.centres[near] + 0.2 * (market.centres[far] - market.centres[near]))
     market.asked = asked
     users = types.SimpleNamespace(of=lambda user, federation: "")
     searcher = service.Searcher(market, None, "", market, market, users)
-    query = SearchQuery((SpecificationQuery(market.one.digest, asked),), limit=5, privacy=privacy, user="somebody")
+    query = SearchQuery((SpecificationQuery(market.one.digest, asked),), limit=limit, privacy=privacy, user="somebody")
     found = await searcher.search(query)
-    truth, _ = market.everything.nearest(asked, 5)
+    truth, _ = market.everything.nearest(asked, limit)
     return found, list(truth)
 
 
@@ -163,6 +163,19 @@ async def test_no_claim_is_wrong_in_a_thousand_searches(market, monkeypatch):
     claimed, healthy = await count(market, monkeypatch, 1000, 2)
     print(f"{claimed} of {healthy} healthy searches were certain")
     assert claimed >= healthy / 2
+
+
+async def test_more_owners_than_are_asked_at_first_are_asked_where_they_may_matter(market, monkeypatch):
+    monkeypatch.setattr(hearing, "ANSWERS", 5)
+    monkeypatch.setattr(service, "ANSWERS", 5)
+    market.failing, random = set(), np.random.default_rng(8)
+    asked = []
+    for number in range(20):
+        found, truth = await searched(market, random, limit=5 if number % 2 else 20)
+        assert found.peers_answered == found.peers_asked
+        assert not found.topk_exact or [hit.learnware_id for hit in found.hits] == truth
+        asked.append(len(found.peers_asked))
+    assert (min(asked), max(asked)) == (plan.MAX_OWNERS, OWNERS)
 
 
 async def test_the_mixture_is_that_of_one_node_though_its_members_are_not_among_the_nearest(market, monkeypatch):
