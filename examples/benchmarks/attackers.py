@@ -102,7 +102,10 @@ async def measured(users: int = USERS) -> list[Figure]:
 def _folded(market: World) -> list[Figure]:
     """Honest learnwares that are taken for copies; most have neighbours, every fourth one of its own distribution."""
     rows = [(each.listing, each.summary) for each in market.honest]
-    standing = Node(market).searcher._sketches._standings.of(market.island.digest, rows, 0)
+    standings = Node(market).searcher._sketches._standings
+    standings.of(market.island.digest, rows, 0)
+    standings.wait()
+    standing = standings.of(market.island.digest, rows, 0)
     copies = float((standing.face != np.arange(len(rows))).mean())
     return [
         Figure("honest learnwares taken for copies", copies, "", 0.002),

@@ -28,4 +28,4 @@ class Figure:
     def __str__(self) -> str:
         asked = "" if self.target is None else f"{'at least' if self.least else 'at most'} {self.target:g} {self.unit}"
         verdict = "" if self.target is None else "ok" if self.holds else "FAILS"
-        return f"{self.name:62} {self.value:11.4g} {self.unit:3} {asked:20} {verdict:5} {self.note}".rstrip()
+        return f"{self.name:72} {self.value:11.4g} {self.unit:3} {asked:20} {verdict:5} {self.note}".rstrip()

@@ -96,6 +96,7 @@ class Searcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(self._sketches.close)
 
     async def _run(self, running: Running) -> None:
         started, now = time.monotonic(), now_ms()

@@ -62,6 +62,10 @@ class CatalogueSketches:
         for owned in catalogue.owners():
             self._note(*owned)
 
+    def close(self) -> None:
+        """Returns when nothing goes on in the background."""
+        self._standings.wait()
+
     def first_seen(self, listing: Listing) -> int:
         return self._catalogue.first_seen(listing)
 

@@ -8,6 +8,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from atoll.engine.matching import Neighbourhoods, Specifications, faces, neighbourhoods, odd_norms
@@ -57,31 +58,59 @@ class _Known:
 
 
 class Standings:
-    """Thread-safe; kept for each island until its listings change."""
+    """Thread-safe; kept for each island until its listings change. Many are judged in a thread of their own, which no
+    search waits for: until then they stand as they stood, and what is new as if nothing were known of it."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._seed = secrets.randbits(64)
         self._lock = threading.Lock()
         self._known: dict[bytes, _Known] = {}
+        self._judging: threading.Thread | None = None
+
+    def wait(self) -> None:
+        """Returns when nothing is being judged."""
+        judging = self._judging
+        if judging is not None:
+            judging.join()
 
     def of(self, island: bytes, rows: Sequence[Row], now: int) -> Standing:
         """The standing of the listings of an island, in their order."""
         with self._lock:
             known = self._known.get(island)
             if known is None:
-                known = self._known[island] = self._judged(island, rows, None, now)
+                nothing = _carried(_nobody(), np.full(len(rows), -1), self._new(rows, now))
+                around = neighbourhoods(np.zeros((0, 1), np.float32), self._seed)
+                known = self._known[island] = _Known(rows, nothing, now - REFRESHED, around, 0, len(rows), stale=True)
             elif known.rows is not rows:
                 places = _places(known.rows, rows)
                 new = int((places < 0).sum())
                 known.new += new
                 known.stale = known.stale or bool(new) or len(rows) != len(known.rows)
                 known.standing, known.rows = _carried(known.standing, places, self._new(rows, now)), rows
-            if known.stale and (len(rows) <= FEW or not 0 <= now - known.judged_at < REFRESHED):
+            if known.stale and len(rows) <= FEW:
                 known = self._known[island] = self._judged(island, rows, known, now)
+            elif known.stale and self._judging is None and not 0 <= now - known.judged_at < REFRESHED:
+                judge = partial(self._judge, island, rows, known, now)
+                self._judging = threading.Thread(target=judge, name="atoll-standings", daemon=True)
+                self._judging.start()
             return known.standing
 
-    def _judged(self, island: bytes, rows: Sequence[Row], known: _Known | None, now: int) -> _Known:
+    def _judge(self, island: bytes, rows: Sequence[Row], known: _Known, now: int) -> None:
+        try:
+            judged = self._judged(island, rows, known, now)
+            with self._lock:
+                newer = self._known[island].rows
+                if newer is not rows:
+                    places = _places(rows, newer)
+                    judged.new += int((places < 0).sum())
+                    judged.standing, judged.rows = _carried(judged.standing, places, self._new(newer, now)), newer
+                    judged.stale = True
+                self._known[island] = judged
+        finally:
+            self._judging = None
+
+    def _judged(self, island: bytes, rows: Sequence[Row], known: _Known, now: int) -> _Known:
         order = self._eldest_first(island, rows, np.zeros(len(rows), np.int64))
         given = _specifications([rows[place] for place in order])
         face = faces(given)
@@ -89,7 +118,7 @@ class Standings:
             order = self._eldest_first(island, rows, _own_work(given.owners, face)[np.argsort(order)])
             given = _specifications([rows[place] for place in order])
             face = faces(given)
-        if known is None or known.new > DRIFT * known.looked_at:
+        if known.new > DRIFT * known.looked_at:
             shown = given.rows[face == np.arange(len(face))]
             known = _Known(rows, _nobody(), now, neighbourhoods(shown, self._seed), len(rows))
         hub = known.around.hubs(given.rows, given.biases)

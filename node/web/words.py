@@ -24,7 +24,7 @@ _PRIVACY = {
     "sketch": PrivacyWords(
         "Ask owners, by a sketch",
         "The owners of likely learnwares are sent a sketch only, 512 numbers that summarise the reduced set. "
-        "Distances are less exact.",
+        "What they disclose is measured here.",
     ),
     "local": PrivacyWords(
         "Ask nobody",

@@ -15,6 +15,7 @@ from collections import Counter
 
 import pytest
 import trio
+from atoll.engine.encoding import Array
 from atoll.engine.errors import AtollError
 from atoll.engine.specs import fit_rkme
 from atoll.node.clock import now_ms
@@ -27,7 +28,7 @@ from atoll.protocol.gossip import Announcement
 from atoll.protocol.hello import Hello, Proof, hello_tag, welcome_tag
 from atoll.protocol.join import JoinRequest, RenewRequest
 from atoll.protocol.listings import Offers
-from atoll.protocol.match import Array, MatchRequest
+from atoll.protocol.match import MatchRequest
 from atoll.protocol.membership import read_invite
 from atoll.protocol.messages import Message, encode, topic
 from atoll.protocol.peers import PeersRequest

@@ -79,7 +79,11 @@ def test_among_many_a_change_is_judged_after_a_while(seen, monkeypatch):
     standings = Standings(seen)
     seen.times = {(2).to_bytes(32): 9 * SIMULTANEOUS, (4).to_bytes(32): 9 * SIMULTANEOUS}
     before = [row(1, 0), row(2, 0), row(3, 1)]
+    assert plain(standings.of(ISLAND, before, 0)) == [True, True, True]
+    standings.wait()
     assert plain(standings.of(ISLAND, before, 0)) == [True, False, True]
     after = [*before[1:], row(4, 1)]
     assert plain(standings.of(ISLAND, after, REFRESHED - 1)) == [True, True, True]
+    standings.of(ISLAND, after, REFRESHED)
+    standings.wait()
     assert plain(standings.of(ISLAND, after, REFRESHED)) == [True, True, False]
