@@ -150,7 +150,8 @@ def mixture(
         for candidate in usable
         if candidate.key in nearest or (candidate.listing.learnware_id, candidate.listing.owner) in support
     ]
-    if all(each.points for each in near if not each.doubtful):
+    sound = [each for each in near if not each.doubtful]
+    if sound and all(each.points for each in sound):
         near = [each for each in near if each.points]  # what is doubtful makes no mixture less exact
     known = [candidate for candidate in near if candidate.points]
     by_points: Representation = "rkme" if all(candidate.rkme for candidate in known) else "stand-in"
