@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -167,6 +168,27 @@ def until():
                 event.clear()
 
     return wait
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """``held(node)`` holds up the node's matching until the event that it returns is set."""
+    events = []
+
+    def hold(running):
+        let, gate, may = threading.Event(), running.node.gate, running.node.gate.may
+        events.append(let)
+
+        def late(*arguments):
+            let.wait(30)
+            return may(*arguments)
+
+        monkeypatch.setattr(gate, "may", late)
+        return let
+
+    yield hold
+    for event in events:
+        event.set()
 
 
 @pytest.fixture

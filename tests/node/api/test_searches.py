@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import threading
 
 import aiohttp
 import msgspec
@@ -32,27 +31,6 @@ async def two(federated, publish, changed):
 
 def _owned(asked, other, federation):
     return bytes.fromhex(federation), other.node.identity.public
-
-
-@pytest.fixture
-def held(monkeypatch):
-    """``held(node)`` holds up the node's matching until the event that it returns is set."""
-    events = []
-
-    def hold(running):
-        let, gate, may = threading.Event(), running.node.gate, running.node.gate.may
-        events.append(let)
-
-        def late(*arguments):
-            let.wait(30)
-            return may(*arguments)
-
-        monkeypatch.setattr(gate, "may", late)
-        return let
-
-    yield hold
-    for event in events:
-        event.set()
 
 
 def question(digits, **more):

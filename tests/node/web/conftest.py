@@ -3,7 +3,6 @@
 import html
 import io
 import re
-import threading
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -92,27 +91,6 @@ async def two(federated, publish, changed):
     owned = bytes.fromhex(federation), other.node.identity.public
     await changed(asked, lambda: len(asked.node.catalogue.of_owner(*owned)) == 1)
     return (asked, other), federation, learnwares
-
-
-@pytest.fixture
-def held(monkeypatch):
-    """``held(node)`` holds up the node's matching until the test ends."""
-    events = []
-
-    def hold(running):
-        let, gate, may = threading.Event(), running.node.gate, running.node.gate.may
-        events.append(let)
-
-        def late(*arguments):
-            let.wait(30)
-            return may(*arguments)
-
-        monkeypatch.setattr(gate, "may", late)
-        return let
-
-    yield hold
-    for event in events:
-        event.set()
 
 
 @pytest.fixture
