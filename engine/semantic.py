@@ -6,6 +6,7 @@ Matching follows Beimingwu (arXiv 2401.14427, section 3.2): tags filter; then ex
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import msgspec
 from atoll.engine.errors import SpecificationError
@@ -67,15 +68,19 @@ class SemanticSpec(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, description=short)
 
 
+MAX_TEXT = 400
+Alternatives = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=100)], ...], msgspec.Meta(max_length=64)]
+
+
 class SemanticQuery(msgspec.Struct, frozen=True):
     """What the user asks for; an empty group asks for nothing. Values in a group are alternatives."""
 
-    text: str = ""
-    data: tuple[str, ...] = ()
-    task: tuple[str, ...] = ()
-    library: tuple[str, ...] = ()
-    scenario: tuple[str, ...] = ()
-    license: tuple[str, ...] = ()
+    text: Annotated[str, msgspec.Meta(max_length=MAX_TEXT)] = ""
+    data: Alternatives = ()
+    task: Alternatives = ()
+    library: Alternatives = ()
+    scenario: Alternatives = ()
+    license: Alternatives = ()
 
     def tags(self) -> dict[str, tuple[str, ...]]:
         """The groups that are asked for, and the values that will do."""

@@ -57,7 +57,7 @@ def in_units_of(island: Island, rows: Table, units: Mapping[str, str]) -> Table:
     return Table(values, rows.columns)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65536)
 def _line(source: str, target: str) -> tuple[float, float] | None:
     """(slope, offset): all conversions here are affine, as those of temperatures are; None if there is none."""
     if source == target or not source or not target:
@@ -68,8 +68,8 @@ def _line(source: str, target: str) -> tuple[float, float] | None:
 
     try:
         zero, one, hundred = _registry().Quantity(PROBES, source).to(target).magnitude.tolist()
-    except (pint.PintError, ValueError, TypeError, AttributeError, ArithmeticError):
-        return None
+    except (pint.PintError, AssertionError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError):
+        return None  # "dB dB" is an assertion of pint that fails
     slope = one - zero
     affine = np.isfinite([zero, slope]).all() and abs(zero + 100.0 * slope - hundred) <= 1e-9 * max(1.0, abs(hundred))
     return (slope, zero) if affine and slope != 0.0 else None  # decibels, and the like, are no line

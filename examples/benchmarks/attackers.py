@@ -125,7 +125,7 @@ def _costs(market: World) -> list[Figure]:
     judged = process_time() - started
     sketches, taken = Node(market).searcher._sketches, []
     for user in market.users[:20]:
-        query = SearchQuery((SpecificationQuery(market.island.digest, user),))
+        query = SearchQuery((SpecificationQuery(market.island.digest, user),), user="somebody")
         candidates = plan(query, [market.island], list, sketches, 0).candidates
         started = process_time()
         ranked = rank(candidates)

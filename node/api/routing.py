@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 NODE: web.AppKey[Node] = web.AppKey("node")
 TOKEN = web.RequestKey("token", TokenRow)
 MAX_JSON = 16 * 1024 * 1024
+AT_ONCE = 64 * 1024  # what is longer is read in a thread
 T = TypeVar("T")
 Handler = Callable[["Node", web.Request], Awaitable[web.StreamResponse]]
 
@@ -49,7 +51,10 @@ async def read_json(request: web.Request, type_: type[T]) -> T:
     if request.content_length is not None and request.content_length > MAX_JSON:
         raise RequestInvalid(f"the body is larger than {MAX_JSON} bytes")
     try:
-        return unpack_json(await request.read(), type_, limit=MAX_JSON)
+        body = await request.read()
+        if len(body) <= AT_ONCE:
+            return unpack_json(body, type_, limit=MAX_JSON)
+        return await asyncio.to_thread(unpack_json, body, type_, limit=MAX_JSON)
     except EncodingError as error:
         raise RequestInvalid(f"the body is not as expected: {error.message}") from None
 

@@ -28,7 +28,7 @@ NDJSON, SSE = "application/x-ndjson", "text/event-stream"
 MAX_DEADLINE_MS = 60_000
 
 
-class RkmeBody(msgspec.Struct, frozen=True):
+class RkmeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An RKME in JSON: ``points`` (m, d) in island units, ``weights`` (m,)."""
 
     points: tuple[tuple[float, ...], ...]
@@ -44,7 +44,7 @@ class RkmeBody(msgspec.Struct, frozen=True):
         return Rkme(points, weights, self.gamma, self.count)
 
 
-class SpecificationBody(msgspec.Struct, frozen=True):
+class SpecificationBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The ``rkme``, or in its place a sketch under differential privacy, as specification files hold it (in JSON
     base64): then nobody but the user has more of the data."""
 
@@ -60,7 +60,7 @@ class SpecificationBody(msgspec.Struct, frozen=True):
         raise RequestInvalid("a specification is either an RKME or a noised sketch")
 
 
-class SearchBody(msgspec.Struct, frozen=True):
+class SearchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """By specification, by words, tags and filters, or by all of it."""
 
     specifications: tuple[SpecificationBody, ...] = ()
@@ -107,6 +107,11 @@ async def _stream(
                 await stream.write(write(event))
         except AtollError as error:  # it began well: the status has been sent
             await stream.write(write(Event(0, "error", {"code": error.code, "detail": error.message})))
+        except ConnectionError:
+            raise
+        except Exception as error:  # the outermost edge: there is no other answer any more
+            log.error("the search %s failed: %r", running.id, error, exc_info=error)
+            await stream.write(write(Event(0, "error", {"code": "internal", "detail": "the search failed"})))
         await stream.write_eof()
     except ConnectionError:  # the search goes on, and can be followed again
         log.debug("whoever followed the search %s has gone", running.id)

@@ -69,11 +69,11 @@ class Sessions:
 
     def form_token(self, id_: str) -> str:
         """What the forms carry that the browser with this id (of a session, or of a visitor) is shown."""
-        return hmac.digest(self._secret, id_.encode(), "sha256").hex()
+        return hmac.digest(self._secret, _bytes(id_), "sha256").hex()
 
     def genuine(self, id_: str, given: str) -> bool:
         """Whether ``given`` is the form token of that browser; compared in constant time."""
-        return bool(id_) and hmac.compare_digest(self.form_token(id_).encode(), given.encode())
+        return bool(id_) and hmac.compare_digest(self.form_token(id_).encode(), _bytes(given))
 
 
 def new_id() -> str:
@@ -82,4 +82,9 @@ def new_id() -> str:
 
 
 def _key(id_: str) -> bytes:
-    return hashlib.sha256(id_.encode()).digest()
+    return hashlib.sha256(_bytes(id_)).digest()
+
+
+def _bytes(text: str) -> bytes:
+    """Of what came in a header, which need not be text."""
+    return text.encode("utf-8", "surrogateescape")

@@ -18,6 +18,7 @@ from atoll.node.cli.connection import home_option
 from atoll.node.cli.output import console, json_option, print_json
 from atoll.node.client import AsyncClient
 from atoll.node.client.endpoint import url_of
+from rich.markup import escape
 
 EXTRAS = {
     "skops": "skops", "lightgbm": "lightgbm", "xgboost": "xgboost", "pyarrow": "tables", "matplotlib": "draw",
@@ -44,7 +45,7 @@ def doctor(home: Path, as_json: bool) -> None:
         print_json(found)
     else:
         for each in found:
-            console.print(f"{MARKS[each.state]}  {each.what}: {each.words}", highlight=False)
+            console.print(f"{MARKS[each.state]}  {each.what}: {escape(each.words)}", highlight=False)
     if any(each.state == "bad" for each in found):
         raise click.exceptions.Exit(20)
 

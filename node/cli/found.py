@@ -18,6 +18,7 @@ from rich.text import Text
 
 FIRST = ("# ", "name", "owner", "licence")
 NAMED = 8  # owners, in one line
+UNMEASURED = "; distances and their order are not checked, since the query is not in the file"
 DISTANCE = ("# similarity", "# MMD²", "known")
 
 
@@ -102,8 +103,11 @@ def failures(answer: SearchResult, names: Mapping[str, str]) -> str:
     return clean(f"{len(told)} of {len(answer.peers_asked)} owners did not answer: " + "; ".join(told))
 
 
-def judge(found: Sequence[Proof], unproven: Sequence[str], tell: Callable[[str], None]) -> None:
-    """Say whether the hits hold; IntegrityError names those that do not."""
+def judge(
+    found: Sequence[Proof], unproven: Sequence[str], tell: Callable[[str], None], *, measured: bool = True
+) -> None:
+    """Say whether the hits hold; IntegrityError names those that do not. Distances are ``measured`` where the query is
+    known that they are to."""
     bad = [each for each in found if each.faults]
     for each in bad:
         tell(clean(f"does not hold: {each.name} ({each.learnware_id}) of {each.owner}: {'; '.join(each.faults)}"))
@@ -112,7 +116,7 @@ def judge(found: Sequence[Proof], unproven: Sequence[str], tell: Callable[[str],
     if bad:
         names = ", ".join(f"{each.name} of {short(each.owner)}" for each in bad)
         raise IntegrityError(clean(f"{len(bad)} of {len(found)} hits are not what their owners have signed: {names}"))
-    tell(f"Verified: all {len(found)} hits are what their owners have signed.")
+    tell(f"Verified: all {len(found)} hits are what their owners have signed{'' if measured else UNMEASURED}.")
 
 
 def _hits(hits: Sequence[Hit], *, islands: bool = False) -> tuple[Sequence[str], list[Sequence[object]]]:

@@ -44,4 +44,4 @@ def verify(path: Path, *, as_json: bool) -> None:
     found = proofs(answer)
     if as_json:
         print_json(found)
-    judge(found, unproven(answer), partial(click.echo, err=as_json))
+    judge(found, unproven(answer), partial(click.echo, err=as_json), measured=False)

@@ -15,6 +15,7 @@ from atoll.node.p2p.buckets import Buckets
 
 T = TypeVar("T")
 OWN = ""
+SHARES, LEAST_SHARE = 4, 4  # of the queue, of which one peer gets one, and so many places at least
 
 
 class Desk:
@@ -25,6 +26,7 @@ class Desk:
         self._clock = clock
         self._lock = threading.Lock()
         self._under_way: Counter[bool] = Counter()  # for peers, and for the own users
+        self._of: Counter[str] = Counter()
         self._buckets = Buckets(config.match_per_second, config.match_burst)
         self._threads = ThreadPoolExecutor(config.match_workers, thread_name_prefix="atoll-matching")
 
@@ -35,6 +37,8 @@ class Desk:
         with self._lock:
             if self._under_way[foreign] >= self._config.match_workers + self._config.match_queue:
                 raise NodeBusy("this node has as many searches to answer as may wait", hint="try again in a second")
+            if foreign and self._of[peer] >= max(LEAST_SHARE, self._config.match_queue // SHARES):
+                raise NodeBusy("as many searches of yours as may are waiting here", hint="try again in a second")
             if foreign and not self._buckets.take(peer, self._clock()):
                 pause = 1.0 / self._config.match_per_second
                 raise NodeBusy(
@@ -43,13 +47,17 @@ class Desk:
                 )
             future = self._threads.submit(work)
             self._under_way[foreign] += 1
-        future.add_done_callback(lambda _: self._left(foreign))
+            self._of[peer] += 1
+        future.add_done_callback(lambda _: self._left(peer))
         return future
 
     def close(self) -> None:
         """Returns when what is being done is done; what waits is cancelled."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _left(self, foreign: bool) -> None:
+    def _left(self, peer: str) -> None:
         with self._lock:
-            self._under_way[foreign] -= 1
+            self._under_way[peer != OWN] -= 1
+            self._of[peer] -= 1
+            if not self._of[peer]:
+                del self._of[peer]

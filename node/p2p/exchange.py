@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -12,6 +13,7 @@ from atoll.node.p2p.streams import Channel, Streams
 from atoll.protocol.errors import ProtocolError
 from atoll.protocol.messages import Message, Refusal, decode, encode, expect
 
+AT_ONCE = 64 * 1024  # bytes; a longer reply is read in a thread, others go on meanwhile
 CONTROL_DEADLINE = 10.0  # seconds for what is small and answered from memory
 M = TypeVar("M", bound=Message)
 Answer = Callable[[str, Any], Message]
@@ -42,7 +44,10 @@ async def serve_requests(channel: Channel, type_: Any, answer: Answer, *, limit:
 async def request(channel: Channel, message: Message, type_: type[M], *, limit: int) -> M:
     """Send ``message`` and return the reply; PeerRefused if the peer says no."""
     await channel.send(encode(message))
-    return expect(await channel.receive(limit), type_, limit=limit)
+    data = await channel.receive(limit)
+    if len(data) <= AT_ONCE:
+        return expect(data, type_, limit=limit)
+    return await trio.to_thread.run_sync(partial(expect, data, type_, limit=limit))
 
 
 async def ask(

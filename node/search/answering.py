@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+from atoll.engine.semantic import SemanticQuery
 from atoll.node.search import merge
 from atoll.node.search.certainty import certain, contends
 from atoll.node.search.plan import Candidate, Plan, rank
-from atoll.node.search.query import Hit, MixtureView, SearchQuery
+from atoll.node.search.query import Filters, Hit, MixtureView, SearchQuery
 from atoll.node.search.running import Session
 from atoll.node.search.settling import Settled
 from atoll.protocol.listings import Listing
@@ -81,7 +82,7 @@ def _certain(
     certain if it has been measured and an exact mixture gives it no weight. Of a user whom nobody knows but by noise
     nothing is certain.
     """
-    if any(each.rkme is None for each in query.specifications):
+    if any(each.rkme is None for each in query.specifications) or any(hit.estimated for hit in shown):
         return False
     weights = _weights(session)
     last, here = {each.key for each in folded.ranked if merge.demoted(each, weights)}, {e.key for e in folded.ranked}
@@ -119,7 +120,9 @@ def _advice(query: SearchQuery, settled: Settled, found: MixtureView | None) -> 
     if not query.specifications:
         return "" if anything else "No learnware fits these words and tags."
     if not anything:
-        return "No learnware is in an island compatible with your data."
+        narrowed = query.semantic != SemanticQuery() or query.filters != Filters()
+        which = " that fits these words, tags and filters" if narrowed else ""
+        return f"No learnware{which} is in an island compatible with your data."
     if found is None or not found.served:
         return "No learnware here covers your data: predictions would be guesses."
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from atoll.node.p2p.peers import Peers
 from atoll.node.search.hearing import Heard
 from atoll.node.search.plan import Question
 from atoll.node.search.query import PeerDone, PeerFailed
+
+log = logging.getLogger("atoll.search")
 
 LEAST_PATIENCE = 0.2  # seconds that every owner has
 USUAL = 95  # per cent of the answers of a peer that come within what it usually takes
@@ -90,7 +93,7 @@ class FanOut:
                     if peer not in waited_for:
                         yield PeerFailed(peer, self.failed[peer]) if peer in self.failed else PeerDone(peer)
             for peer in dict.fromkeys(tasks[task][0] for task in pending):
-                self._give_up(peer)
+                self._give_up(peer, loop.time() - started)
                 yield PeerFailed(peer, self.failed[peer])
         finally:
             for task in tasks:
@@ -100,25 +103,30 @@ class FanOut:
             yield Complete()
 
     def late(self) -> dict[str, str]:
-        """Who has not answered yet, and what is said of it."""
-        there = {question[0] for question in self.replies} | self.failed.keys()
-        silent = dict.fromkeys(question[0] for question in self.questions)
-        return {peer: "search.late: it has not answered yet" for peer in silent if peer not in there}
+        """Who has not answered everything yet, and what is said of it."""
+        silent = dict.fromkeys(question[0] for question in self.questions if question not in self.replies)
+        return {peer: "search.late: it has not answered yet" for peer in silent if peer not in self.failed}
+
+    def has_time(self) -> bool:
+        """Whether somebody could still answer who is asked now."""
+        return self._until - asyncio.get_running_loop().time() >= LEAST_PATIENCE
 
     async def _ask(self, question: Question) -> None:
         peer, started = question[0], asyncio.get_running_loop().time()
         try:
             self.replies[question] = await self.ask(question)
-        except (PeerTimeout, ChannelClosed) as error:
-            self.peers.unanswered(peer, now_ms())
-            self.failed[peer] = f"{error.code}: {error.message}"
         except AtollError as error:
             self.failed[peer] = f"{error.code}: {error.message}"
+            if isinstance(error, ChannelClosed) or (isinstance(error, PeerTimeout) and self.deadline >= FAIR):
+                self.peers.unanswered(peer, now_ms())
+        except Exception as error:  # the outermost edge of the task: a fault of ours, and no answer
+            log.error("what %s answered was not understood: %r", peer, error, exc_info=error)
+            self.failed[peer] = f"internal: {type(error).__name__}"
         else:
             self.pace.note(peer, asyncio.get_running_loop().time() - started)
             self.peers.answered(peer)
 
-    def _give_up(self, peer: str) -> None:
+    def _give_up(self, peer: str, waited: float) -> None:
         self.failed[peer] = f"{PeerTimeout.code}: no answer within the deadline"
-        if self.deadline >= FAIR:
+        if waited >= FAIR:
             self.peers.unanswered(peer, now_ms())

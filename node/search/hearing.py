@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import msgspec
@@ -18,13 +18,13 @@ from atoll.node.search.plan import Candidate, Field, Question
 from atoll.node.search.query import SearchQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import SpecSummary
-from atoll.protocol.match import TOLD_BAND, MatchAnswer, MatchReply
+from atoll.protocol.match import MAX_WANTED, TOLD_BAND, MatchAnswer, MatchReply
 
 ANSWERS = 50  # learnwares that an owner names, at most
 EVERYWHERE = np.arange(FREQUENCIES)
 PROBED = 32  # frequencies at which a stand-in is compared with the listed sketch, others each time
 NORM_TOLERANCE = 1e-3
-CREDIBLE, APART = 0.6, 0.01  # honest distances are 0.77 to 1.28 of what sketches say; small ones differ by some 0.005
+BELIEVED, OFF = 0.6, 0.01  # honest distances are 0.77 to 1.28 of what sketches say; small ones differ by some 0.005
 EXACT_TOLERANCE = 1e-6  # between machines, whose exponentials differ in the last digits
 
 
@@ -45,7 +45,7 @@ def hear(query: SearchQuery, field: Field, rkme: Rkme | None, question: Question
     numbers = _numbers(field, federation, owner)
     answers = {
         numbers[each.learnware_id]: each
-        for each in (*reply.wanted, *reply.answers)
+        for each in (*reply.wanted[:MAX_WANTED], *reply.answers[:ANSWERS])
         if each.learnware_id in numbers
     }  # fmt: skip
     candidates = {number: field.candidate(number, query.user) for number in answers}
@@ -59,7 +59,7 @@ def hear(query: SearchQuery, field: Field, rkme: Rkme | None, question: Question
         number: _settled(candidates[number], each, field.island, given[number], distances.get(number), told)
         for number, each in answers.items()
     }
-    return Heard(settled, _floor(reply, told))
+    return Heard(settled, _floor([each for each in reply.answers if each.learnware_id in numbers], told))
 
 
 class Given(NamedTuple):
@@ -123,17 +123,18 @@ def _given(candidate: Candidate, answer: MatchAnswer, island: Island) -> Given:
         return Given(false=True)
     if answer.rkme is not None:
         committed = answer.salt is not None and commitment(answer.salt, points.to_bytes()) == summary.commitment
-        return Given(rkme=points) if committed else Given(false=True)
+        return Given(rkme=_under(island, points)) if committed else Given(false=True)
     if _public(candidate):  # the listing is not of it, so that it proves nothing
         return Given()
     chosen = np.random.default_rng().choice(FREQUENCIES, PROBED, replace=False)
-    return Given(stand_in=points) if agrees(summary.to_sketch(), points, island, chosen) else Given(false=True)
+    true = agrees(summary.to_sketch(), points, island, chosen)
+    return Given(stand_in=_under(island, points)) if true else Given(false=True)
 
 
-def _floor(reply: MatchReply, told: bool) -> float | None:
-    if len(reply.answers) < ANSWERS:
+def _floor(answers: Sequence[MatchAnswer], told: bool) -> float | None:
+    if len(answers) < ANSWERS:
         return None
-    named = [answer.mmd2 for answer in reply.answers if np.isfinite(answer.mmd2)]
+    named = [answer.mmd2 for answer in answers if np.isfinite(answer.mmd2)]
     return max(named, default=0.0) - TOLD_BAND if told else 0.0
 
 
@@ -144,6 +145,11 @@ def _numbers(field: Field, federation: bytes, owner: str) -> dict[bytes, int]:
     return {field.row(number)[0].learnware_id: number for number in np.flatnonzero(field.groups == group).tolist()}
 
 
+def _under(island: Island, points: Rkme) -> Rkme:
+    """Under exactly the kernel of the island: two owners' may differ by rounding, and then not be of one island."""
+    return replace(points, gamma=island.gamma)
+
+
 def _near(candidate: Candidate, summary: SpecSummary, measured: float, island: Island, rkme: Rkme | None) -> bool:
     """Whether a distance is as the listed sketch lets expect, or the sketch is indeed that of the RKME: some err more.
 
@@ -151,7 +157,7 @@ def _near(candidate: Candidate, summary: SpecSummary, measured: float, island: I
     """
     apart = 0.0 if _public(candidate) or rkme is None else TOLD_BAND
     if np.isfinite(measured) and abs(measured - candidate.mmd2) <= ERROR_BAND + apart:
-        return rkme is not None or measured >= CREDIBLE * candidate.mmd2 - APART
+        return rkme is not None or measured >= BELIEVED * candidate.mmd2 - OFF
     return rkme is not None and _public(candidate) and agrees(summary.to_sketch(), rkme, island, EVERYWHERE)
 
 

@@ -31,11 +31,10 @@ class Inquiry:
 
     async def run(self) -> None:
         self._tell_plan()
-        self.running.candidates = self.planned.candidates
         for hit in await asyncio.to_thread(provisional, self.query, self.planned, self.directory):
             self.running.emit("hit", hit)
         await self._follow()
-        if self.fan_out.questions and await self._ask_further():
+        if self.fan_out.questions and self.fan_out.has_time() and await self._ask_further():
             self._tell_plan()
             await self._follow()
         await self._answer("answer" if self.running.result is None else "correction", final=True)
@@ -65,7 +64,9 @@ class Inquiry:
         failed = {**self.fan_out.failed, **({} if final else self.fan_out.late())}
         settled = await asyncio.to_thread(settle, self.planned, self.query.user, dict(self.fan_out.replies))
         found = await asyncio.to_thread(answered, self.query, self.planned, settled, self.directory)
-        self.running.candidates, self.running.session = settled.candidates, found.session
+        shown = {(hit.learnware_id, hit.owner) for hit in found.hits}  # it is remembered: no more than is used
+        self.running.candidates = tuple(each for each in settled.candidates if (each.id, each.owner) in shown)
+        self.running.session = found.session
         told = self._plan()
         self.running.result = SearchResult(
             search_id=told.search_id,

@@ -178,7 +178,7 @@ def _view(
     solved: Mixture, near: list[Candidate], norm2: float, representation: Representation
 ) -> tuple[MixtureView, tuple[Candidate, ...]]:
     chosen = tuple(near[place] for place in solved.members)
-    explained = 1.0 - solved.mmd2 / norm2
+    explained = 1.0 - solved.mmd2 / norm2 if norm2 > 0.0 else 0.0  # noise may be all that there is
     members = tuple(
         Member(candidate.id, peer_id(candidate.listing.owner), candidate.listing.semantic.name, weight)
         for candidate, weight in zip(chosen, solved.weights, strict=True)

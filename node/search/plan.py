@@ -172,9 +172,9 @@ def plan(
 
     def wanted(listing: Listing) -> bool:
         fits = admitted is None or (listing.federation, listing.owner, listing.learnware_id) in admitted
-        return fits and query.filters.admits(listing, query.user)
+        return fits and query.filters.admits(listing, query.user) and may_be_found(listing, query.user)
 
-    everything = admitted is None and query.filters == Filters()
+    everything = admitted is None and query.filters == Filters() and query.user != ""
     fields, candidates, shortlisted = [], [], []
     for island, asked in zip(islands, query.specifications, strict=True):
         short = asked.sketch(island)
@@ -187,6 +187,12 @@ def plan(
     questions = _questions(fields)
     by_name = _by_name(fields, shortlisted if query.filters != Filters() else [])
     return Plan(tuple(rank(candidates)), tuple(fields), tuple(shortlisted), questions, by_name)
+
+
+def may_be_found(listing: Listing, user: str) -> bool:
+    """Whoever has signed in is told of all that is listed, since owners may allow it to them; a stranger, for whom no
+    owner can, of what everybody may match, and nothing of who else there is."""
+    return user != "" or "match" in promised(listing.offers, user)
 
 
 def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -206,7 +212,7 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def _by_words(query: SearchQuery, alive: list[Listing], first_seen: Callable[[Listing], int]) -> list[Candidate]:
     """Whoever lists a learnware lists the same, whatever its owner; the distance is what the words leave open."""
-    found = [each for each in alive if query.filters.admits(each, query.user)]
+    found = [each for each in alive if query.filters.admits(each, query.user) and may_be_found(each, query.user)]
     scores = query.semantic.scores([each.semantic for each in found])
     order = sorted(range(len(found)), key=lambda place: (-scores[place], found[place].learnware_id))
     return [

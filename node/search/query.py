@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from atoll.engine.islands import Island
@@ -39,17 +39,21 @@ class SpecificationQuery(msgspec.Struct, frozen=True):
         return self.given.sketch if isinstance(self.given, NoisedSketch) else sketch(self.given, island)
 
 
-class Filters(msgspec.Struct, frozen=True):
+MAX_ALTERNATIVES = 256
+Names = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=100)], ...], msgspec.Meta(max_length=MAX_ALTERNATIVES)]
+
+
+class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What listings must be, beside tags and words; an empty field asks for nothing, values in one are alternatives.
 
     ``dimensions`` are numbers of input features; of what is in ``may`` the listing promises the user every act.
     """
 
-    federation: tuple[str, ...] = ()
-    owner: tuple[str, ...] = ()
-    learnware_id: tuple[str, ...] = ()
-    dimensions: tuple[int, ...] = ()
-    may: tuple[Act, ...] = ()
+    federation: Names = ()
+    owner: Names = ()
+    learnware_id: Names = ()
+    dimensions: Annotated[tuple[int, ...], msgspec.Meta(max_length=MAX_ALTERNATIVES)] = ()
+    may: Annotated[tuple[Act, ...], msgspec.Meta(max_length=MAX_ALTERNATIVES)] = ()
 
     def admits(self, listing: Listing, user: str) -> bool:
         return (

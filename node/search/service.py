@@ -30,6 +30,7 @@ from atoll.protocol.match import AskedSketch, MatchRequest
 from atoll.protocol.policy import Asker
 
 KEPT = 64  # searches that are remembered, for whoever lost the connection and for predictions
+KEPT_OF_STRANGERS = 16  # of those who have not signed in, beside
 
 
 class Searcher:
@@ -53,10 +54,12 @@ class Searcher:
         """Begin a search; NodeBusy if as many are under way as are remembered, NotFound for an unknown island."""
         for each in query.specifications:
             self._catalogue.island(each.island)
-        while len(self._searches) >= KEPT:
-            ended = next((id_ for id_, each in self._searches.items() if each.ended), None)
+        kind, room = query.user == "", KEPT_OF_STRANGERS if query.user == "" else KEPT
+        alike = {id_: each for id_, each in self._searches.items() if (each.query.user == "") == kind}
+        if len(alike) >= room:
+            ended = next((id_ for id_, each in alike.items() if each.ended), None)
             if ended is None:
-                raise NodeBusy(f"{KEPT} searches are under way", hint="try again in a few seconds")
+                raise NodeBusy(f"{room} searches are under way", hint="try again in a few seconds")
             del self._searches[ended]
         running = Running(secrets.token_hex(8), query)
         self._searches[running.id] = running

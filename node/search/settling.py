@@ -11,6 +11,8 @@ from atoll.node.search.hearing import Heard
 from atoll.node.search.plan import Candidate, Field, Floats, Plan, Question
 from atoll.protocol.ids import peer_id
 
+FAR = 2.0  # times what a sketch says no distance is
+
 Asked = tuple[str, bytes]  # (owner, federation)
 
 
@@ -48,6 +50,8 @@ def _left_out(candidate: Candidate, here: Mapping[Asked, Heard]) -> Candidate:
         return candidate
     if heard.floor is None:
         return msgspec.structs.replace(candidate, declined=True)
+    if heard.floor > FAR * candidate.mmd2 + ERROR_BAND:
+        return msgspec.structs.replace(candidate, suspect=True)  # it is nearer than that
     return msgspec.structs.replace(candidate, floor=heard.floor)
 
 

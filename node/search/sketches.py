@@ -101,9 +101,15 @@ class CatalogueSketches:
             return
         whole = {federation for federation, owner in changed if not owner}
         changed = {each for each in changed if each[1]} | {each for each in self._held if each[0] in whole}
-        for owned in changed | {each for each in self._catalogue.owners() if each[0] in whole}:
-            self._follow(owned)
         self._placed.clear()
+        left = changed | {each for each in self._catalogue.owners() if each[0] in whole}
+        try:
+            while left:
+                self._follow(next(iter(left)))
+                left.pop()
+        finally:
+            with self._noted:
+                self._changed |= left
 
     def _follow(self, owned: Owned) -> None:
         old = self._held.pop(owned, {})

@@ -7,7 +7,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -55,6 +55,7 @@ class _Known:
     looked_at: int  # listings, when neighbourhoods were last looked at
     new: int = 0  # listings since then
     stale: bool = False
+    met_at: int = 0  # when it was last asked who is new
 
 
 class Standings:
@@ -88,6 +89,8 @@ class Standings:
                 known.new += new
                 known.stale = known.stale or bool(new) or len(rows) != len(known.rows)
                 known.standing, known.rows = _carried(known.standing, places, self._new(rows, now)), rows
+            if not 0 <= now - known.met_at < SIMULTANEOUS:
+                known.standing, known.met_at = replace(known.standing, new=self._new(rows, now)), now
             if known.stale and len(rows) <= FEW:
                 known = self._known[island] = self._judged(island, rows, known, now)
             elif known.stale and self._judging is None and not 0 <= now - known.judged_at < REFRESHED:

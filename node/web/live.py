@@ -43,6 +43,10 @@ class Live:
     def part(self, event: Event) -> Part:
         """To be called with every event in order, in a thread."""
         match event.data:
+            case SearchPlan() as plan if self._peers:  # more are asked
+                self._peers = dict.fromkeys(plan.peers_asked) | self._peers
+                html = render("_peers.html", self._node, peers=self._peers, doubted=())
+                return Part(self._status(), "peers", html=html)
             case SearchPlan() as plan:
                 self._peers = dict.fromkeys(plan.peers_asked)
                 html = render("_begun.html", self._node, plan=plan, peers=self._peers)

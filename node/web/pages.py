@@ -83,6 +83,11 @@ async def events(visit: Visit) -> web.StreamResponse:
                 )
         except AtollError as error:
             await stream.write(b"event: broken\ndata: %s\n\n" % msgspec.json.encode(live.Part(error.message)))
+        except ConnectionError:
+            raise
+        except Exception as error:  # the outermost edge: there is no other answer any more
+            log.error("the search %s failed: %r", running.id, error, exc_info=error)
+            await stream.write(b"event: broken\ndata: %s\n\n" % msgspec.json.encode(live.Part("the search failed")))
         await stream.write_eof()
     except ConnectionError:  # the search goes on, and can be followed again
         log.debug("whoever followed the search %s has gone", running.id)

@@ -25,7 +25,7 @@ def test_numbers_are_told_in_another_unit(source, target, value, expected):
 
 
 @pytest.mark.parametrize(
-    "other", ["m", "widgets", "9**9**9**9", "dBm", "__import__('os')", "m" * (MAX_UNIT + 1), "s/0"]
+    "other", ["m", "widgets", "9**9**9**9", "dBm", "__import__('os')", "m" * (MAX_UNIT + 1), "s/0", "dB dB", "dB m"]
 )
 def test_what_measures_something_else_or_is_no_unit_is_not_converted(other):
     assert not convertible("kg", other)

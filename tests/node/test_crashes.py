@@ -169,7 +169,7 @@ async def work(actor, killed):
     try:
         while not killed.is_set():
             await actor.act()
-    except NodeUnreachable:
+    except (NodeUnreachable, RuntimeError):  # the latter is aiohttp's, of a session that was closed in between
         if not killed.is_set():
             raise
 

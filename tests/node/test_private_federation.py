@@ -4,6 +4,7 @@ federation of the same node receives over its connections."""
 import contextlib
 
 import pytest
+from atoll.engine.encoding import Array
 from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
 from atoll.engine.specs import fit_rkme
@@ -58,7 +59,7 @@ async def pry(attacker, target, federation, learnware, island, rkme):
     """Every question of every protocol, with all that a former member knows."""
     raw, own = bytes.fromhex(federation), attacker.node.identity.public
     owner = target.node.identity.public
-    rows = match.Array.of(rkme.points[:1])
+    rows = Array.of(rkme.points[:1])
     questions: list[tuple[str, Message]] = [
         (join.PROTOCOL, JoinRequest(raw, b"t" * 16, "x", ())), (join.PROTOCOL, JoinRequest(raw, b"", "x", ())),
         (join.PROTOCOL, RenewRequest(raw)), (peers.PROTOCOL, PeersRequest(raw)),

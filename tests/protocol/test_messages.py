@@ -27,7 +27,7 @@ MESSAGES = [
     join.RenewRequest(F, F), join.RenewReply(R), join.SucceedRequest(F, (R, R, R), F), join.SucceedReply(None),
     sync.PullNotice(F, sync.Kind.FORK, F), sync.Notice(F, sync.Kind.DECREE, (R,)),
     match.MatchRequest(F, F, K), match.MatchRequest(F, F, sketch=match.AskedSketch(bytes(512)), wanted=(F,)),
-    match.MatchReply((match.MatchAnswer(F, F, 0.1, 0.2, K, b"s", A),)),
+    match.MatchReply((match.MatchAnswer(F, F, 0.1, 0.2, K, b"s", K),)),
     peers.PeersRequest(F), peers.PeersReply((peers.Acquaintance("p", "n", ("/ip4/1.2.3.4",)),)),
     ask.AskRequest(F, F, ("predict",), "please", "u"), ask.AskReply((ask.ActState("predict", "granted", 1),)),
     predict.PredictRequest(F, F, F, A), predict.Prediction(A, ("a",)),

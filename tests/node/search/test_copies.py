@@ -97,7 +97,7 @@ class Shelf:
 def test_words_rank_by_how_well_they_fit_and_copies_are_told():
     found = [listing(1, 1, name="wheats"), listing(2, 2, name="maize"), listing(3, 3, name="wheat")]
     claimed = msgspec.structs.replace(listing(3, 4, name="wheat"), issued_at=9)
-    query = SearchQuery(semantic=SemanticQuery(text="wheat"))
+    query = SearchQuery(semantic=SemanticQuery(text="wheat"), user="somebody")
     planned = plan(query, [], lambda: [*found, claimed], Shelf(), 0)
     everything = [msgspec.structs.replace(each, may=("match",)) for each in planned.candidates]
     result = shown(everything)

@@ -41,7 +41,9 @@ class One:
         self.listing = Listing(
             OWNER, FEDERATION, LEARNWARE, REVISION, 1, 1, "live", SemanticSpec("it"), (summary,), offers
         )
-        self.query = SearchQuery((SpecificationQuery(self.island.digest, self.asked),), privacy=privacy)
+        self.query = SearchQuery(
+            (SpecificationQuery(self.island.digest, self.asked),), privacy=privacy, user="somebody"
+        )
         self.planned = plan(self.query, [self.island], list, CatalogueSketches(self), 0)
 
     def owners(self):

@@ -76,7 +76,7 @@ def mixed(ranked, query, island):
     """The mixture for a query, as a search finds it."""
     asked = SpecificationQuery(island.digest, query)
     sketches = CatalogueSketches(Shelf([each.listing for each in ranked]))
-    planned = plan(SearchQuery((asked,)), [island], list, sketches, 0)
+    planned = plan(SearchQuery((asked,), user="somebody"), [island], list, sketches, 0)
     return mixture(ranked, asked, planned.fields[0])
 
 

@@ -125,7 +125,7 @@ def test_whoever_claims_the_learnware_of_another_owner_lists_another_one(islands
     for owner in OWNERS[:2]:
         for federation in FEDERATIONS:
             shelves.put(listing(random, islands[:1], federation, owner, 7))
-    query = SearchQuery((SpecificationQuery(islands[0].digest, rkme(random, islands[0])),))
+    query = SearchQuery((SpecificationQuery(islands[0].digest, rkme(random, islands[0])),), user="somebody")
     planned = plan(query, islands[:1], list, CatalogueSketches(shelves), 0)
     assert sorted(each.listing.owner for each in planned.candidates) == OWNERS[:2]
 
@@ -134,7 +134,7 @@ def test_of_many_owners_those_of_the_nearest_are_asked(islands):
     random, shelves = np.random.default_rng(3), Shelves()
     for number in range(2 * MAX_OWNERS):
         shelves.put(listing(random, islands[:1], FEDERATIONS[0], (number + 1).to_bytes(32), number))
-    query = SearchQuery((SpecificationQuery(islands[0].digest, rkme(random, islands[0])),))
+    query = SearchQuery((SpecificationQuery(islands[0].digest, rkme(random, islands[0])),), user="somebody")
     planned = plan(query, islands[:1], list, CatalogueSketches(shelves), 0)
     assert len(planned.questions) == MAX_OWNERS
     asked = {question[0] for question in planned.questions}
@@ -146,7 +146,7 @@ def test_the_shortlist_holds_the_nearest_and_what_a_mixture_needs(islands):
     for number in range(2 * SHORTLIST):
         shelves.put(listing(random, islands[:1], FEDERATIONS[0], OWNERS[0], number))
     asked = rkme(random, island)
-    query = SearchQuery((SpecificationQuery(island.digest, asked),))
+    query = SearchQuery((SpecificationQuery(island.digest, asked),), user="somebody")
     sketches = CatalogueSketches(shelves)
     planned = plan(query, [island], list, sketches, 0)
     found = sketches.nearest(island.digest, sketch(asked, island), None, 0)
