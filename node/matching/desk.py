@@ -15,7 +15,7 @@ from atoll.node.p2p.buckets import Buckets
 
 T = TypeVar("T")
 OWN = ""
-SHARES, LEAST_SHARE = 4, 4  # of the queue, of which one peer gets one, and so many places at least
+SHARES, LEAST_SHARE = 4, 8  # of the queue, of which one peer gets one, and so many places at least
 
 
 class Desk:

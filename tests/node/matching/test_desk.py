@@ -56,6 +56,17 @@ def test_so_many_are_done_at_a_time_so_many_wait_and_the_next_is_refused_at_once
         assert all(name.startswith("atoll-matching") for name in hold.running)
 
 
+def test_one_peer_does_not_take_all_the_room(hold):
+    with desk(match_workers=1, match_queue=64, match_burst=100) as taking:
+        futures = [taking.take(hold, "greedy") for _ in range(16)]
+        with pytest.raises(NodeBusy, match="searches of yours"):
+            taking.take(hold, "greedy")
+        futures.append(taking.take(hold, "modest"))
+        hold.end()
+        assert [each.result(SECONDS) for each in futures] == ["done"] * 17
+        assert taking.take(hold, "greedy").result(SECONDS) == "done"
+
+
 def test_there_is_room_again_when_something_is_done_fails_or_is_cancelled(hold):
     with desk(match_workers=1, match_queue=1) as taking:
         for _ in range(3):
