@@ -56,14 +56,22 @@ def _fork_worker(
         network = () if level == "strong" else ("net",)  # bubblewrap's has nothing in it already
         left = kernel.unshare(*NAMESPACES, *network)
         between = os.pidfd_open(os.getpid())
+        known, told = os.pipe()
         worker = os.fork()
         if worker == 0:
+            os.close(told)
+            os.read(
+                known, 1
+            )  # its end, which comes when the other side has a pidfd: one that ends at once is known too
+            os.close(known)
             if level != "strong":  # there the whole process tree goes with its first process
                 _await_end(between)  # from then on the warm parent is the parent
                 kernel.die_with_parent(signal.SIGKILL)
             isolation = (("bubblewrap",) if level == "strong" else ()) + (("namespaces",) if left else ())
             work(order, Pipes(*descriptors), isolation, readable)
-        socket.send_fds(node, [b"started"], [os.pidfd_open(worker)])
+        pidfd = os.pidfd_open(worker)
+        os.close(told)
+        socket.send_fds(node, [b"started"], [pidfd])
     except BaseException as error:
         node.send(f"{type(error).__name__}: {error}".encode()[:500])
     finally:
