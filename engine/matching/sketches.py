@@ -25,9 +25,9 @@ GROWTH = 4  # lists are trained anew when there are that many times more sketche
 SPARE = 32  # candidates beyond those asked for: some have equal distances
 
 
-def at_least(estimates: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What MMD^2 (n,) is at least where sketches without noise estimate it so."""
-    return np.maximum(estimates - ERROR_BAND, CREDIBLE * estimates - APART)
+def at_least(estimates: NDArray[np.float64] | float, apart: float = APART) -> NDArray[np.float64]:
+    """What MMD^2 (n,) is at least where sketches without noise estimate it so, and small ones differ by ``apart``."""
+    return np.maximum(np.subtract(estimates, ERROR_BAND), np.multiply(CREDIBLE, estimates) - apart)
 
 
 class SketchIndex:

@@ -12,9 +12,9 @@ import msgspec
 from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
 from atoll.engine.matching import ERROR_BAND, SketchIndex, similarity
-from atoll.engine.specs.noised import NoisedSketch, Specification
-from atoll.engine.specs.sketch import Sketch, sketch
-from atoll.node.search.query import Hit, SearchResult
+from atoll.engine.specs.noised import Specification
+from atoll.engine.specs.sketch import Sketch
+from atoll.node.search.query import Hit, SearchResult, SpecificationQuery
 from atoll.protocol.ids import parse_digest, public_key
 from atoll.protocol.listings import Listing, SpecSummary, open_listing
 from atoll.protocol.match import TOLD_BAND
@@ -36,7 +36,10 @@ class Proof(msgspec.Struct, frozen=True):
 def proofs(answer: SearchResult, fitted: Sequence[tuple[Island, Specification]] = ()) -> list[Proof]:
     """One for each hit. With what was searched by, distances are compared with the signed sketches too: ``fitted`` is
     what was sent and, for islands into which the node has moved it, what ``search.fitting.elsewhere`` makes of it."""
-    asked = {island.id: (given, _sketch(island, given)) for island, given in fitted}
+    asked = {
+        island.id: (query, query.sketch(island))
+        for island, query in ((island, SpecificationQuery(island.digest, given)) for island, given in fitted)
+    }
     return [Proof(hit.learnware_id, hit.owner, hit.name, tuple(_faults(hit, asked))) for hit in answer.hits]
 
 
@@ -47,7 +50,7 @@ def unproven(answer: SearchResult) -> list[str]:
     return [member.name for member in members if there.get((member.learnware_id, member.owner)) != member.name]
 
 
-def _faults(hit: Hit, asked: Mapping[str, tuple[Specification, Sketch]]) -> Iterator[str]:
+def _faults(hit: Hit, asked: Mapping[str, tuple[SpecificationQuery, Sketch]]) -> Iterator[str]:
     if hit.record is None:
         yield "it comes without its signed listing"
         return
@@ -80,7 +83,7 @@ def _differences(hit: Hit, listing: Listing) -> Iterator[str]:
         yield f"its owner has signed that it is {listing.status}"
 
 
-def _distances(hit: Hit, summary: SpecSummary, given: Specification, own: Sketch) -> Iterator[str]:
+def _distances(hit: Hit, summary: SpecSummary, query: SpecificationQuery, own: Sketch) -> Iterator[str]:
     """An owner's distance is exact; the sketch says about where it must be."""
     if hit.mmd2 is None or hit.similarity is None:
         yield "it has no distance"
@@ -89,13 +92,8 @@ def _distances(hit: Hit, summary: SpecSummary, given: Specification, own: Sketch
     tolerance = ROUNDING if hit.estimated else ERROR_BAND + TOLD_BAND
     if not abs(hit.mmd2 - expected) <= tolerance:
         yield f"its MMD² of {hit.mmd2:.4f} is not that to the signed sketch, {expected:.4f}"
-    norm2 = given.sketch.norm2 if isinstance(given, NoisedSketch) else given.norm2
     least, most = (
-        similarity(hit.mmd2, norm2, max(0.0, summary.norm2 + off)) for off in (-NORM_TOLERANCE, NORM_TOLERANCE)
+        similarity(hit.mmd2, query.norm2, max(0.0, summary.norm2 + off)) for off in (-NORM_TOLERANCE, NORM_TOLERANCE)
     )
     if not least - 1e-6 <= hit.similarity <= most + 1e-6:
         yield f"its similarity of {hit.similarity:.4f} does not follow from its MMD²"
-
-
-def _sketch(island: Island, given: Specification) -> Sketch:
-    return given.sketch if isinstance(given, NoisedSketch) else sketch(given, island)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -10,7 +10,7 @@ import numpy as np
 from atoll.engine.semantic import SemanticQuery
 from atoll.node.search import merge
 from atoll.node.search.certainty import certain, contends
-from atoll.node.search.plan import Candidate, Plan, rank
+from atoll.node.search.plan import Candidate, Plan
 from atoll.node.search.query import Filters, Hit, MixtureView, SearchQuery
 from atoll.node.search.running import Session
 from atoll.node.search.settling import Settled
@@ -38,12 +38,12 @@ class Directory:
 
 def provisional(query: SearchQuery, planned: Plan, directory: Directory) -> tuple[Hit, ...]:
     """The hits before anybody was asked."""
-    return _hits(query, _folded(planned.candidates), None, directory)
+    return _hits(query, merge.folded(planned.candidates), None, directory)
 
 
 def answered(query: SearchQuery, planned: Plan, settled: Settled, directory: Directory) -> Found:
     """The answer to what owners have said so far."""
-    folded = _folded(settled.candidates)
+    folded = merge.folded(settled.candidates)
     found, session = _best_mixture(query, folded.ranked, planned)
     hits = _hits(query, folded, session, directory)
     sure = not query.specifications or (not settled.doubted and _certain(query, folded, settled, hits, session))
@@ -53,16 +53,6 @@ def answered(query: SearchQuery, planned: Plan, settled: Settled, directory: Dir
 def _hits(query: SearchQuery, folded: merge.Folded, session: Session | None, directory: Directory) -> tuple[Hit, ...]:
     norms = {each.island: each.norm2 for each in query.specifications}
     return merge.hits(folded, _weights(session), norms, directory.name, directory.record, query.limit)
-
-
-def _matchable(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Those that the user may match: the others are asked about, since their owners may allow it to some."""
-    return [candidate for candidate in candidates if "match" in candidate.may]
-
-
-def _folded(candidates: Iterable[Candidate]) -> merge.Folded:
-    matchable = _matchable(candidates)
-    return merge.fold(rank(matchable), matchable)
 
 
 def _weights(session: Session | None) -> dict[tuple[bytes, bytes], float]:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
-from atoll.engine.matching import ERROR_BAND, RkmeIndex
+from atoll.engine.matching import ERROR_BAND, RkmeIndex, at_least
 from atoll.engine.packages.manifest import commitment
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import FREQUENCIES, agrees
@@ -24,7 +24,7 @@ ANSWERS = 50  # learnwares that an owner names, at most
 EVERYWHERE = np.arange(FREQUENCIES)
 PROBED = 32  # frequencies at which a stand-in is compared with the listed sketch, others each time
 NORM_TOLERANCE = 1e-3
-BELIEVED, OFF = 0.6, 0.01  # honest distances are 0.77 to 1.28 of what sketches say; small ones differ by some 0.005
+OFF = 0.01  # small distances, of owners who know them, differ by some 0.005 from what sketches say
 EXACT_TOLERANCE = 1e-6  # between machines, whose exponentials differ in the last digits
 
 
@@ -157,7 +157,7 @@ def _near(candidate: Candidate, summary: SpecSummary, measured: float, island: I
     """
     apart = 0.0 if _public(candidate) or rkme is None else TOLD_BAND
     if np.isfinite(measured) and abs(measured - candidate.mmd2) <= ERROR_BAND + apart:
-        return rkme is not None or measured >= BELIEVED * candidate.mmd2 - OFF
+        return rkme is not None or measured >= float(at_least(candidate.mmd2, OFF))
     return rkme is not None and _public(candidate) and agrees(summary.to_sketch(), rkme, island, EVERYWHERE)
 
 

@@ -37,7 +37,7 @@ class Inquiry:
         if self.fan_out.questions and self.fan_out.has_time() and await self._ask_further():
             self._tell_plan()
             await self._follow()
-        await self._answer("answer" if self.running.result is None else "correction", final=True)
+        await self._answer(final=True)
         self.running.emit("end", self.running.result)
 
     async def _follow(self) -> None:
@@ -47,20 +47,21 @@ class Inquiry:
             if isinstance(happened, Complete):
                 complete = True
                 if self.fan_out.late():
-                    await self._answer("answer" if self.running.result is None else "correction")
+                    await self._answer()
                 continue
             self.running.emit("peer_done" if isinstance(happened, PeerDone) else "peer_failed", happened)
             if complete and self.fan_out.late() and isinstance(happened, PeerDone):
-                await self._answer("correction")
+                await self._answer()
 
     async def _ask_further(self) -> bool:
         """Whether somebody else is to be asked, as those who have answered leave it."""
-        settled = await asyncio.to_thread(settle, self.planned, self.query.user, dict(self.fan_out.replies))
-        more = await asyncio.to_thread(further, self.query, self.planned, settled)
+        more = await asyncio.to_thread(further, self.query, self.planned, dict(self.fan_out.replies))
         self.fan_out.questions += more
         return bool(more)
 
-    async def _answer(self, event: str, *, final: bool = False) -> None:
+    async def _answer(self, *, final: bool = False) -> None:
+        """Tell the whole answer as it is now: the first is the answer, what follows corrects it."""
+        event = "answer" if self.running.result is None else "correction"
         failed = {**self.fan_out.failed, **({} if final else self.fan_out.late())}
         settled = await asyncio.to_thread(settle, self.planned, self.query.user, dict(self.fan_out.replies))
         found = await asyncio.to_thread(answered, self.query, self.planned, settled, self.directory)

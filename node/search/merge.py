@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 from atoll.engine.matching import Mixture, mixture_of_rkmes, mixture_of_sketches, mmd2_of_sketches, similarity
 from atoll.engine.specs.sketch import Sketch
-from atoll.node.search.plan import NEAREST, Candidate, Field, Key
+from atoll.node.search.plan import NEAREST, Candidate, Field, Key, rank
 from atoll.node.search.query import Hit, Holder, Member, MixtureView, Representation, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
@@ -33,6 +33,13 @@ class Folded(msgspec.Struct, frozen=True):
     def hidden(self) -> set[Owned]:
         """The keys of all copies."""
         return {each.key for copies in self.copies.values() for each in copies} - {each.key for each in self.ranked}
+
+
+def folded(candidates: Iterable[Candidate]) -> Folded:
+    """The ranking of what the user may match, folded: the others are asked about, since their owners may allow it to
+    some."""
+    matchable = [candidate for candidate in candidates if "match" in candidate.may]
+    return fold(rank(matchable), matchable)
 
 
 def fold(ranked: Sequence[Candidate], everything: Sequence[Candidate]) -> Folded:
@@ -70,14 +77,11 @@ def hits(
 ) -> tuple[Hit, ...]:  # fmt: skip
     """The ranking as people see it; ``weights`` are those of the mixture, ``asked`` maps islands to the user's squared
     norm, ``name`` owners to names, and ``record`` gives what an owner has signed."""
-    return tuple(
-        msgspec.structs.replace(
-            _hit(each, asked, name(each.owner), record(each.listing)),
-            hub=each.hub,
-            holders=tuple(_holder(copy, name(copy.owner)) for copy in folded.copies.get(each.key, ())),
-        )
-        for each in shown(folded, weights, limit)
-    )
+    found = []
+    for each in shown(folded, weights, limit):
+        holders = tuple(_holder(copy, name(copy.owner)) for copy in folded.copies.get(each.key, ()))
+        found.append(_hit(each, asked, name(each.owner), record(each.listing), holders))
+    return tuple(found)
 
 
 def shown(folded: Folded, weights: Mapping[Owned, float], limit: int) -> list[Candidate]:
@@ -102,7 +106,10 @@ def _holder(copy: Candidate, owner_name: str) -> Holder:
     return Holder(copy.id, copy.owner, owner_name, copy.listing.federation.hex())
 
 
-def _hit(candidate: Candidate, asked: dict[bytes, float], owner_name: str, record: Record | None) -> Hit:
+def _hit(
+    candidate: Candidate, asked: dict[bytes, float], owner_name: str, record: Record | None,
+    holders: tuple[Holder, ...],
+) -> Hit:  # fmt: skip
     listing, summary, semantic = candidate.listing, candidate.summary, candidate.listing.semantic
     score = similarity(candidate.mmd2, asked[summary.island], candidate.norm2) if summary else None
     return Hit(
@@ -128,6 +135,8 @@ def _hit(candidate: Candidate, asked: dict[bytes, float], owner_name: str, recor
         scenario=semantic.scenario,
         license=semantic.license,
         dimension=listing.inputs,
+        hub=candidate.hub,
+        holders=holders,
         record=record,
     )
 
@@ -142,14 +151,10 @@ def mixture(
     weight may be in it (algorithms: matching).
     """
     usable = [c for c in ranked if c.summary and c.summary.island == query.island and not c.suspect]
-    support = {(listing.learnware_id, listing.owner) for listing, _ in map(field.row, field.nearest.support)}
-    doubtful = [each for each in usable if each.doubtful]
-    nearest = {each.key for each in [each for each in usable if not each.doubtful][:NEAREST] + doubtful[:NEAREST]}
-    near = [
-        candidate
-        for candidate in usable
-        if candidate.key in nearest or (candidate.listing.learnware_id, candidate.listing.owner) in support
-    ]
+    considered = {(listing.learnware_id, listing.owner) for listing, _ in map(field.row, field.nearest.support)}
+    for doubtful in (False, True):
+        considered |= {each.key for each in [each for each in usable if each.doubtful == doubtful][:NEAREST]}
+    near = [each for each in usable if each.key in considered]
     sound = [each for each in near if not each.doubtful]
     if sound and all(each.points for each in sound):
         near = [each for each in near if each.points]  # what is doubtful makes no mixture less exact

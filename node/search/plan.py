@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 
 import msgspec
@@ -71,7 +72,7 @@ class Candidate(msgspec.Struct, frozen=True):
         """The rank is no less than this."""
         least = self.mmd2 - self.band
         if self.estimated and self.summary is not None and self.summary.dp is None:
-            least = float(at_least(np.array(self.mmd2)))
+            least = float(at_least(self.mmd2))
         return max(self.floor, least) * self.unit
 
     @property
@@ -111,7 +112,7 @@ class Candidate(msgspec.Struct, frozen=True):
         return self.listing.learnware_id, self.listing.owner
 
 
-class Field(msgspec.Struct, frozen=True):
+class Field(msgspec.Struct, frozen=True, dict=True):
     """What one island holds for a query, by estimated distance. ``unit`` is 1 / (1 - <u, u>), where there are several:
     under a wide kernel, where the user's own rows are near each other, everything is."""
 
@@ -120,7 +121,7 @@ class Field(msgspec.Struct, frozen=True):
     nearest: Nearest
     unit: float = 1.0
 
-    @property
+    @cached_property
     def groups(self) -> Places:
         """Whose each is, as a number in ``placed.owners``."""
         return self.nearest.placed.groups[self.nearest.places]
@@ -140,7 +141,7 @@ class Field(msgspec.Struct, frozen=True):
             hub=bool(standing.hub[place]), odd=bool(standing.odd[place]), new=bool(standing.new[place]),
         )  # fmt: skip
 
-    @property
+    @cached_property
     def plain(self) -> NDArray[np.bool_]:
         """Which are neither copies of something else here, nor hubs, nor of an odd norm, nor a newcomer's."""
         standing, places = self.nearest.standing, self.nearest.places
@@ -250,8 +251,14 @@ def _questions(fields: Sequence[Field]) -> tuple[Question, ...]:
                 federation, owner = field.nearest.placed.owners[group]
                 asked[owner, federation, field.island.digest] = (last, float(field.nearest.mmd2[nearest]))
     ordered = sorted(asked, key=lambda question: (question[0] not in needed, asked[question], question))
-    owners = set(list(dict.fromkeys(question[0] for question in ordered))[:MAX_OWNERS])
-    return tuple((peer_id(owner), federation, island) for owner, federation, island in ordered if owner in owners)
+    return of_first_owners((peer_id(owner), federation, island) for owner, federation, island in ordered)
+
+
+def of_first_owners(ordered: Iterable[Question]) -> tuple[Question, ...]:
+    """Those of the first 32 owners."""
+    questions = tuple(ordered)
+    owners = set(list(dict.fromkeys(question[0] for question in questions))[:MAX_OWNERS])
+    return tuple(question for question in questions if question[0] in owners)
 
 
 def _by_name(fields: Sequence[Field], also: Sequence[Places]) -> dict[Question, tuple[bytes, ...]]:
