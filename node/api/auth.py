@@ -7,8 +7,9 @@ import time
 
 from aiohttp import web
 from atoll.node.api.routing import NODE
+from atoll.node.api.visitors import unknown
 from atoll.node.clock import now_ms
-from atoll.node.errors import Forbidden, Forged, Unauthorised
+from atoll.node.errors import Forbidden, Forged
 from atoll.node.store.tokens import Scope, TokenRow
 
 FORM_HEADER = "X-CSRF-Token"
@@ -24,17 +25,23 @@ async def require(request: web.Request, scope: Scope, *, anonymous: bool = False
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer" and secret:
         return await asyncio.to_thread(node.tokens.check, secret.strip(), scope, now_ms())
-    id_ = request.cookies.get(node.sessions.cookie, "")
-    token = await asyncio.to_thread(node.sessions.token, id_, now_ms()) if id_ else None
+    id_, token = await signed_in(request)
     if token is not None:
         return _by_session(request, token, id_, scope)
     if not anonymous:
-        raise Unauthorised("this needs a token", hint="send `Authorization: Bearer ...`, or pass --token")
+        raise unknown()
     if request.method in HARMLESS:
         node.visitors.admit()
     else:
         node.visitors.search(request, time.monotonic())
     return None
+
+
+async def signed_in(request: web.Request) -> tuple[str, TokenRow | None]:
+    """The id of the browser's session, and its token if it is in force."""
+    sessions = request.app[NODE].sessions
+    id_ = request.cookies.get(sessions.cookie, "")
+    return id_, await asyncio.to_thread(sessions.token, id_, now_ms()) if id_ else None
 
 
 def _by_session(request: web.Request, token: TokenRow, id_: str, scope: Scope) -> TokenRow:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from aiohttp import web
-from atoll.engine.errors import AtollError, DimensionMismatch
+from atoll.engine.errors import DimensionMismatch
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
 from atoll.node.api.routing import Route, read_json, reply, user_of
+from atoll.node.api.streaming import last_event, streamed
 from atoll.node.errors import RequestInvalid
 from atoll.node.search.query import MAX_ISLANDS, Filters, Privacy, SearchQuery, SearchResult, SpecificationQuery
 from atoll.node.search.running import Event, Running
@@ -21,8 +21,6 @@ from atoll.protocol.ids import parse_digest
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
-
-log = logging.getLogger("atoll.api")
 
 NDJSON, SSE = "application/x-ndjson", "text/event-stream"
 MAX_DEADLINE_MS = 60_000
@@ -83,10 +81,7 @@ async def result(node: Node, request: web.Request) -> web.Response:
 
 async def events(node: Node, request: web.Request) -> web.StreamResponse:
     running = node.searcher.running(request.match_info["id"], user_of(request))
-    after = request.headers.get("Last-Event-ID", "0").strip()
-    if not (after.isascii() and after.isdigit() and len(after) < 10):
-        raise RequestInvalid("Last-Event-ID is not the id of an event")
-    return await _stream(request, running, _writer(request) or _sse, int(after))
+    return await _stream(request, running, _writer(request) or _sse, last_event(request))
 
 
 def _writer(request: web.Request) -> Callable[[Event], bytes] | None:
@@ -100,22 +95,11 @@ async def _stream(
 ) -> web.StreamResponse:
     kind = NDJSON if write is _ndjson else SSE
     stream = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-store"})
-    try:
-        await stream.prepare(request)
-        try:
-            async for event in running.events(after):
-                await stream.write(write(event))
-        except AtollError as error:  # it began well: the status has been sent
-            await stream.write(write(Event(0, "error", {"code": error.code, "detail": error.message})))
-        except ConnectionError:
-            raise
-        except Exception as error:  # the outermost edge: there is no other answer any more
-            log.error("the search %s failed: %r", running.id, error, exc_info=error)
-            await stream.write(write(Event(0, "error", {"code": "internal", "detail": "the search failed"})))
-        await stream.write_eof()
-    except ConnectionError:  # the search goes on, and can be followed again
-        log.debug("whoever followed the search %s has gone", running.id)
-    return stream
+
+    def broken(code: str, words: str) -> bytes:
+        return write(Event(0, "error", {"code": code, "detail": words}))
+
+    return await streamed(request, stream, (write(event) async for event in running.events(after)), broken)
 
 
 def _ndjson(event: Event) -> bytes:

@@ -23,7 +23,7 @@ class Visitors:
     def admit(self) -> None:
         """Unauthorised unless the administrator lets anybody search."""
         if not self.searching:
-            raise Unauthorised("this needs a token", hint="send `Authorization: Bearer ...`, or pass --token")
+            raise unknown()
 
     def search(self, request: web.Request, now: float) -> None:
         """Count a search at ``now`` (seconds); Unauthorised where there are none, TooOften beyond the rate."""
@@ -35,6 +35,11 @@ class Visitors:
         """Count an attempt to sign in; TooOften beyond the rate."""
         if not self._sign_ins.take(_address(request), now):
             raise TooOften("too many attempts to sign in from your address", hint="wait a minute")
+
+
+def unknown() -> Unauthorised:
+    """What is said to somebody unknown where only known users are let in."""
+    return Unauthorised("this needs a token", hint="send `Authorization: Bearer ...`, or pass --token")
 
 
 def _address(request: web.Request) -> str:

@@ -20,16 +20,15 @@ async def refused(visit: Visit, error: AtollError) -> web.Response:
         return web.json_response({"errors": {"form": sentence(error)}}, status=status)
     if isinstance(error, Unauthorised) and status == 401 and visit.request.method == "GET":
         raise web.HTTPSeeOther("/login")
-    response = await html(visit, "error.html", error.code, error=sentence(error))
-    if status == 429:
-        response.headers["Retry-After"] = RETRY_SECONDS
-    return response
+    return await html(visit, "error.html", error.code, error=sentence(error))
 
 
 async def html(visit: Visit, template: str, code: str = "", **values: Any) -> web.Response:
     """A whole page, with the status of an error's ``code``."""
     text = await asyncio.to_thread(render, template, visit.node, visit=visit, **values)
-    return web.Response(text=text, status=outcome(code).status if code else 200, content_type="text/html")
+    status = outcome(code).status if code else 200
+    headers = {"Retry-After": RETRY_SECONDS} if status == 429 else {}
+    return web.Response(text=text, status=status, content_type="text/html", headers=headers)
 
 
 def scripted(visit: Visit) -> bool:

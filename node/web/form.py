@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import BodyPartReader, web
 from atoll.engine import semantic
-from atoll.engine.semantic import SemanticQuery
+from atoll.engine.semantic import MAX_TEXT, SemanticQuery
 from atoll.engine.specs.formats import SUFFIXES
 from atoll.engine.tables import READERS
 from atoll.node.errors import RequestInvalid
@@ -22,7 +22,6 @@ from atoll.node.search.query import Privacy, SearchQuery
 
 MAX_UPLOAD = 32 * 1024 * 1024
 UPLOAD_SECONDS = 120.0
-MAX_WORDS = 400
 MAX_FIELD, MAX_PARTS, MAX_SMALL_FORM = 4096, 200, 16_384
 PIECE = 256 * 1024
 LIMITS = (10, 25, 50)
@@ -68,8 +67,8 @@ class Form:
     def take(self, values: dict[str, list[str]]) -> None:
         """Check and keep what the fields hold."""
         self.words = _first(values, "words").strip()
-        if len(self.words) > MAX_WORDS:
-            self.errors["words"] = f"At most {MAX_WORDS} characters."
+        if len(self.words) > MAX_TEXT:
+            self.errors["words"] = f"At most {MAX_TEXT} characters."
         for group, (label, vocabulary) in GROUPS.items():
             self.tags[group] = tuple(dict.fromkeys(values.get(group, ())))
             if not set(self.tags[group]) <= set(vocabulary):

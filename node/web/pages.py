@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
+from atoll.node.api.streaming import last_event, streamed
 from atoll.node.clock import now_ms
-from atoll.node.errors import RequestInvalid
 from atoll.node.search.query import SearchQuery, SearchResult, SpecificationQuery
 from atoll.node.search.running import Running
 from atoll.node.web import live
@@ -24,8 +24,6 @@ from atoll.node.web.visit import Visit
 from atoll.protocol.errors import NotFound
 from atoll.protocol.listings import Listing
 from atoll.protocol.policy import promised
-
-log = logging.getLogger("atoll.web")
 
 
 async def index(visit: Visit) -> web.Response:
@@ -69,29 +67,18 @@ async def show(visit: Visit) -> web.Response:
 async def events(visit: Visit) -> web.StreamResponse:
     """The search as it goes, as server-sent events with parts of the page in them."""
     running = _running(visit)
-    last = visit.request.headers.get("Last-Event-ID", "0").strip()
-    if not (last.isascii() and last.isdigit() and len(last) < 10):
-        raise RequestInvalid("Last-Event-ID is not the id of an event")
+    after = last_event(visit.request)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        async for event, part in live.parts(visit.node, running, after):
+            name = "end" if event.event == "end" else "part"
+            yield b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, name.encode(), msgspec.json.encode(part))
+
+    def broken(code: str, words: str) -> bytes:
+        return b"event: broken\ndata: %s\n\n" % msgspec.json.encode(live.Part(words))
+
     stream = guarded(web.StreamResponse(headers={"Content-Type": "text/event-stream"}))
-    try:
-        await stream.prepare(visit.request)
-        try:
-            async for event, part in live.parts(visit.node, running, int(last)):
-                name = "end" if event.event == "end" else "part"
-                await stream.write(
-                    b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, name.encode(), msgspec.json.encode(part))
-                )
-        except AtollError as error:
-            await stream.write(b"event: broken\ndata: %s\n\n" % msgspec.json.encode(live.Part(error.message)))
-        except ConnectionError:
-            raise
-        except Exception as error:  # the outermost edge: there is no other answer any more
-            log.error("the search %s failed: %r", running.id, error, exc_info=error)
-            await stream.write(b"event: broken\ndata: %s\n\n" % msgspec.json.encode(live.Part("the search failed")))
-        await stream.write_eof()
-    except ConnectionError:  # the search goes on, and can be followed again
-        log.debug("whoever followed the search %s has gone", running.id)
-    return stream
+    return await streamed(visit.request, stream, pieces(), broken)
 
 
 async def picture(visit: Visit) -> web.Response:

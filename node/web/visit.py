@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from atoll.node.api.auth import FORM_HEADER
+from atoll.node.api.auth import FORM_HEADER, signed_in
 from atoll.node.api.routing import NODE
 from atoll.node.api.sessions import new_id
-from atoll.node.clock import now_ms
 from atoll.node.errors import Forged
 from atoll.node.store.tokens import TokenRow
 from atoll.node.web.headers import set_cookie
@@ -73,8 +71,8 @@ class Visit:
 
 async def visit(request: web.Request) -> Visit:
     node = request.app[NODE]
-    id_ = request.cookies.get(node.sessions.cookie, "")
-    if id_ and (token := await asyncio.to_thread(node.sessions.token, id_, now_ms())):
+    id_, token = await signed_in(request)
+    if token is not None:
         return Visit(node, request, token, id_, fresh=False)
     known = request.cookies.get(node.sessions.visitor_cookie, "")
     fresh = len(known) != ID_LENGTH
