@@ -14,6 +14,7 @@ from atoll.engine.semantic import SemanticQuery
 from atoll.node.store.environment import Store, Transaction
 from atoll.node.store.federations import Federations
 from atoll.node.store.index import ListingIndex
+from atoll.node.store.islands import Islands
 from atoll.node.store.loading import logs_of, no_collection
 from atoll.node.store.sightings import NOWHERE, Sightings, Times
 from atoll.node.store.sightings import Key as ListingKey
@@ -48,14 +49,13 @@ class Catalogue:
         self._heads = store.table("heads", Record)
         self._listings = store.table("listings", Record)
         self._forks = store.table("forks", ForkRow)
-        self._islands = store.table("islands", bytes)
         self._replicas: dict[bytes, Replica] = {}
         self._index = ListingIndex()
         self._sightings = Sightings(store)
-        self._known_islands: dict[bytes, Island] = {}
         self._listeners: list[Listener] = []
         self._on_fork: list[Callable[[Notice], None]] = []
         with no_collection():
+            self._islands = Islands(store)
             self._load()
         store.release()
         federations.on_change(self._follow)
@@ -250,23 +250,19 @@ class Catalogue:
 
     def island(self, digest: bytes) -> Island:
         """A known island, or NotFound."""
-        if digest not in self._known_islands:
-            raise NotFound(f"island {digest.hex()} is not known here (yet)")
-        return self._known_islands[digest]
+        return self._islands.get(digest)
 
     def islands(self) -> list[Island]:
-        return [self._known_islands[digest] for digest in sorted(self._known_islands)]
+        return self._islands.all()
 
     def add_island(self, island: Island) -> None:
         """Keep an island definition; returns after commit."""
-        if island.digest not in self._known_islands:
-            self._store.write(lambda txn: self._islands.put(txn, island.digest, island.definition)).result()
-            self._known_islands[island.digest] = island
+        self._islands.add(island)
 
     def missing_islands(self, federation: bytes) -> dict[bytes, list[bytes]]:
         """Islands that listings of a federation use and this node lacks, with owners to ask."""
         with self._lock:
-            lacking = [digest for digest in self._index.islands() if digest not in self._known_islands]
+            lacking = [digest for digest in self._index.islands() if digest not in self._islands]
             found = {
                 digest: [each.owner for each in self._index.in_island(digest) if each.federation == federation]
                 for digest in lacking
@@ -288,7 +284,7 @@ class Catalogue:
             if who not in tests:
                 replica = self._replicas[listing.federation]
                 hidden = replica.hidden(listing.owner, now)
-                tests[who] = _never if hidden else replica.roll.listed(listing.owner, now)
+                tests[who] = (lambda _: False) if hidden else replica.roll.listed(listing.owner, now)
             if listing.status == "live" and tests[who](listing.learnware_id):
                 shown.append(listing)
         return shown
@@ -387,9 +383,6 @@ class Catalogue:
 
     def _load(self) -> None:
         with self._store.view() as txn:
-            self._known_islands = {
-                digest: Island.from_definition(definition) for digest, definition in self._islands.scan(txn)
-            }
             for federation in self._federations.ids():
                 rows = [
                     (row, open_fork(row.records, federation=federation)) for _, row in self._forks.scan(txn, federation)
@@ -402,7 +395,3 @@ class Catalogue:
                 )
                 self._replicas[federation] = replica
                 self._sightings.load(txn, federation)
-
-
-def _never(learnware_id: bytes) -> bool:
-    return False
