@@ -16,6 +16,7 @@ from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, Offers, SpecSummary
 from atoll.protocol.match import MatchAnswer, MatchReply
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from made_up import MadeUpCatalogue
 
 OWNERS, EACH, DIMENSION = 40, 12, 4
 SALT, FEDERATION = bytes(16), b"F" * 32
@@ -26,7 +27,7 @@ def rkme(random, island, centre):
     return Rkme(points, np.full(12, 1 / 12, np.float32), island.gamma, 60)
 
 
-class Market:
+class Market(MadeUpCatalogue):
     """Owners with learnwares near some centres; ``failing`` do not answer. It is catalogue, network and names."""
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class Market:
         keys = [Ed25519PrivateKey.from_private_bytes(bytes([n + 1]) * 32) for n in range(OWNERS)]
         owners = [key.public_key().public_bytes_raw() for key in keys]
         self.rkmes: dict[str, Rkme] = {}
-        self.listings: list[Listing] = []
+        super().__init__()
         self.failing: set[str] = set()
         for number in range(OWNERS * EACH):
             made = rkme(random, self.one, self.centres[random.integers(60)])
@@ -68,27 +69,6 @@ class Market:
 
     def alive(self, now, query):
         return self.listings
-
-    def owners(self):
-        return sorted({(listing.federation, listing.owner) for listing in self.listings})
-
-    def of_owner(self, federation, owner):
-        return [listing for listing in self.listings if listing.owner == owner]
-
-    def in_island(self, island, now):
-        return self.listings
-
-    def first_seen(self, listing, island=b""):
-        return 0
-
-    def newcomer(self, federation, owner, now):
-        return False
-
-    def on_change(self, listener):
-        """It never changes."""
-
-    def record(self, listing):
-        return None
 
     def require_answering(self, peer, now):
         """It is always asked."""

@@ -17,6 +17,7 @@ from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, Offers, SpecSummary
 from atoll.protocol.match import TOLD_BAND, AskedSketch, MatchAnswer, MatchReply
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from made_up import MadeUpCatalogue
 
 OWNER = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key().public_bytes_raw()
 FEDERATION, LEARNWARE, REVISION, SALT = b"F" * 32, b"L" * 32, b"R" * 32, bytes(16)
@@ -27,7 +28,7 @@ def drawn(island, centre, seed):
     return Rkme(points, np.full(40, 1 / 40, np.float32), island.gamma, 400)
 
 
-class One:
+class One(MadeUpCatalogue):
     """A catalogue of one listing; ``heard(answer)`` is what a search makes of an answer about it."""
 
     def __init__(self, offers=Offers(), privacy="rkme"):  # noqa: B008
@@ -41,28 +42,11 @@ class One:
         self.listing = Listing(
             OWNER, FEDERATION, LEARNWARE, REVISION, 1, 1, "live", SemanticSpec("it"), (summary,), offers
         )
+        super().__init__([self.listing])
         self.query = SearchQuery(
             (SpecificationQuery(self.island.digest, self.asked),), privacy=privacy, user="somebody"
         )
         self.planned = plan(self.query, [self.island], list, CatalogueSketches(self), 0)
-
-    def owners(self):
-        return [(FEDERATION, OWNER)]
-
-    def of_owner(self, federation, owner):
-        return [self.listing]
-
-    def in_island(self, island, now):
-        return [self.listing]
-
-    def first_seen(self, listing, island=b""):
-        return 0
-
-    def newcomer(self, federation, owner, now):
-        return False
-
-    def on_change(self, listener):
-        """It never changes."""
 
     def honest(self):
         distance = mmd2(self.asked, self.shown)

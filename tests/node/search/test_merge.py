@@ -12,6 +12,7 @@ from atoll.node.search.query import SearchQuery, SpecificationQuery
 from atoll.node.search.sketches import CatalogueSketches
 from atoll.protocol.listings import Listing, SpecSummary
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from made_up import MadeUpCatalogue
 
 OWNER = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key().public_bytes_raw()
 
@@ -47,35 +48,10 @@ def market(island):
     return query, rank(candidate(number, rkme, query, island) for number, rkme in enumerate(rkmes))
 
 
-class Shelf:
-    """A catalogue of one owner."""
-
-    def __init__(self, listings):
-        self._listings = listings
-
-    def owners(self):
-        return [(bytes(32), OWNER)]
-
-    def of_owner(self, federation, owner):
-        return self._listings
-
-    def in_island(self, island, now):
-        return self._listings
-
-    def first_seen(self, listing, island=b""):
-        return 0
-
-    def newcomer(self, federation, owner, now):
-        return False
-
-    def on_change(self, listener):
-        """It never changes."""
-
-
 def mixed(ranked, query, island):
     """The mixture for a query, as a search finds it."""
     asked = SpecificationQuery(island.digest, query)
-    sketches = CatalogueSketches(Shelf([each.listing for each in ranked]))
+    sketches = CatalogueSketches(MadeUpCatalogue([each.listing for each in ranked]))
     planned = plan(SearchQuery((asked,), user="somebody"), [island], list, sketches, 0)
     return mixture(ranked, asked, planned.fields[0])
 
