@@ -19,7 +19,7 @@ from atoll.protocol import limits
 from atoll.protocol.errors import NotFound
 from atoll.protocol.gossip import Announcement
 from atoll.protocol.heads import Head, SignedHead, sign_head
-from atoll.protocol.listings import Listing, Offers, Quality, SignedListing, SpecSummary, sign_listing
+from atoll.protocol.listings import Listing, Offers, Quality, SignedListing, SpecSummary, State, sign_listing
 from atoll.protocol.log import Line, OwnerLog, root_of
 from atoll.protocol.policy import Policy
 from atoll.protocol.signing import Record
@@ -42,7 +42,7 @@ class Publisher:
         self, learnware_id: bytes, federation: bytes, policy: Policy, now: int, *, few_rows: bool = False
     ) -> Announcement:
         """List a learnware of the dock, or list it anew with another policy; returns after commit. The policy is in
-        force before the listing says so; if that fails, the one before is again.
+        force before the listing says so; if that fails, the one before is again. What is paused stays so.
 
         ``few_rows`` is the owner's word that a specification of fewer than 300 rows may go into an open federation.
         """
@@ -53,17 +53,24 @@ class Publisher:
                 check_publication(entry.privacy, private=private, override=few_rows)
         with self._lock:
             listing = self._listing(learnware, federation, policy.check().offers, self._next_seq(federation), now)
+            known = self._catalogue.listing(federation, self._identity.public, learnware_id)
+            if known is not None:
+                listing = msgspec.structs.replace(listing, status=known.status)
             signed = sign_listing(self._identity.key, listing)
             with self._policies.changed(federation, learnware_id, policy):
                 return self._append(federation, [signed], now)
 
+    def set_state(self, learnware_id: bytes, federation: bytes, state: State, now: int) -> Announcement:
+        """Pause a listing or let it live again; nothing else of it changes. Returns after commit."""
+        with self._lock:
+            known = self._known(learnware_id, federation)
+            changed = msgspec.structs.replace(known, status=state, seq=self._next_seq(federation), issued_at=now)
+            return self._append(federation, [sign_listing(self._identity.key, changed)], now)
+
     def withdraw(self, learnware_id: bytes, federation: bytes, now: int) -> Announcement:
         """Take a learnware out of a federation; returns after commit."""
         with self._lock:
-            known = self._catalogue.listing(federation, self._identity.public, learnware_id)
-            if known is None:
-                raise NotFound("the learnware is not listed in this federation")
-            news = self._withdraw(federation, [known], now)
+            news = self._withdraw(federation, [self._known(learnware_id, federation)], now)
             self._policies.forget(federation, [learnware_id])
             return news
 
@@ -126,10 +133,16 @@ class Publisher:
         return {spec.island: spec.commitment for spec in listing.specifications} == own
 
     def listed_in(self, learnware_id: bytes) -> list[Listing]:
-        """The live listings of an own learnware."""
+        """The listings of an own learnware, paused ones included."""
         own = self._identity.public
         found = [self._catalogue.listing(each, own, learnware_id) for each in sorted(self._federations.ids())]
-        return [listing for listing in found if listing is not None and listing.status == "live"]
+        return [listing for listing in found if listing is not None]
+
+    def _known(self, learnware_id: bytes, federation: bytes) -> Listing:
+        known = self._catalogue.listing(federation, self._identity.public, learnware_id)
+        if known is None:
+            raise NotFound("the learnware is not listed in this federation")
+        return known
 
     def _log(self, federation: bytes) -> OwnerLog:
         return self._catalogue.log(federation, self._identity.public)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KIND = "listing"
 Audience = Literal["nobody", "ask", "members", "anyone"]
+State = Literal["live", "paused"]  # of what counts; paused: listed, and nothing may be done with it for now
 
 
 class Offers(msgspec.Struct, frozen=True):
@@ -70,7 +71,7 @@ class Listing(msgspec.Struct, frozen=True):
     revision: bytes
     seq: int
     issued_at: int
-    status: Literal["live", "paused", "withdrawn"]
+    status: State | Literal["withdrawn"]
     semantic: SemanticSpec
     specifications: tuple[SpecSummary, ...] = ()
     offers: Offers = Offers()

@@ -69,7 +69,7 @@ class Simulated:
     def islands(self) -> list[Island]:
         return self._market.places
 
-    def alive(self, now: int, query: SemanticQuery) -> list[Listing]:
+    def alive(self, now: int, query: SemanticQuery, states: object) -> list[Listing]:
         return self._listings
 
     def owners(self) -> list[tuple[bytes, bytes]]:

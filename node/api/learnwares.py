@@ -15,7 +15,7 @@ from atoll.node.errors import PackageRefused, RequestInvalid
 from atoll.node.store.dock import Learnware
 from atoll.protocol.errors import NotFound
 from atoll.protocol.ids import parse_digest, peer_id
-from atoll.protocol.listings import Listing, Offers
+from atoll.protocol.listings import Listing, Offers, State
 from atoll.protocol.policy import Policy
 
 if TYPE_CHECKING:
@@ -51,13 +51,21 @@ class ListingPage(msgspec.Struct, frozen=True):
 
 
 class LearnwareView(msgspec.Struct, frozen=True):
-    """A learnware of this dock."""
+    """A learnware of this dock: what it is ``listed`` for in which federation, and where that is ``paused``."""
 
     learnware_id: str
     revision: str
     name: str
     islands: tuple[str, ...]
     listed: dict[str, Offers]
+    paused: tuple[str, ...] = ()
+
+
+class StateBody(msgspec.Struct, frozen=True):
+    """What is paused stays listed, and nobody may do anything with it until it is live again."""
+
+    federation: str
+    state: State
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -124,6 +132,17 @@ async def publish(node: Node, request: web.Request) -> web.Response:
     return reply(_learnware(node, node.dock.get(learnware_id)))
 
 
+async def set_state(node: Node, request: web.Request) -> web.Response:
+    """Pause a listing, or let it live again; the change is gossiped."""
+    body = await read_json(request, StateBody)
+    learnware_id, federation = parse_digest(request.match_info["id"]), parse_digest(body.federation)
+    node.dock.get(learnware_id)
+    await node.network.settled()
+    news = await asyncio.to_thread(node.publisher.set_state, learnware_id, federation, body.state, now_ms())
+    await node.network.announce(news)
+    return reply(_learnware(node, node.dock.get(learnware_id)))
+
+
 async def remove(node: Node, request: web.Request) -> web.Response:
     """Withdraw from every federation, then from the dock."""
     learnware_id = parse_digest(request.match_info["id"])
@@ -170,13 +189,14 @@ def _listing(node: Node, listing: Listing) -> ListingView:
 
 
 def _learnware(node: Node, learnware: Learnware) -> LearnwareView:
-    listed = {each.federation.hex(): each.offers for each in node.publisher.listed_in(learnware.id)}
+    listings = node.publisher.listed_in(learnware.id)
     return LearnwareView(
         learnware.id.hex(),
         learnware.row.revision.hex(),
         learnware.manifest.semantic.name,
         tuple(island.hex() for island in learnware.specifications),
-        listed,
+        {each.federation.hex(): each.offers for each in listings},
+        tuple(each.federation.hex() for each in listings if each.status == "paused"),
     )
 
 
@@ -188,6 +208,10 @@ ROUTES = (
     Route(
         "PUT", "/api/v1/learnwares/{id}/listing", publish, "publish", "List it in a federation with a policy",
         Publication, LearnwareView, act="learnware.publish", noted=("federation",),
+    ),
+    Route(
+        "PUT", "/api/v1/learnwares/{id}/listing/state", set_state, "publish", "Pause a listing, or let it live again",
+        StateBody, LearnwareView, act="learnware.state", noted=("federation", "state"),
     ),
     Route("DELETE", "/api/v1/learnwares/{id}", remove, "publish", "Withdraw and remove", act="learnware.remove"),
 )  # fmt: skip

@@ -115,6 +115,8 @@ def _query(node: Node, body: SearchBody, user: str) -> SearchQuery:
     deadline = node.config.search.deadline_ms if body.deadline_ms is None else body.deadline_ms
     if not 1 <= body.limit <= 100 or not 1 <= deadline <= MAX_DEADLINE_MS or len(body.specifications) > MAX_ISLANDS:
         raise RequestInvalid(f"limit 1-100, deadline 1-{MAX_DEADLINE_MS} ms and at most {MAX_ISLANDS} specifications")
+    if body.specifications and "paused" in body.filters.state:
+        raise RequestInvalid("what is paused is not matched with data", hint="search for it by words, tags and filters")
     specifications, privacy = [], body.privacy
     for each in body.specifications:
         digest, given = parse_digest(each.island), each.given()

@@ -24,6 +24,7 @@ from atoll.node.client import AsyncClient
 from atoll.node.search.fitting import Fitted, disagreeing, fit_rows, read_specification
 from atoll.node.search.query import Filters, Privacy
 from atoll.protocol.ids import parse_digest, public_key
+from atoll.protocol.listings import State
 from atoll.protocol.policy import ACTS
 
 File = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -126,7 +127,14 @@ def _question(taken: dict[str, Any]) -> Question:
     _check("--owner", taken["owner"], public_key)
     tags = {name: taken[name] for name in ("data_type", "task", "library", "scenario", "license")}
     semantic = SemanticQuery(taken["text"], *tags.values())
-    filters = Filters(taken["federation"], taken["owner"], taken["learnware_id"], taken["dimensions"], taken["may"])
+    filters = Filters(
+        taken["federation"],
+        taken["owner"],
+        taken["learnware_id"],
+        taken["dimensions"],
+        taken["may"],
+        taken["state"] or ("live",),
+    )
     return Question(semantic, filters, taken["limit"], taken["deadline_ms"], privacy)
 
 
@@ -181,6 +189,7 @@ OPTIONS: Sequence[Decorator] = (
     click.option("--id", "learnware_id", multiple=True, metavar="LEARNWARE", help="Only this learnware."),
     click.option("--dimensions", type=int, multiple=True, metavar="N", help="Only with so many input features."),
     click.option("--may", type=click.Choice(ACTS), multiple=True, help="Only what you may do that with."),
+    click.option("--state", type=click.Choice(get_args(State)), multiple=True, help="live, unless said otherwise."),
     click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 100), help="Hits, at most."),
     click.option("--deadline-ms", type=click.IntRange(1, MAX_DEADLINE_MS),
                  help="How long owners may take.  [default: the node's]"),
@@ -190,5 +199,6 @@ OPTIONS: Sequence[Decorator] = (
 )  # fmt: skip
 NAMES = (
     "text", "data", "spec", "island", "impute", "unit", "dp_epsilon", "task", "data_type", "library", "scenario",
-    "license", "federation", "owner", "learnware_id", "dimensions", "may", "limit", "deadline_ms", "privacy", "local",
+    "license", "federation", "owner", "learnware_id", "dimensions", "may", "state", "limit", "deadline_ms", "privacy",
+    "local",
 )  # fmt: skip

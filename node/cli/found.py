@@ -127,7 +127,8 @@ def _hits(hits: Sequence[Hit], *, islands: bool = False) -> tuple[Sequence[str],
     for number, hit in enumerate(hits, start=1):
         where = ((hit.island or "")[:8],) if islands else ()
         known = (hit.similarity, hit.mmd2, _known(hit)) if by_data else ()
-        may = [act for act in hit.may if act != "match"]  # what is found may be matched
+        allowed = [act for act in hit.may if act != "match"]  # what is found may be matched
+        may = allowed if hit.state == "live" else [hit.state]
         rows.append((number, hit.name, _owner(hit), hit.license, *where, *known, may))
     return (*FIRST, *(("island",) if islands else ()), *(DISTANCE if by_data else ()), "may"), rows
 

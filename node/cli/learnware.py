@@ -1,4 +1,4 @@
-"""``learnware list|show|rm``; ``pack``, ``edit``, ``new`` are in ``packing``."""
+"""``learnware list|show|pause|resume|rm``; ``pack``, ``edit``, ``new`` are in ``packing``."""
 
 from __future__ import annotations
 
@@ -64,3 +64,23 @@ async def rm(client: AsyncClient, learnware_id: str) -> None:
     """Withdraw a learnware from its federations and remove it from the dock."""
     await client.remove_learnware(learnware_id)
     click.echo("Withdrawn and removed.")
+
+
+@learnware.command()
+@click.argument("learnware_id")
+@click.argument("federation")
+@connected
+async def pause(client: AsyncClient, learnware_id: str, federation: str) -> None:
+    """Keep a learnware listed, and let nobody do anything with it until `resume`."""
+    await client.set_state(learnware_id, federation, "paused")
+    click.echo("Paused.")
+
+
+@learnware.command()
+@click.argument("learnware_id")
+@click.argument("federation")
+@connected
+async def resume(client: AsyncClient, learnware_id: str, federation: str) -> None:
+    """End a pause: what its policy allows is allowed again."""
+    await client.set_state(learnware_id, federation, "live")
+    click.echo("Live again.")

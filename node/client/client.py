@@ -30,7 +30,7 @@ from atoll.node.api.federations import FederationBody, FederationView, InviteBod
 from atoll.node.api.governance import GovernanceView, PeerBody, RootView
 from atoll.node.api.information import NodeView
 from atoll.node.api.islands import IslandView, view
-from atoll.node.api.learnwares import LearnwareView, ListingPage, ListingView, Publication
+from atoll.node.api.learnwares import LearnwareView, ListingPage, ListingView, Publication, StateBody
 from atoll.node.api.peer_rules import ChangeView, RuleBody, RuleView
 from atoll.node.api.peers import PeerView
 from atoll.node.api.policies import AskBody, GrantBody, RequestView, WhoCanBody
@@ -61,7 +61,7 @@ from atoll.node.store.backup_file import Manifest, Progress
 from atoll.node.store.durable import replacing
 from atoll.node.store.tokens import Scope, TokenRow
 from atoll.protocol.ask import ActState
-from atoll.protocol.listings import Offers
+from atoll.protocol.listings import Offers, State
 from atoll.protocol.policy import Act, Policy
 from numpy.typing import NDArray
 
@@ -137,6 +137,11 @@ class AsyncClient(Transport):
         made = policy if isinstance(policy, Policy) else Policy.of(policy)
         body = Publication(federation, policy=made, few_rows=few_rows)
         return await self._json("PUT", f"learnwares/{learnware_id}/listing", LearnwareView, body=body)
+
+    async def set_state(self, learnware_id: str, federation: str, state: State) -> LearnwareView:
+        """Pause a listing of an own learnware, or let it live again."""
+        body = StateBody(federation, state)
+        return await self._json("PUT", f"learnwares/{learnware_id}/listing/state", LearnwareView, body=body)
 
     async def policies(self, learnware_id: str) -> dict[str, Policy]:
         """Of an own learnware, by federation."""

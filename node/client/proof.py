@@ -79,7 +79,7 @@ def _differences(hit: Hit, listing: Listing) -> Iterator[str]:
     different = [name for name, value in signed.items() if getattr(hit, name) != value]
     if different:
         yield f"not as signed: {', '.join(different)}"
-    if listing.status != "live":
+    if listing.status != hit.state:
         yield f"its owner has signed that it is {listing.status}"
 
 

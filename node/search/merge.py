@@ -138,6 +138,7 @@ def _hit(
         hub=candidate.hub,
         holders=holders,
         record=record,
+        state="paused" if listing.status == "paused" else "live",
     )
 
 

@@ -11,7 +11,7 @@ from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch, sketch
 from atoll.protocol.ids import peer_id
-from atoll.protocol.listings import Listing, Offers
+from atoll.protocol.listings import Listing, Offers, State
 from atoll.protocol.policy import Act, promised
 from atoll.protocol.signing import Record
 
@@ -46,7 +46,8 @@ Names = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=100)], ...], msgs
 class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What listings must be, beside tags and words; an empty field asks for nothing, values in one are alternatives.
 
-    ``dimensions`` are numbers of input features; of what is in ``may`` the listing promises the user every act.
+    ``dimensions`` are numbers of input features; of what is in ``may`` the listing promises the user every act. What is
+    paused is found where ``state`` says so, by words, tags and filters only: its owner matches it with nothing.
     """
 
     federation: Names = ()
@@ -54,6 +55,7 @@ class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learnware_id: Names = ()
     dimensions: Annotated[tuple[int, ...], msgspec.Meta(max_length=MAX_ALTERNATIVES)] = ()
     may: Annotated[tuple[Act, ...], msgspec.Meta(max_length=MAX_ALTERNATIVES)] = ()
+    state: Annotated[tuple[State, ...], msgspec.Meta(min_length=1, max_length=2)] = ("live",)
 
     def admits(self, listing: Listing, user: str) -> bool:
         return (
@@ -61,6 +63,7 @@ class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             and (not self.owner or peer_id(listing.owner) in self.owner)
             and (not self.learnware_id or listing.learnware_id.hex() in self.learnware_id)
             and (not self.dimensions or listing.inputs in self.dimensions)
+            and listing.status in self.state
             and (not self.may or set(self.may) <= set(promised(listing.offers, user)))
         )
 
@@ -123,6 +126,7 @@ class Hit(msgspec.Struct, frozen=True):
     hub: bool = False
     holders: tuple[Holder, ...] = ()
     record: Record | None = None
+    state: State = "live"
 
 
 class Member(msgspec.Struct, frozen=True):

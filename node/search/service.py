@@ -96,7 +96,7 @@ class Searcher:
     async def _run(self, running: Running) -> None:
         started, now = time.monotonic(), now_ms()
         query, islands = await asyncio.to_thread(everywhere, running.query, self._catalogue, now)
-        alive = partial(self._catalogue.alive, now, query.semantic)
+        alive = partial(self._catalogue.alive, now, query.semantic, query.filters.state)
         planned = await asyncio.to_thread(plan, query, islands, alive, self._sketches, now)
         questions = list(planned.questions) if query.privacy != "local" else []
         deadline = query.deadline_ms / 1000

@@ -6,7 +6,7 @@ it is told. Listings that may not be seen (stale, revoked, taken down, in quaran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 from atoll.engine.islands import Island
@@ -23,13 +23,14 @@ from atoll.protocol.decrees import SignedDecree
 from atoll.protocol.errors import ForkDetected, NotFound
 from atoll.protocol.forks import ForkProof, open_fork
 from atoll.protocol.gossip import News
-from atoll.protocol.listings import Listing
+from atoll.protocol.listings import Listing, State
 from atoll.protocol.log import Line, OwnerLog
 from atoll.protocol.replica import LogChange, OpenedLog, Replica
 from atoll.protocol.signing import Record
 from atoll.protocol.sync import Key, Kind, Notice, Position
 
 Listener = Callable[[bytes, bytes], None]  # federation, owner
+LIVE: tuple[State, ...] = ("live",)
 
 
 class ForkRow(msgspec.Struct, frozen=True):
@@ -103,11 +104,12 @@ class Catalogue:
         with self._lock:
             return self._index.owners()
 
-    def alive(self, now: int, query: SemanticQuery | None = None) -> list[Listing]:
-        """Live listings that may be seen, in every federation of this node; those that fit ``query`` only."""
+    def alive(self, now: int, query: SemanticQuery | None = None, states: Collection[State] = LIVE) -> list[Listing]:
+        """Live listings that may be seen, in every federation of this node, or those in other ``states``; such as fit
+        ``query`` only."""
         with self._lock:
             found = self._index.found(query or SemanticQuery())
-            return self._seen(found, now)
+            return self._seen(found, now, states)
 
     def in_island(self, island: bytes, now: int) -> list[Listing]:
         """As :meth:`alive`, of one island."""
@@ -276,7 +278,7 @@ class Catalogue:
 
     # -- keeping ---------------------------------------------------------------------------------------------------
 
-    def _seen(self, listings: Sequence[Listing], now: int) -> list[Listing]:
+    def _seen(self, listings: Sequence[Listing], now: int, states: Collection[State] = LIVE) -> list[Listing]:
         tests: dict[tuple[bytes, bytes], Callable[[bytes], bool]] = {}
         shown = []
         for listing in listings:
@@ -285,7 +287,7 @@ class Catalogue:
                 replica = self._replicas[listing.federation]
                 hidden = replica.hidden(listing.owner, now)
                 tests[who] = (lambda _: False) if hidden else replica.roll.listed(listing.owner, now)
-            if listing.status == "live" and tests[who](listing.learnware_id):
+            if listing.status in states and tests[who](listing.learnware_id):
                 shown.append(listing)
         return shown
 

@@ -167,7 +167,7 @@ class Node:
     def in_island(self, island: bytes, now: int) -> list[Listing]:
         return self._listings
 
-    def alive(self, now: int, query: object) -> list[Listing]:
+    def alive(self, now: int, query: object, states: object) -> list[Listing]:
         return self._listings
 
     def first_seen(self, listing: Listing, island: bytes = b"") -> int:
