@@ -11,6 +11,7 @@ from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.tables import Table
 from atoll.node.api.searches import RkmeBody, SearchBody, SpecificationBody
+from atoll.node.errors import RequestInvalid
 from atoll.node.search.query import Filters, Privacy
 
 
@@ -26,10 +27,12 @@ def table_of(rows: Any) -> Table:
 
 
 def question(
-    fitted: Sequence[tuple[Island, Specification]], semantic: SemanticQuery | str, limit: int, deadline_ms: int | None,
-    privacy: Privacy, filters: Filters,
+    fitted: Sequence[tuple[Island, Specification]] | str, semantic: SemanticQuery | str, limit: int,
+    deadline_ms: int | None, privacy: Privacy, filters: Filters,
 ) -> SearchBody:  # fmt: skip
     """The body of a search."""
+    if isinstance(fitted, str):
+        raise RequestInvalid("words are no specification", hint='search by words alone: search(semantic="...")')
     specifications = tuple(_specification(island, given) for island, given in fitted)
     words = SemanticQuery(semantic) if isinstance(semantic, str) else semantic
     return SearchBody(specifications, words, limit, deadline_ms, privacy, filters)

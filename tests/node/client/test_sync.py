@@ -163,6 +163,12 @@ async def test_differential_privacy_is_paid_for_once_and_sends_a_noised_sketch(n
     assert found.hits[0].learnware_id == zeros
 
 
+def test_words_in_the_place_of_a_specification_are_refused_with_the_right_call():
+    with atoll.Client("http://127.0.0.1:1") as client, pytest.raises(RequestInvalid) as refused:
+        client.search("sepsis")
+    assert "semantic=" in refused.value.hint
+
+
 def test_a_node_that_is_not_there_is_said_to_be():
     with atoll.Client("http://127.0.0.1:9") as client, pytest.raises(NodeUnreachable, match="no node answers"):
         client.node()
