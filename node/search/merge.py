@@ -14,6 +14,7 @@ from atoll.engine.matching import (
     mmd2_of_sketches,
     similarity,
 )
+from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.plan import NEAREST, Candidate, Field, Key, rank
 from atoll.node.search.query import Hit, Holder, Member, MixtureView, Representation, SpecificationQuery
@@ -153,7 +154,7 @@ def mixture(
     ranked: Sequence[Candidate], query: SpecificationQuery, field: Field
 ) -> tuple[MixtureView, tuple[Candidate, ...]]:
     """The mixture for one island and its members, in one representation."""
-    return mixture_of(considered(ranked, query, field), query, field.asked)
+    return mixture_of(considered(ranked, query, field), query.rkme, field.asked)
 
 
 def considered(ranked: Sequence[Candidate], query: SpecificationQuery, field: Field) -> list[Candidate]:
@@ -174,24 +175,25 @@ def considered(ranked: Sequence[Candidate], query: SpecificationQuery, field: Fi
 
 
 def mixture_of(
-    near: Sequence[Candidate], query: SpecificationQuery, asked: Sketch, max_members: int = MAX_MEMBERS
+    near: Sequence[Candidate], user: Rkme | None, asked: Sketch, max_members: int = MAX_MEMBERS
 ) -> tuple[MixtureView, tuple[Candidate, ...]]:
     """The mixture over ``near``: of RKMEs and stand-ins, which are weighted points both, unless those that are not
-    known are worth more than their not being, then of sketches. ``asked`` is the user's sketch."""
+    known are worth more than their not being, then of sketches. ``user`` is the user's
+    RKME, if it is to count, and ``asked`` the sketch."""
     known = [candidate for candidate in near if candidate.points]
     by_points: Representation = "rkme" if all(candidate.rkme for candidate in known) else "stand-in"
     exact = None
-    if query.rkme is not None and known:
+    if user is not None and known:
         points = [candidate.points for candidate in known if candidate.points]
-        exact = mixture_of_rkmes(query.rkme, points, max_members=max_members)
+        exact = mixture_of_rkmes(user, points, max_members=max_members)
         if len(known) == len(near):
-            return _view(exact, known, query.rkme.norm2, by_points)
+            return _view(exact, known, user.norm2, by_points)
     estimated = mixture_of_sketches(asked, _sketches(near), max_members=max_members)
-    if query.rkme is not None and exact is not None:
+    if user is not None and exact is not None:
         members = _sketches([known[place] for place in exact.members])
         apart = mmd2_of_sketches(asked, members, exact.weights) - estimated.mmd2
         if apart <= WORTH * estimated.mmd2 + DOUBT:
-            return _view(exact, known, query.rkme.norm2, by_points)
+            return _view(exact, known, user.norm2, by_points)
     norm2 = float(np.square(asked.floats(), dtype=np.float64).sum()) - asked.bias
     return _view(estimated, near, norm2, "sketch")
 
