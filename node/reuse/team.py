@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import msgspec
 from atoll.engine.islands import Island
-from atoll.engine.reuse import union
+from atoll.engine.reuse import Form, union
 from atoll.node.errors import NothingFound, RequestInvalid
-from atoll.node.reuse.query import MAX_MEMBERS, Form, Place, ReuseQuery
+from atoll.node.reuse.query import MAX_MEMBERS, Place, ReuseQuery
 from atoll.node.reuse.rows import Labelled
-from atoll.node.search.merge import mixture_of
+from atoll.node.search.merge import SERVED, mixture_of
 from atoll.node.search.plan import Candidate
-from atoll.node.search.query import MixtureView
 from atoll.node.search.running import Ground, Session
 from atoll.protocol.errors import PolicyDenied
 
@@ -38,6 +37,15 @@ class Team:
     width: int
 
 
+class _Found(NamedTuple):
+    """A mixture, and the share of the user's squared norm that it explains."""
+
+    island: Island
+    members: tuple[Candidate, ...]
+    weights: tuple[float, ...]
+    explained: float
+
+
 def gather(session: Session, query: ReuseQuery, labelled: Labelled | None, own: str) -> tuple[Team, dict[str, str]]:
     """The team for a search, and why others of its mixture cannot take part.
 
@@ -47,29 +55,21 @@ def gather(session: Session, query: ReuseQuery, labelled: Labelled | None, own: 
         raise RequestInvalid(f"{query.members} members: 1 to {MAX_MEMBERS} can take part")
     if not session.members or not (session.mixture.served or query.force):
         raise NothingFound("no learnware covers this data", hint="look for other learnwares, or force it")
-    best: tuple[MixtureView, tuple[Candidate, ...], Ground] | None = None
-    for ground in session.grounds:
-        usable = [each for each in ground.candidates if place_of(each, query, own) is not None]
-        for alike in _alike(usable, labelled):
-            view, members = _mixture(alike, ground, query)
-            if best is None or view.explained > best[0].explained:
-                best = view, members, ground
-    if best is None:
+    found = [
+        _mixture(alike, ground, query)
+        for ground in session.grounds
+        for alike in _alike([each for each in ground.candidates if place_of(each, query, own)], labelled)
+    ]
+    if not found:
         raise _nobody(session, query)
-    view, members, ground = best
-    if not (view.served or query.force):
+    best = max(found, key=lambda each: each.explained)
+    if not best.members or not (best.explained >= SERVED or query.force):
         raise NothingFound(
             "the learnwares that you may use do not cover this data, and those that do are not offered to you",
             hint="ask their owners: `atoll learnware ask`; or force it",
         )
-    used = {each.key for each in members}
-    skipped = {
-        each.id: _why_not(each, query)
-        for each in session.members
-        if each.key not in used and place_of(each, query, own) is None
-    }
-    weights = tuple(member.weight for member in view.members)
-    return team_of(ground.island, members, weights, query, labelled, own), skipped
+    skipped = {each.id: _why_not(each, query) for each in session.members if place_of(each, query, own) is None}
+    return team_of(best.island, best.members, best.weights, query, labelled, own), skipped
 
 
 def team_of(
@@ -122,9 +122,7 @@ def _alike(usable: Sequence[Candidate], labelled: Labelled | None) -> list[list[
     return list(kinds.values())
 
 
-def _mixture(
-    usable: list[Candidate], ground: Ground, query: ReuseQuery
-) -> tuple[MixtureView, tuple[Candidate, ...]]:
+def _mixture(usable: list[Candidate], ground: Ground, query: ReuseQuery) -> _Found:
     """The mixture of what is usable, in the form that is asked for; by ``force`` at least the nearest."""
     rkme = ground.asked.rkme if query.form != "sketch" else None
     if query.form == "rkme" or query.method == "selector":
@@ -133,9 +131,8 @@ def _mixture(
         usable = sorted(usable, key=lambda each: each.doubtful)[:1]
     view, members = mixture_of(usable, rkme, ground.sketch, query.members)
     if not members and usable and query.force:
-        nearest, _ = mixture_of(usable[:1], rkme, ground.sketch, 1)
-        return msgspec.structs.replace(nearest, members=(_member(usable[0]),)), (usable[0],)
-    return view, members
+        return _Found(ground.island, (usable[0],), (1.0,), view.explained)
+    return _Found(ground.island, members, tuple(member.weight for member in view.members), view.explained)
 
 
 def _nobody(session: Session, query: ReuseQuery) -> PolicyDenied | RequestInvalid:
