@@ -63,6 +63,11 @@ def gather(session: Session, query: ReuseQuery, labelled: Labelled | None, own: 
     if not found:
         raise _nobody(session, query)
     best = max(found, key=lambda each: each.explained)
+    disclosed = any(each.points for ground in session.grounds for each in ground.candidates)
+    if not disclosed and (query.form == "rkme" or query.method == "selector"):
+        raise RequestInvalid(
+            "no owner whose learnware you may use discloses its specification to you", hint="use the form sketch"
+        )
     if not best.members or not (best.explained >= SERVED or query.force):
         raise NothingFound(
             "the learnwares that you may use do not cover this data, and those that do are not offered to you",
@@ -129,8 +134,10 @@ def _mixture(usable: list[Candidate], ground: Ground, query: ReuseQuery) -> _Fou
         usable = [each for each in usable if each.points]
     if query.method == "single":
         usable = sorted(usable, key=lambda each: each.doubtful)[:1]
+    if not usable:
+        return _Found(ground.island, (), (), 0.0)
     view, members = mixture_of(usable, rkme, ground.sketch, query.members)
-    if not members and usable and query.force:
+    if not members and query.force:
         return _Found(ground.island, (usable[0],), (1.0,), view.explained)
     return _Found(ground.island, members, tuple(member.weight for member in view.members), view.explained)
 

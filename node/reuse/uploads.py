@@ -1,4 +1,4 @@
-"""Rows that users upload piece by piece, as `.npy` bytes addressed by their SHA-256, each user's apart from the others'.
+"""Rows that users upload piece by piece, as `.npy` bytes addressed by their SHA-256, each user's on their own.
 
 Nothing stays beyond its use: a restart clears the folder, and what no session has used for an hour goes.
 """
@@ -32,7 +32,7 @@ class _Upload:
 
 
 class RowUploads:
-    """Thread-safe. ``limit`` is of one upload, in bytes; ``most`` counts rows; ``clock`` gives seconds that only grow."""
+    """Thread-safe. ``limit`` is of one upload, in bytes; ``most`` counts rows; ``clock`` gives growing seconds."""
 
     def __init__(self, folder: Path, limit: int, most: int, clock: Callable[[], float]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
