@@ -19,15 +19,17 @@ MAX_LABELLED = 10_000  # what methods are chosen by is few; more would only take
 
 @dataclass(frozen=True)
 class Rows:
-    """``count`` rows of ``width`` numbers in a file, in raw units, under ``columns`` (empty: nameless)."""
+    """``count`` rows of ``width`` numbers in a file, in raw units, under ``columns`` (empty: nameless). ``digest`` is
+    what they were uploaded under."""
 
     path: Path
+    digest: bytes
     columns: tuple[str, ...]
     count: int
     width: int
 
     @classmethod
-    def open(cls, path: Path, columns: tuple[str, ...], most: int) -> Rows:
+    def open(cls, path: Path, digest: bytes, columns: tuple[str, ...], most: int) -> Rows:
         """A file of float32 or float64 (n, d), 1 <= n <= ``most``; TableError or RequestInvalid says what is wrong."""
         array = _mapped(path)
         if array.ndim != 2 or array.dtype not in (np.float32, np.float64):
@@ -35,7 +37,7 @@ class Rows:
         if not 1 <= len(array) <= most:
             raise RequestInvalid(f"{len(array)} rows: 1 to {most} are taken at once", hint="see reuse.max_rows")
         Table(np.zeros((0, array.shape[1])), columns)  # the names are checked there
-        return cls(path, columns, len(array), array.shape[1])
+        return cls(path, digest, columns, len(array), array.shape[1])
 
     def table(self) -> Table:
         """All of them, for few rows only."""
@@ -53,10 +55,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Rows whose ``labels`` are known: names of classes, or target values."""
+    """Rows whose ``labels`` are known: names of classes, or target values. ``digest`` is what they were uploaded under,
+    if they were."""
 
     rows: Table
     labels: tuple[str, ...] | tuple[float, ...]
+    digest: bytes = b""
 
     def __post_init__(self) -> None:
         if len(self.rows.values) != len(self.labels):
