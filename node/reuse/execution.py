@@ -27,6 +27,7 @@ from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress
 from atoll.node.reuse.running import Reusing
 from atoll.node.reuse.workers import Declined, Worker
 from atoll.protocol.errors import OffSpecification, PolicyDenied
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 AT_A_TIME = 3  # blocks
@@ -70,18 +71,18 @@ class Execution:
         self._ensemble = Ensemble(self._team, method, self._brief.sample, lesson)
         self._coverage = routing(self._team, tuple(range(len(self.workers)))).fit(self._brief.sample)
         await self._in_thread(partial(_create, self._reusing.predictions, self._brief.rows.count, self._team.width))
-        starts = self._brief.starts()
+        blocks = self._brief.blocks()
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_A_TIME):
-                group.create_task(self._blocks(starts))
+                group.create_task(self._work(blocks))
         self._require_answers()
 
-    async def _blocks(self, starts: Iterator[int]) -> None:
-        for start in starts:
-            raw = await self._in_thread(partial(self._brief.raw, start))
+    async def _work(self, blocks: Iterator[NDArray[np.int64]]) -> None:
+        for places in blocks:
+            raw = await self._in_thread(partial(self._brief.raw, places))
             units = await self._in_thread(partial(self._brief.in_units, raw))
             shares, values = await self._block(raw, units)
-            await self._in_thread(partial(_write, self._reusing.predictions, start, values))
+            await self._in_thread(partial(_write, self._reusing.predictions, places, values))
             self.shares += shares.sum(axis=0)
             self.unanswered += int(np.isnan(values).any(axis=1).sum())
 
@@ -200,5 +201,5 @@ def _create(path: Path, rows: int, width: int) -> None:
     np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=(rows, width))
 
 
-def _write(path: Path, start: int, values: Floats) -> None:
-    np.lib.format.open_memmap(path, mode="r+")[start : start + len(values)] = values
+def _write(path: Path, places: NDArray[np.int64], values: Floats) -> None:
+    np.lib.format.open_memmap(path, mode="r+")[places] = values

@@ -51,8 +51,8 @@ def survey(brief: Brief, query: ReuseQuery) -> Survey:
     ensemble = Ensemble(team, routed, brief.sample)
     coverage = routing(team, tuple(range(count))).fit(brief.sample)
     totals, uncovered = np.zeros(count, np.int64), 0
-    for start in brief.starts():
-        units = brief.in_units(brief.raw(start))
+    for places in brief.blocks():
+        units = brief.in_units(brief.raw(places))
         covered = coverage.covered(units)
         uncovered += int((~covered).sum())
         answered = covered if query.abstain else np.ones(len(units), np.bool_)

@@ -45,12 +45,11 @@ class Rows:
 
     def sample(self, most: int) -> Table:
         """At most so many of them, evenly spread."""
-        places = np.unique(np.linspace(0, self.count - 1, min(most, self.count)).astype(np.int64))
-        return Table(np.array(_mapped(self.path)[places], np.float64), self.columns)
+        return self.at(np.unique(np.linspace(0, self.count - 1, min(most, self.count)).astype(np.int64)))
 
-    def block(self, start: int, stop: int) -> Table:
-        """The rows ``start`` to ``stop``."""
-        return Table(np.array(_mapped(self.path)[start:stop], np.float64), self.columns)
+    def at(self, places: NDArray[np.int64]) -> Table:
+        """The rows of these numbers."""
+        return Table(np.array(_mapped(self.path)[places], np.float64), self.columns)
 
 
 @dataclass(frozen=True)
