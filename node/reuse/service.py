@@ -21,7 +21,8 @@ from atoll.engine.tables import Table
 from atoll.node.errors import NothingFound
 from atoll.node.p2p.network import Network
 from atoll.node.pseudonyms import Pseudonyms
-from atoll.node.reuse.result import Place, PredictionResult
+from atoll.node.reuse.query import Place
+from atoll.node.reuse.result import PredictionResult
 from atoll.node.search.plan import Candidate
 from atoll.node.search.running import Session
 from atoll.node.search.service import Searcher
