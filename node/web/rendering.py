@@ -10,7 +10,8 @@ import jinja2
 from atoll.engine.errors import AtollError
 from atoll.engine.semantic import MAX_TEXT
 from atoll.node.web import overlay, words
-from atoll.node.web.form import FILES, GROUPS, LIMITS, MAX_UPLOAD
+from atoll.node.web.form import FILES, GROUPS, LIMITS
+from atoll.node.web.parts import MAX_UPLOAD, TABLES
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -71,7 +72,7 @@ def _compiled() -> jinja2.Environment:
     environment.globals |= {
         "words": words, "short": short, "chosen": overlay.chosen, "box": (overlay.WIDTH, overlay.HEIGHT),
         "asset": lambda name: f"/static/{name}?v={ASSETS[name].version}", "groups": GROUPS, "limits": LIMITS,
-        "files": FILES, "max_upload": MAX_UPLOAD, "max_text": MAX_TEXT,
+        "files": FILES, "tables": TABLES, "max_upload": MAX_UPLOAD, "max_text": MAX_TEXT,
     }  # fmt: skip
     for name in sources:
         environment.get_template(name)
