@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from atoll.node.reuse.query import LABELLED_METHODS, MAX_MEMBERS, Form, Method, ReuseQuery
+from atoll.node.reuse.brief import LEARNING
+from atoll.node.reuse.query import MAX_MEMBERS, Form, Method, ReuseQuery
 from atoll.node.web.parts import TABLES, Parts
 
 Runs = Literal["local", "remote", "here"]
@@ -38,7 +39,9 @@ class Asking:
         asking = cls(files=parts.files, errors=dict(parts.errors))
         asking._take_choices(parts)
         asking.target = parts.first("target").strip()
-        asking.abstain, asking.force, asking.impute = (bool(parts.first(name)) for name in ("abstain", "force", "impute"))
+        asking.abstain, asking.force, asking.impute = (
+            bool(parts.first(name)) for name in ("abstain", "force", "impute")
+        )
         asking._check_files()
         return asking
 
@@ -76,5 +79,5 @@ class Asking:
             self.errors["target"] = f"At most {MAX_TARGET} characters."
         if "labelled" in self.files and not self.target:
             self.errors["target"] = "Say which column of the labelled rows holds the answers."
-        if "labelled" not in self.files and self.method in LABELLED_METHODS:
+        if "labelled" not in self.files and self.method in LEARNING:
             self.errors.setdefault("method", "This method learns from labelled rows: give some, or choose another.")

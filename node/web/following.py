@@ -1,4 +1,4 @@
-"""A prediction as it goes, for the script of the page and for who loads it anew: what has happened, as the node sees it.
+"""A prediction as it goes, for the script of the page and for who loads it anew: what has happened by now.
 
 Every event keeps the id that it has in the session, so a browser that lost the connection goes on after the last one.
 """
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from atoll.node.reuse import report
 from atoll.node.reuse.query import PlannedMember, ReusePlan
 from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress, ReuseReport
-from atoll.node.search.running import Event
+from atoll.node.telling import Event
 from atoll.node.web.live import Part
 from atoll.node.web.rendering import render
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
-    from atoll.node.reuse.reusing import Reusing
+    from atoll.node.reuse.running import Reusing
 
 STEP = 10  # per cent after which a reader of the screen is told again
 

@@ -1,4 +1,4 @@
-"""From a search to a plan: the form that asks for the rows, and what it makes of them. Nothing is sent to anybody here."""
+"""From a search to a plan: the form that asks for the rows, and what it makes of them. Nothing is sent to anybody."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from atoll.engine.errors import AtollError, FeatureMismatch, SpecificationError, TableError
 from atoll.engine.targets import as_numbers
-from atoll.node.errors import NothingFound, outcome
+from atoll.node.errors import NothingFound
 from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.search.query import MixtureView
 from atoll.node.search.running import Running, Session
@@ -21,7 +21,7 @@ from atoll.node.web.visit import Visit
 from atoll.protocol.errors import NotFound
 
 if TYPE_CHECKING:
-    from atoll.node.reuse.reusing import Reusing
+    from atoll.node.reuse.running import Reusing
 
 
 async def ask(visit: Visit) -> web.Response:

@@ -11,7 +11,8 @@ from atoll.engine.errors import AtollError
 from atoll.engine.semantic import MAX_TEXT
 from atoll.node.reuse import report
 from atoll.node.reuse import words as reuse_words
-from atoll.node.reuse.query import LABELLED_METHODS, MAX_MEMBERS
+from atoll.node.reuse.brief import LEARNING
+from atoll.node.reuse.query import MAX_MEMBERS
 from atoll.node.web import overlay, words
 from atoll.node.web.form import FILES, GROUPS, LIMITS
 from atoll.node.web.parts import MAX_UPLOAD, TABLES
@@ -76,7 +77,7 @@ def _compiled() -> jinja2.Environment:
         "words": words, "short": short, "chosen": overlay.chosen, "box": (overlay.WIDTH, overlay.HEIGHT),
         "asset": lambda name: f"/static/{name}?v={ASSETS[name].version}", "groups": GROUPS, "limits": LIMITS,
         "files": FILES, "tables": TABLES, "max_upload": MAX_UPLOAD, "max_text": MAX_TEXT,
-        "say": reuse_words, "labelled_methods": LABELLED_METHODS, "max_members": MAX_MEMBERS,
+        "say": reuse_words, "learning": LEARNING, "max_members": MAX_MEMBERS,
     }  # fmt: skip
     for name in sources:
         environment.get_template(name)

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node.api.streaming import last_event, streamed
-from atoll.node.errors import ConsentNeeded, outcome
+from atoll.node.errors import ConsentNeeded
 from atoll.node.reuse import report
 from atoll.node.web import following
 from atoll.node.web.answers import html, sentence
@@ -21,7 +21,7 @@ from atoll.node.web.parts import read_small_form
 from atoll.node.web.visit import Visit
 
 if TYPE_CHECKING:
-    from atoll.node.reuse.reusing import Reusing
+    from atoll.node.reuse.running import Reusing
 
 
 async def show(visit: Visit) -> web.Response:
@@ -45,7 +45,7 @@ async def only_here(visit: Visit) -> web.Response:
     reusing, _ = await _act(visit)
     query = msgspec.structs.replace(reusing.query, local_only=True)
     try:
-        again = await visit.node.reuser.plan(query, reusing.rows, reusing.labelled)
+        again = await visit.node.reuser.plan(query, reusing.brief.rows, reusing.brief.labelled)
     except AtollError as error:
         return await _page(visit, reusing, {"here": sentence(error)}, error.code)
     raise web.HTTPSeeOther(f"/reuses/{again.id}")
@@ -103,8 +103,7 @@ async def _page(visit: Visit, reusing: Reusing, errors: dict[str, str] | None = 
             broken = sentence(error)
     done = await asyncio.to_thread(following.done, visit.node, reusing, told) if told else ""
     doing = Doing(reusing.plan).take(reusing.so_far)
-    response = await html(
+    return await html(
         visit, "reuse.html", code, reusing=reusing, plan=reusing.plan, doing=doing, done=done, broken=broken,
         errors=errors or {},
     )  # fmt: skip
-    return response

@@ -45,14 +45,16 @@ REPRESENTATIONS: dict[Representation, str] = {
 RUNS: dict[Runs, PrivacyWords] = {
     "local": PrivacyWords(
         "Here, where that is offered",
-        "Models that may be downloaded run on this node, in a sandbox. Only where an owner does not offer that, rows go "
-        "there.",
+        "Models that may be downloaded run on this node, in a sandbox. Only where an owner does not offer that, rows "
+        "go there.",
     ),
     "remote": PrivacyWords(
         "At their owners, where that is offered",
         "Rows go to the owners, each to those only that have a say in it. Nothing has to be downloaded.",
     ),
-    "here": PrivacyWords("Only here", "No row leaves this node. Models that are not offered for download are left out."),
+    "here": PrivacyWords(
+        "Only here", "No row leaves this node. Models that are not offered for download are left out."
+    ),
 }
 ALLOWED: dict[Act, str] = {
     "match": "match",
