@@ -31,7 +31,7 @@ FORMS: dict[str, str] = {
     "rkme": "reduced sets that their owners disclose, or stand-ins of them",
     "sketch": "the sketches that their owners publish, 512 numbers each",
 }
-PLACES: dict[str, str] = {"local": "the node asked", "remote": "its owner"}
+PLACES: dict[str, str] = {"local": "the node", "remote": "its owner"}
 LOSSES: dict[str, str] = {"classification": "error rate", "regression": "mean squared error"}
 
 
