@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node.api.streaming import last_event, streamed
 from atoll.node.errors import ConsentNeeded
 from atoll.node.reuse import report
+from atoll.node.reuse.written import csv_blocks
 from atoll.node.web import following
 from atoll.node.web.answers import html, sentence
 from atoll.node.web.following import Doing
@@ -72,6 +74,23 @@ async def events(visit: Visit) -> web.StreamResponse:
 
     stream = guarded(web.StreamResponse(headers={"Content-Type": "text/event-stream"}))
     return await streamed(visit.request, stream, pieces(), broken)
+
+
+async def predictions(visit: Visit) -> web.StreamResponse:
+    """A CSV, in pieces: it may be large."""
+    reusing = _reusing(visit)
+    told = await reusing.result()
+    values = await asyncio.to_thread(np.load, reusing.predictions, mmap_mode="r", allow_pickle=False)
+    blocks = csv_blocks(values, told.class_names)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        while block := await asyncio.to_thread(next, blocks, ""):
+            yield block.encode()
+
+    disposition = f'attachment; filename="predictions-{reusing.id}.csv"'
+    headers = {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": disposition}
+    stream = guarded(web.StreamResponse(headers=headers))
+    return await streamed(visit.request, stream, pieces(), lambda code, words: b"")
 
 
 async def written(visit: Visit) -> web.Response:
