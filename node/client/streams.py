@@ -14,7 +14,8 @@ from typing import Literal, get_args
 import aiohttp
 import msgspec
 from atoll.node.api.problems import Problem
-from atoll.node.api.searches import MAX_DEADLINE_MS, NDJSON, SearchBody
+from atoll.node.api.searches import MAX_DEADLINE_MS, SearchBody
+from atoll.node.api.streaming import NDJSON
 from atoll.node.client.transport import RemoteError, problem
 from atoll.node.errors import NodeUnreachable, outcome
 from atoll.node.search.query import Hit, PeerDone, PeerFailed, SearchPlan, SearchResult

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
+from atoll.engine.reuse import Form, Method
+
+__all__ = ["MAX_MEMBERS", "Form", "Method", "Place", "PlannedMember", "ReusePlan", "ReuseQuery"]
 
 Place = Literal["local", "remote"]
-Method = Literal["routing", "selector", "averaging", "vote", "single", "pruning", "augmentation"]
-Form = Literal["rkme", "sketch"]
 
 MAX_MEMBERS = 30
-LABELLED_METHODS: tuple[Method, ...] = ("pruning", "augmentation")
 NO_UNITS: Mapping[str, str] = {}
 
 

@@ -42,6 +42,12 @@ def page(report: ReuseReport, asked: Asked = Asked()) -> str:  # noqa: B008
     )  # fmt: skip
 
 
+def body(report: ReuseReport, asked: Asked = Asked()) -> str:  # noqa: B008
+    """What is in the page, for another that has its ``STYLE`` and a frame of its own."""
+    template = _environment.get_template("_body.html")
+    return template.render(report=report, asked=asked, view=_View(report))
+
+
 class _View:
     """What the templates show beside the figures that the report has itself."""
 

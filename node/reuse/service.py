@@ -39,8 +39,6 @@ from atoll.protocol.policy import Act, Asker
 from atoll.protocol.predict import PredictRequest
 from numpy.typing import NDArray
 
-PREDICT_DEADLINE = 30.0
-
 
 class Reuser:
     """Runs on the asyncio side; models and matrices in worker threads."""
@@ -167,12 +165,13 @@ class Reuser:
     ) -> NDArray[np.float32]:
         """At the member's owner, which may be this node."""
         listing = member.listing
-        message = PredictRequest(listing.federation, listing.learnware_id, island.digest, Array.of(rows), user)
         if member.owner == self._own:
+            message = PredictRequest(listing.federation, listing.learnware_id, island.digest, Array.of(rows), user)
             answer = await asyncio.to_thread(self._owner.predict, Asker(self._own, user), message)
-        else:
-            answer = await self._network.predict(member.owner, message, PREDICT_DEADLINE)
-        return np.asarray(answer.values.numpy(), dtype=np.float32)
+            return np.asarray(answer.values.numpy(), dtype=np.float32)
+        remote = self._network.predicting(member.owner, listing.federation, listing.learnware_id, island.digest, user)
+        async with remote as model:
+            return await model.predict(rows)
 
     async def _here(
         self, member: Candidate, island: Island, rows: NDArray[np.float32], user: str

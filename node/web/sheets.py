@@ -10,10 +10,10 @@ import numpy as np
 from atoll.engine.errors import AtollError, NotFinite, TableError
 from atoll.engine.tables import Table
 from atoll.engine.targets import as_numbers, chunks_without, read_labelled
+from atoll.node.reuse.rows import MAX_LABELLED
 from atoll.node.web.fitting import Answer, Order, Reading, Sheet
 from numpy.typing import NDArray
 
-MAX_LABELLED = 50_000  # rows
 TOO_LARGE = "the file takes more memory than this page gives it; use `atoll predict`"
 SHOWN = 8  # columns named in a message
 
@@ -45,7 +45,8 @@ def told(error: AtollError, path: Path, hint: str | None) -> str:
 
 def write(chunks: Chunks, into: BinaryIO, means: Means = None) -> Sheet:
     """Rows as the bytes of a .npy, float64 (n, d), with ``means`` (d,) where cells are empty; NotFinite without."""
-    count, columns, width = 0, (), 0
+    count, width = 0, 0
+    columns: tuple[str, ...] = ()
     for chunk in chunks():
         values = _filled(chunk, means)
         if not width:
