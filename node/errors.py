@@ -18,7 +18,7 @@ AtollError
 ├── NodeBusy                 node.busy            too much is under way: try again in a few seconds
 ├── TooOften                 request.too_often    more from one address than this node answers
 ├── NothingFound             search.nothing       no learnware covers the user's data
-├── ConsentNeeded            reuse.consent        rows would leave this node, which the user has not allowed
+├── ConsentNeeded            reuse.consent        rows would leave the node, and the user has not allowed it
 └── Partial                  search.partial       some peers failed and the caller asked for all
 """
 

@@ -6,7 +6,7 @@ Lives in the asyncio loop. Promises every event once, in order, and after the la
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -32,6 +32,11 @@ class Telling:
     @property
     def ended(self) -> bool:
         return self.task is not None and self.task.done()
+
+    @property
+    def so_far(self) -> Sequence[Event]:
+        """All events by now."""
+        return tuple(self._events)
 
     def emit(self, event: str, data: object) -> None:
         self._events.append(Event(len(self._events) + 1, event, data))

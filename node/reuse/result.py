@@ -13,7 +13,7 @@ BINS = 20  # of the histograms
 
 class MemberReport(msgspec.Struct, frozen=True):
     """What one member did. ``weight`` is its mean share of the rows; ``failed`` says why it was left out, if it was;
-    ``quality`` what its owner has signed of it, in words."""
+    ``quality`` what its owner has signed of it, in words; ``revision`` the very version that answered."""
 
     learnware_id: str
     owner: str
@@ -27,6 +27,7 @@ class MemberReport(msgspec.Struct, frozen=True):
     seconds: float
     failed: str
     quality: str
+    revision: str = ""
 
 
 class ReuseReport(msgspec.Struct, frozen=True):
