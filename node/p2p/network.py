@@ -191,7 +191,7 @@ class Network:
         call, predictions = self._thread.call, self._predictions
         await call(predictions.begin, peer)
         try:
-            yield RemoteModel(partial(call, predictions.predict, peer), request)
+            yield RemoteModel(lambda rows: call(predictions.predict, peer, request, rows))
         finally:
             with contextlib.suppress(ChannelClosed):  # the network has ended
                 await call(predictions.end, peer)
@@ -282,7 +282,7 @@ class Network:
         predicting = PredictionProvider(shares(owner.predict)).answer
         serve(match.PROTOCOL, MatchProvider(owner, self._peers).answer, admit=admitted)
         serve(ask_protocol.PROTOCOL, self._requests(AskRequest, shares(owner.ask)), admit=admitted, concurrency=4)
-        self._streams.serve(predict.PROTOCOL, predicting, deadline=TRANSFER_DEADLINE, admit=admitted, concurrency=8)
+        serve(predict.PROTOCOL, predicting, admit=admitted, concurrency=8)
 
     async def _hasten_at_the_end(self) -> None:
         try:
