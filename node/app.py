@@ -36,6 +36,7 @@ from atoll.node.policy.rules import Policies
 from atoll.node.policy.usage import Usage
 from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.publishing import Publisher
+from atoll.node.reuse.downloads import Downloads
 from atoll.node.reuse.service import Reuser
 from atoll.node.search.service import Searcher
 from atoll.node.serving import Owner
@@ -44,6 +45,7 @@ from atoll.node.store.blobs import BlobStore
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.code import AdmittedCode
 from atoll.node.store.dock import Dock
+from atoll.node.store.downloads import DownloadCache
 from atoll.node.store.environment import Store
 from atoll.node.store.federations import Federations
 from atoll.node.store.ledger import Ledger
@@ -81,6 +83,7 @@ class Node:
     network: Network
     searcher: Searcher
     reuser: Reuser
+    downloads: Downloads
     code: AdmittedCode
     specifications: OwnSpecifications
     sessions: Sessions
@@ -151,8 +154,10 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     network = Network(services, config.p2p)
     pseudonyms = Pseudonyms(identity)
     searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms)
+    cache = DownloadCache(store, blobs, config.reuse.cache_bytes, now_ms)
+    downloads = Downloads(identity.peer, network, catalogue, blobs, cache, pseudonyms)
     reuser = Reuser(
-        searcher, network, owner, identity.peer, store, blobs, models, pseudonyms, code := AdmittedCode(store)
+        searcher, network, owner, identity.peer, downloads, blobs, models, pseudonyms, code := AdmittedCode(store)
     )
     acceptance = AcceptanceQueue(
         Submissions(store), Uploads(blobs, config.http.max_upload_bytes), dock, catalogue, models, identity.peer,
@@ -161,7 +166,7 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     tokens = Tokens(store)
     return Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
-        pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, code,
+        pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, downloads, code,
         specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
     )  # fmt: skip
 

@@ -7,20 +7,21 @@ gets only the rows in which it has a say.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from atoll.engine.encoding import Array
-from atoll.engine.errors import DimensionMismatch, IntegrityError, ModelError, ModelRefused, NotFinite
+from atoll.engine.errors import DimensionMismatch, ModelError, ModelRefused, NotFinite
 from atoll.engine.islands import Island
-from atoll.engine.packages import Manifest, open_package
-from atoll.engine.packages.manifest import read_manifest
+from atoll.engine.packages import Manifest
 from atoll.engine.reuse import mean, route_by_rkme, route_by_sketch, sparse, spread, union, vote_by_prob
 from atoll.engine.runtime import ModelPool
 from atoll.engine.tables import Table
 from atoll.node.errors import NothingFound
 from atoll.node.p2p.network import Network
 from atoll.node.pseudonyms import Pseudonyms
+from atoll.node.reuse.downloads import Downloads
 from atoll.node.reuse.result import Place, PredictionResult
 from atoll.node.search.plan import Candidate
 from atoll.node.search.running import Session
@@ -28,8 +29,6 @@ from atoll.node.search.service import Searcher
 from atoll.node.serving import Owner, arrange
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.code import AdmittedCode
-from atoll.node.store.downloads import DownloadRow
-from atoll.node.store.environment import Store
 from atoll.protocol.ask import AskRequest
 from atoll.protocol.errors import PolicyDenied
 from atoll.protocol.ids import peer_id
@@ -48,7 +47,7 @@ class Reuser:
         network: Network,
         owner: Owner,
         own: str,
-        store: Store,
+        downloads: Downloads,
         blobs: BlobStore,
         models: ModelPool,
         pseudonyms: Pseudonyms,
@@ -58,13 +57,11 @@ class Reuser:
         self._network = network
         self._owner = owner
         self._own = own
-        self._store = store
+        self._downloads = downloads
         self._blobs = blobs
         self._models = models
         self._pseudonyms = pseudonyms
         self._code = code
-        self._downloads = store.table("downloads", DownloadRow)
-        self._fetching: dict[bytes, asyncio.Lock] = {}
 
     async def predict(
         self, search_id: str, rows: Table, prefer: Place = "local", force: bool = False, user: str = ""
@@ -149,11 +146,10 @@ class Reuser:
         if len(chosen) == 0:
             return outputs
         rows = raw[chosen].astype(np.float32)
-        pseudonym = self._pseudonyms.of(user, member.listing.federation)
         if member.owner == self._own or place == "remote":
-            values = await self._at_owner(member, island, rows, pseudonym)
+            values = await self._at_owner(member, island, rows, self._pseudonyms.of(user, member.listing.federation))
         else:
-            values = await self._here(member, island, rows, pseudonym)
+            values = await self._here(member, island, rows, user)
         if values.shape != (len(rows), member.listing.outputs):
             raise ModelError(f"{member.listing.semantic.name} answered with shape {values.shape}")
         outputs[chosen] = values
@@ -175,45 +171,24 @@ class Reuser:
     async def _here(
         self, member: Candidate, island: Island, rows: NDArray[np.float32], user: str
     ) -> NDArray[np.float32]:
-        manifest, model = await self.download(member.owner, member.listing, user)
-        arranged = arrange(rows, island, manifest)
-        path = self._blobs.path(model)
+        async with self._downloads.using(member.owner, member.listing, user) as (manifest, model):
+            run = self._prepared(member, island, rows, user, manifest, model)
+            return await asyncio.to_thread(run)
+
+    def _prepared(
+        self, member: Candidate, island: Island, rows: NDArray[np.float32], user: str, manifest: Manifest, model: bytes
+    ) -> Callable[[], NDArray[np.float32]]:
         admitted = self._code.admits(member.listing.owner, member.listing.revision)
         if admitted and manifest.environment:
             raise ModelRefused(
                 f"{member.listing.semantic.name} needs an environment, which nobody builds but its owner",
                 hint="predict at its owner",
             )
-        run = partial(
-            self._models.predict, model.hex(), path, manifest.signature, arranged, tenant=user,
+        return partial(
+            self._models.predict, model.hex(), self._blobs.path(model), manifest.signature,
+            arrange(rows, island, manifest), tenant=self._pseudonyms.of(user, member.listing.federation),
             trust="admitted" if admitted else "foreign",
         )  # fmt: skip
-        return await asyncio.to_thread(run)
-
-    async def download(self, owner: str, listing: Listing, user: str) -> tuple[Manifest, bytes]:
-        """(manifest, model digest) of a package, fetched once, resumed if broken off, checked against the listing."""
-        async with self._fetching.setdefault(listing.revision, asyncio.Lock()):
-            row = await asyncio.to_thread(self._downloaded, listing.revision)
-            if row is None:
-                partial = self._blobs.partial(listing.revision.hex())
-                digest = await self._network.fetch_package(owner, listing.federation, listing.revision, partial, user)
-                row = await asyncio.to_thread(self._take_in, listing.revision, digest)
-        manifest = await asyncio.to_thread(self._blobs.path(row.manifest).read_bytes)
-        return read_manifest(manifest), row.model
-
-    def _downloaded(self, revision: bytes) -> DownloadRow | None:
-        with self._store.view() as txn:
-            return self._downloads.get(txn, revision)
-
-    def _take_in(self, revision: bytes, digest: bytes) -> DownloadRow:
-        self._blobs.adopt_checked(self._blobs.partial(revision.hex()), digest)
-        with open_package(self._blobs.path(digest), specifications=False) as package:
-            if package.revision != revision:
-                raise IntegrityError("the package is not the revision that its listing names")
-            model = self._blobs.put_pieces(package.pieces(package.manifest.model))
-            row = DownloadRow(self._blobs.put(package.manifest_bytes), model)
-        self._store.write(lambda txn: self._downloads.put(txn, revision, row)).result()
-        return row
 
 
 def _raw(rows: Table, island: Island) -> NDArray[np.float64]:
