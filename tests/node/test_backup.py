@@ -548,7 +548,8 @@ async def served(home):
         await asyncio.wait_for(process.communicate(), 30)
 
 
-async def test_a_killed_node_is_verified_and_starts_again(home):
+async def test_a_killed_node_is_verified_and_starts_again(make_home):
+    home, _ = make_home("killed")
     async with served(home) as process:
         line = await asyncio.wait_for(process.stdout.readline(), 60)
         assert json.loads(line)["peer_id"]
@@ -561,7 +562,8 @@ async def test_a_killed_node_is_verified_and_starts_again(home):
     assert not lock.was_killed(home)
 
 
-async def test_a_killed_node_with_a_damaged_store_says_what_to_do(home):
+async def test_a_killed_node_with_a_damaged_store_says_what_to_do(make_home):
+    home, _ = make_home("killed")
     async with served(home) as process:
         await asyncio.wait_for(process.stdout.readline(), 60)
         process.send_signal(signal.SIGKILL)
