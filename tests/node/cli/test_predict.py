@@ -284,8 +284,8 @@ def test_predictions_are_written_in_order_with_gaps_where_there_is_no_answer(tmp
     path = tmp_path / "made.csv"
     predictions.write(path, np.array([[0.25, 0.75], [np.nan, np.nan], [1, 0]]), ("a,b", "c"))
     assert path.read_text() == 'label,"a,b",c\nc,0.25,0.75\n,,\n"a,b",1,0\n'
-    predictions.write(path, np.array([[-0.5], [np.nan], [1234567.0]]), ())
-    assert path.read_text() == "value\n-0.5\n\n1.23457e+06\n"
+    predictions.write(path, np.array([[-0.5], [np.nan], [1234567.25]]), ())
+    assert path.read_text() == 'value\n-0.5\n""\n1234567.25\n'
     predictions.write(path, np.ones((1, 2)), ())
     assert path.read_text() == "value_1,value_2\n1,1\n"
 
