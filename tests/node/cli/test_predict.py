@@ -24,7 +24,6 @@ from atoll.protocol.listings import Offers
 README = Path(__file__).parents[3] / "README.md"
 PREDICTS = Offers(disclose="members", predict="members")
 DOWNLOADED = Offers(disclose="members", predict="members", download="members")
-BY_ITSELF = PREDICTS
 
 
 @pytest.fixture
@@ -111,12 +110,15 @@ def test_labelled_columns_may_come_in_any_order_and_means_of_the_data_fill_both(
 
 
 @pytest.fixture
-async def two(federated, publish, changed):
-    """``await two(offers)``: a node that is asked, with zeros and ones, and another, with twos and threes on offer."""
+async def two(federated, publish, changed, digits):
+    """``await two(offers)``: a node that is asked, with zeros and ones of its own (or not), and another, with twos and
+    threes on offer."""
 
-    async def start(offers, own=BY_ITSELF):
+    async def start(offers, *, own=True):
         (asked, other), federation = await federated("Asked House", "Harbour Clinic")
-        ids = [await publish(asked, federation, own, 0, 1), await publish(other, federation, offers, 2, 3)]
+        await asked.client.add_island(digits.island())
+        ids = [await publish(asked, federation, PREDICTS, 0, 1)] if own else [None]
+        ids.append(await publish(other, federation, offers, 2, 3))
         owned = bytes.fromhex(federation), other.node.identity.public
         await changed(asked, lambda: len(asked.node.catalogue.of_owner(*owned)) == 1)
         return asked, other, ids
@@ -157,7 +159,7 @@ async def test_one_line_goes_from_rows_to_predictions_and_a_report(two, predict,
     assert len(lines) == len(digit_files)
     assert np.mean([line[0] == digit for line, digit in zip(lines, digit_files, strict=True)]) > 0.9
     assert all(sum(map(float, line[1:])) == pytest.approx(1, abs=1e-3) for line in lines)
-    order = ["the column digit of rows.csv is left out", "To the node at", "Search: ", "Plan: 2 models", "Harbour Clinic",
+    order = ["the column digit of rows.csv is left out", "To the node at", "Search: ", "Plan: 2 models",
              "From the node: To Harbour Clinic", "Method: ", "Cross-validated", "Report: rows.report.html"]  # fmt: skip
     places = [err.find(words) for words in order]
     assert -1 not in places, (order[places.index(-1)], err)
@@ -213,7 +215,7 @@ async def test_files_json_and_an_earlier_search(two, predict, digit_files, digit
 
 
 async def test_who_may_predict_with_nothing_is_told_whom_to_ask(two, predict, digit_files):
-    asked, _, (_, foreign) = await two(Offers(predict="ask"), own=Offers())
+    asked, _, (_, foreign) = await two(Offers(predict="ask"), own=False)
     code, _, err = await predict(asked, "rows.csv", "--target", "digit", "--force")
     assert code == 12
     assert f"atoll learnware ask {foreign} --for predict" in err
@@ -238,15 +240,15 @@ async def test_a_column_too_many_is_named_with_what_to_do(two, predict, digit_fi
 
 async def test_ctrl_c_ends_it_at_the_node_too(two, digit_files, monkeypatch):
     asked, other, _ = await two(PREDICTS)
-    let, predicting = threading.Event(), threading.Event()
-    run = other.node.owner.predict
+    let, predicting, require = threading.Event(), threading.Event(), other.node.gate.require
 
-    def late(*arguments):
-        predicting.set()
-        let.wait(30)
-        return run(*arguments)
+    def late(act, *arguments):
+        if act == "predict":
+            predicting.set()
+            let.wait(60)
+        return require(act, *arguments)
 
-    monkeypatch.setattr(other.node.owner, "predict", late)
+    monkeypatch.setattr(other.node.gate, "require", late)
     environment = os.environ | {"ATOLL_URL": asked.url, "ATOLL_TOKEN": asked.token}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "atoll.node.cli", "predict", "rows.csv", "--target", "digit", "--yes",
@@ -260,7 +262,7 @@ async def test_ctrl_c_ends_it_at_the_node_too(two, digit_files, monkeypatch):
         let.set()
     assert (process.returncode, out) == (130, b"")
     assert not Path("rows.report.html").exists()
-    assert sessions_of(asked) == []
+    assert not asked.node.reuser._sessions
 
 
 async def test_the_commands_of_the_readme_run_as_they_stand(two, predict, digit_files):
