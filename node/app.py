@@ -85,6 +85,7 @@ class Node:
     network: Network
     searcher: Searcher
     reuser: Reuser
+    downloads: Downloads
     code: AdmittedCode
     specifications: OwnSpecifications
     sessions: Sessions
@@ -158,11 +159,12 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     network = Network(services, config.p2p)
     pseudonyms = Pseudonyms(identity)
     searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms)
-    threads = ThreadPoolExecutor(PREDICTING, "reuse")
-    workshop = Workshop(
-        network, owner, identity.peer, Downloads(store, blobs, network), blobs, models, pseudonyms,
-        code := AdmittedCode(store), threads,
-    )  # fmt: skip
+    downloads, code, threads = (
+        Downloads(store, blobs, network),
+        AdmittedCode(store),
+        ThreadPoolExecutor(PREDICTING, "reuse"),
+    )
+    workshop = Workshop(network, owner, identity.peer, downloads, blobs, models, pseudonyms, code, threads)
     reuser = Reuser(searcher, workshop, peers.name, config.reuse, home / "reuse")
     acceptance = AcceptanceQueue(
         Submissions(store), Uploads(blobs, config.http.max_upload_bytes), dock, catalogue, models, identity.peer,
@@ -171,7 +173,7 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     tokens = Tokens(store)
     return Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
-        pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, code,
+        pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, downloads, code,
         specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
     )  # fmt: skip
 

@@ -97,7 +97,7 @@ class Scene:
         members = {each.learnware_id for each in result.mixture.members}
         if learnware in members:
             try:
-                used = learnware in (await client.predict(result.search_id, rows, force=True)).places
+                used = learnware in (await client.predict(result.search_id, rows, force=True, send=True)).places
             except AtollError:
                 used = False
             assert used == bool(found & {"predict", "download"})
