@@ -169,6 +169,7 @@ async def test_one_line_goes_from_rows_to_predictions_and_a_report(two, predict,
                   "atoll predict rows.csv --target digit --labelled few.csv --yes"):  # fmt: skip
         assert words in text
     assert asked.token not in text
+    assert not asked.node.reuser._sessions
     assert [use.act for use in await other.client.usage(foreign)].count("predict") == 1
 
 
