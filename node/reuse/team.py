@@ -6,7 +6,7 @@ All members are of one island and predict the same kind of thing; each has a pla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from math import isfinite
 from typing import NamedTuple
@@ -30,7 +30,8 @@ SHOWN = 8  # names in a message
 @dataclass(frozen=True)
 class Team:
     """``members`` with their ``places`` and ``weights`` (k,); ``form`` is what they can all be routed by.
-    ``class_names`` are all that any member, or label, names, empty for a regression of ``width`` values."""
+    ``class_names`` are all that any member, or label, names, empty for a regression of ``width`` values. ``served``:
+    the mixture explains enough of the user's data to be worth reusing."""
 
     island: Island
     members: tuple[Candidate, ...]
@@ -39,6 +40,7 @@ class Team:
     form: Form
     class_names: tuple[str, ...]
     width: int
+    served: bool = True
 
 
 class _Found(NamedTuple):
@@ -78,7 +80,8 @@ def gather(session: Session, query: ReuseQuery, labelled: Labelled | None, own: 
             hint="ask their owners: `atoll learnware ask`; or force it",
         )
     skipped = {each.id: _why_not(each, query) for each in session.members if place_of(each, query, own) is None}
-    return team_of(best.island, best.members, best.weights, query, labelled, own), skipped
+    team = team_of(best.island, best.members, best.weights, query, labelled, own)
+    return replace(team, served=best.explained >= SERVED), skipped
 
 
 def team_of(
