@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,11 +37,11 @@ def show(plan: ReusePlan) -> None:
         click.echo(clean(line), err=True)
 
 
-def agree(plan: ReusePlan, *, yes: bool, terminal: bool | None = None) -> None:
+def agree(plan: ReusePlan, *, yes: bool) -> None:
     """Returns if the user lets rows leave the node, or if none would. ConsentNeeded otherwise."""
     if yes or not plan.sends_rows:
         return
-    if not (sys.stdin.isatty() if terminal is None else terminal):
+    if not sys.stdin.isatty():
         raise ConsentNeeded(
             "rows would leave the node, and nobody can be asked here",
             hint="--yes lets them go as the plan says; --no-send uses only what runs at the node",
@@ -69,7 +70,10 @@ def _about(plan: ReusePlan) -> list[str]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends a question: asyncio's own handler would wait for the answer."""
+    """Ctrl-C ends a question: asyncio's own handler, which only the main thread has, would wait for the answer."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 SAMPLE = 20_000  # rows of the user that label-free methods are fitted to
 BLOCK = 8192  # rows that are worked on at a time
+SEGMENT = 128  # rows that follow each other in a block
 BYTES = 64 << 20  # that one block may take
 LEARNING: tuple[Method, ...] = ("pruning", "augmentation")
 
@@ -43,14 +44,19 @@ class Brief:
         target = _target(team, labelled) if labelled is not None else None
         return cls(team, rows, labelled, query.units, sample, target, max(1, min(BLOCK, BYTES // (8 * width))))
 
-    def starts(self) -> Iterator[int]:
-        """Where the blocks begin."""
-        return iter(range(0, self.rows.count, self.block))
+    def blocks(self) -> Iterator[NDArray[np.int64]]:
+        """The numbers of the rows of each block: short segments from all over the file, for files are often sorted, and
+        owners judge what they get by whether it is like what their model was made for."""
+        segments = np.random.default_rng(self.rows.count).permutation(-(-self.rows.count // SEGMENT))
+        several = max(1, self.block // SEGMENT)
+        for first in range(0, len(segments), several):
+            begins = np.sort(segments[first : first + several]) * SEGMENT
+            places = (begins[:, None] + np.arange(SEGMENT)).ravel()
+            yield places[places < self.rows.count]
 
-    def raw(self, start: int) -> NDArray[np.float64]:
-        """One block, (n, d) in raw units and island order."""
-        stop = min(start + self.block, self.rows.count)
-        return in_island(self.rows.block(start, stop), self.team.island, self.units)
+    def raw(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The rows of one block, (n, d) in raw units and island order."""
+        return in_island(self.rows.at(places), self.team.island, self.units)
 
     def raw_labelled(self) -> NDArray[np.float64]:
         """The labelled rows, the same way."""

@@ -45,14 +45,14 @@ class Ensemble:
         """(n, k), without the members that are ``closed`` (n, k) to a row; 0 for rows where nobody is left."""
         found = np.zeros(closed.shape)
         for rows, places in _groups(closed):
-            found[np.ix_(rows, places)] = self._reuser(places).shares(units[rows])
+            found[np.ix_(rows, np.array(places))] = self._reuser(places).shares(units[rows])
         return found
 
     def combine(self, units: Units, shares: Floats, outputs: Floats, closed: Mask) -> Floats:
         """(n, c) of ``outputs`` (n, k, c), NaN where nobody has answered; ``closed`` as the shares were made with."""
         values = np.full((len(units), outputs.shape[2]), np.nan)
         for rows, places in _groups(closed):
-            among = np.ix_(rows, places)
+            among = np.ix_(rows, np.array(places))
             values[rows] = self._reuser(places).combine(units[rows], shares[among], outputs[among])
         return values
 

@@ -8,13 +8,14 @@ from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from atoll.engine.encoding import Array
 from atoll.engine.errors import ModelError, ModelRefused
 from atoll.engine.islands import Island
 from atoll.engine.runtime import ModelPool
+from atoll.engine.runtime.formats import Trust
 from atoll.node.p2p.network import Network
 from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.reuse.downloads import Downloads
@@ -30,7 +31,7 @@ from atoll.protocol.policy import Act, Asker
 from atoll.protocol.predict import PredictRequest
 from numpy.typing import NDArray
 
-PREDICT_DEADLINE = 30.0
+T = TypeVar("T")
 Values = NDArray[np.float32]
 Predict = Callable[[Values], Coroutine[None, None, Values]]  # raw rows (n, d) in island order -> outputs (n, own)
 Fetched = Callable[[int, int], None]  # bytes of a package that are here, and its size
@@ -64,13 +65,17 @@ class Workshop:
     ) -> AsyncIterator[Predict]:
         """Ready to predict with raw rows in island order; AtollError for whatever stands against it."""
         pseudonym = self.pseudonyms.of(user, member.listing.federation)
+        listing, checked = member.listing, partial(_checked, member.listing)
         if member.owner == self.own:
-            predict = self._own(member.listing, island, pseudonym)
+            yield partial(checked, self._own(listing, island, pseudonym))
         elif place == "local":
-            predict = await self._here(member, island, pseudonym, fetched)
+            yield partial(checked, await self._here(member, island, pseudonym, fetched))
         else:
-            predict = self._at_owner(member, island, pseudonym)
-        yield partial(_checked, predict, member.listing)
+            there = self.network.predicting(
+                member.owner, listing.federation, listing.learnware_id, island.digest, pseudonym
+            )
+            async with there as model:
+                yield partial(checked, model.predict)
 
     async def may(self, listing: Listing, user: str) -> tuple[Act, ...]:
         """What the user may do with a learnware, by its owner."""
@@ -83,20 +88,11 @@ class Workshop:
         return tuple(each.act for each in reply.states if each.state in ("open", "granted"))
 
     def _own(self, listing: Listing, island: Island, user: str) -> Predict:
-        async def predict(rows: Values) -> Values:
-            message = PredictRequest(listing.federation, listing.learnware_id, island.digest, Array.of(rows), user)
-            run = partial(self.owner.predict, Asker(self.own, user), message)
-            answer = await asyncio.get_running_loop().run_in_executor(self.threads, run)
-            return np.asarray(answer.values.numpy(), np.float32)
-
-        return predict
-
-    def _at_owner(self, member: Candidate, island: Island, user: str) -> Predict:
-        listing = member.listing
+        lock = asyncio.Lock()
 
         async def predict(rows: Values) -> Values:
             message = PredictRequest(listing.federation, listing.learnware_id, island.digest, Array.of(rows), user)
-            answer = await self.network.predict(member.owner, message, PREDICT_DEADLINE)
+            answer = await self._one_by_one(lock, partial(self.owner.predict, Asker(self.own, user), message))
             return np.asarray(answer.values.numpy(), np.float32)
 
         return predict
@@ -110,17 +106,24 @@ class Workshop:
                 f"{listing.semantic.name} needs an environment, which nobody builds but its owner",
                 hint="predict at its owner",
             )
-        path, key, trust = self.blobs.path(model), model.hex(), "admitted" if admitted else "foreign"
+        lock = asyncio.Lock()
+        path, key = self.blobs.path(model), model.hex()
+        trust: Trust = "admitted" if admitted else "foreign"
 
         async def predict(rows: Values) -> Values:
             arranged = arrange(rows, island, manifest)
             run = partial(self.models.predict, key, path, manifest.signature, arranged, tenant=user, trust=trust)
-            return await asyncio.get_running_loop().run_in_executor(self.threads, run)
+            return await self._one_by_one(lock, run)
 
         return predict
 
+    async def _one_by_one(self, lock: asyncio.Lock, run: Callable[[], T]) -> T:
+        """A model takes one call at a time: the others wait here, and not in a thread."""
+        async with lock:
+            return await asyncio.get_running_loop().run_in_executor(self.threads, run)
 
-async def _checked(predict: Predict, listing: Listing, rows: Values) -> Values:
+
+async def _checked(listing: Listing, predict: Predict, rows: Values) -> Values:
     """The answer, which has the shape that the listing promises and holds numbers."""
     values = await predict(rows)
     width = len(listing.class_names) or listing.outputs

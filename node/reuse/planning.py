@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import msgspec
 import numpy as np
 from atoll.engine.reuse import Form, Method
 from atoll.node.reuse.brief import Brief
@@ -46,11 +47,12 @@ def survey(brief: Brief, query: ReuseQuery) -> Survey:
     team, count = brief.team, len(brief.team.members)
     method = method_of(query, brief)
     everything = method in ("auto", "pruning")  # who is asked about what will be known only then
-    ensemble = Ensemble(team, "routing" if method in ("auto", "pruning", "augmentation") else method, brief.sample)
+    routed: Method = "routing" if method in ("auto", "pruning", "augmentation") else msgspec.convert(method, Method)
+    ensemble = Ensemble(team, routed, brief.sample)
     coverage = routing(team, tuple(range(count))).fit(brief.sample)
     totals, uncovered = np.zeros(count, np.int64), 0
-    for start in brief.starts():
-        units = brief.in_units(brief.raw(start))
+    for places in brief.blocks():
+        units = brief.in_units(brief.raw(places))
         covered = coverage.covered(units)
         uncovered += int((~covered).sum())
         answered = covered if query.abstain else np.ones(len(units), np.bool_)

@@ -19,15 +19,17 @@ MAX_LABELLED = 10_000  # what methods are chosen by is few; more would only take
 
 @dataclass(frozen=True)
 class Rows:
-    """``count`` rows of ``width`` numbers in a file, in raw units, under ``columns`` (empty: nameless)."""
+    """``count`` rows of ``width`` numbers in a file, in raw units, under ``columns`` (empty: nameless). ``digest`` is
+    what they were uploaded under."""
 
     path: Path
+    digest: bytes
     columns: tuple[str, ...]
     count: int
     width: int
 
     @classmethod
-    def open(cls, path: Path, columns: tuple[str, ...], most: int) -> Rows:
+    def open(cls, path: Path, digest: bytes, columns: tuple[str, ...], most: int) -> Rows:
         """A file of float32 or float64 (n, d), 1 <= n <= ``most``; TableError or RequestInvalid says what is wrong."""
         array = _mapped(path)
         if array.ndim != 2 or array.dtype not in (np.float32, np.float64):
@@ -35,7 +37,7 @@ class Rows:
         if not 1 <= len(array) <= most:
             raise RequestInvalid(f"{len(array)} rows: 1 to {most} are taken at once", hint="see reuse.max_rows")
         Table(np.zeros((0, array.shape[1])), columns)  # the names are checked there
-        return cls(path, columns, len(array), array.shape[1])
+        return cls(path, digest, columns, len(array), array.shape[1])
 
     def table(self) -> Table:
         """All of them, for few rows only."""
@@ -43,20 +45,21 @@ class Rows:
 
     def sample(self, most: int) -> Table:
         """At most so many of them, evenly spread."""
-        places = np.unique(np.linspace(0, self.count - 1, min(most, self.count)).astype(np.int64))
-        return Table(np.array(_mapped(self.path)[places], np.float64), self.columns)
+        return self.at(np.unique(np.linspace(0, self.count - 1, min(most, self.count)).astype(np.int64)))
 
-    def block(self, start: int, stop: int) -> Table:
-        """The rows ``start`` to ``stop``."""
-        return Table(np.array(_mapped(self.path)[start:stop], np.float64), self.columns)
+    def at(self, places: NDArray[np.int64]) -> Table:
+        """The rows of these numbers."""
+        return Table(np.array(_mapped(self.path)[places], np.float64), self.columns)
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Rows whose ``labels`` are known: names of classes, or target values."""
+    """Rows whose ``labels`` are known: names of classes, or target values. ``digest`` is what they were uploaded under,
+    if they were."""
 
     rows: Table
     labels: tuple[str, ...] | tuple[float, ...]
+    digest: bytes = b""
 
     def __post_init__(self) -> None:
         if len(self.rows.values) != len(self.labels):

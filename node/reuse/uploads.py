@@ -81,10 +81,10 @@ class RowUploads:
         if hash_of(upload.path) != digest:
             self.remove(user, digest)
             raise IntegrityError("the rows that came do not have the hash that was promised", hint="upload them again")
-        return Rows.open(upload.path, columns, self._most)
+        return Rows.open(upload.path, digest, columns, self._most)
 
-    def keep(self, user: str, rows: Table) -> tuple[bytes, Rows]:
-        """Rows that are here in memory, as an upload of float64; their digest."""
+    def keep(self, user: str, rows: Table) -> Rows:
+        """Rows that are here in memory, as an upload of float64."""
         path = self._new()
         with path.open("wb") as file:
             np.save(file, np.ascontiguousarray(rows.values, np.float64), allow_pickle=False)
@@ -94,20 +94,20 @@ class RowUploads:
             held.used = self._clock()
             if held.path != path:
                 path.unlink()
-        return digest, Rows.open(held.path, rows.columns, self._most)
+        return Rows.open(held.path, digest, rows.columns, self._most)
 
     def use(self, user: str, digest: bytes, session: str) -> None:
         """The rows are those of a session, and go with the last one that uses them."""
         with self._lock:
             self._found(user, digest).sessions.add(session)
 
-    def release(self, user: str, session: str) -> None:
-        """A session is forgotten."""
+    def release(self, user: str, session: str, *, keep: bool = False) -> None:
+        """A session is forgotten, or has not come to be: then the rows are to ``keep``, for another attempt."""
         with self._lock:
             for (owner, digest), upload in list(self._held.items()):
                 if owner == user and session in upload.sessions:
                     upload.sessions.discard(session)
-                    if not upload.sessions:
+                    if not upload.sessions and not keep:
                         self.remove(user, digest)
 
     def remove(self, user: str, digest: bytes) -> None:

@@ -17,9 +17,13 @@ METHODS: dict[str, MethodWords] = {
         "soft routing", "Each row weighs the models by how likely it is to come from the data that each was made on."
     ),
     "selector": MethodWords("job selector", "Each row goes to the one model whose data it is most like."),
-    "averaging": MethodWords("averaging", "Every model has the same say in every row."),
-    "vote": MethodWords("majority vote", "Every model names one answer for each row, and the one named most is taken."),
-    "single": MethodWords("single best model", "One model answers every row."),
+    "averaging": MethodWords(
+        "weighted average", "Every model has the same say in each row: its weight in the mixture that the search found."
+    ),
+    "vote": MethodWords(
+        "weighted vote", "Every model names one class for each row; the one with most weight is taken."
+    ),
+    "single": MethodWords("nearest model alone", "One model answers every row: the one nearest to all of your data."),
     "pruning": MethodWords("ensemble pruning", "Only the models that do best together on the labelled rows answer."),
     "augmentation": MethodWords(
         "feature augmentation",

@@ -56,7 +56,7 @@ async def only_here(visit: Visit) -> web.Response:
 async def forget(visit: Visit) -> web.Response:
     """Delete rows and predictions, and end what is under way."""
     reusing, _ = await _act(visit)
-    visit.node.reuser.forget(reusing.id, visit.user)
+    await visit.node.reuser.forget(reusing.id, visit.user)
     raise web.HTTPSeeOther(f"/searches/{reusing.query.search_id}")
 
 
