@@ -88,13 +88,22 @@ class RowUploads:
         path = self._new()
         with path.open("wb") as file:
             np.save(file, np.ascontiguousarray(rows.values, np.float64), allow_pickle=False)
+        return self._take_in(user, path, rows.columns)
+
+    def adopt(self, user: str, file: Path, columns: tuple[str, ...]) -> Rows:
+        """Rows of a file that is here already; it is moved."""
+        path = self._new()
+        shutil.move(file, path)
+        return self._take_in(user, path, columns)
+
+    def _take_in(self, user: str, path: Path, columns: tuple[str, ...]) -> Rows:
         digest = hash_of(path)
         with self._lock:
             held = self._held.setdefault((user, digest), _Upload(path, 0.0))
             held.used = self._clock()
             if held.path != path:
                 path.unlink()
-        return Rows.open(held.path, digest, rows.columns, self._most)
+        return Rows.open(held.path, digest, columns, self._most)
 
     def use(self, user: str, digest: bytes, session: str) -> None:
         """The rows are those of a session, and go with the last one that uses them."""
