@@ -28,6 +28,7 @@ FILES = 32  # of one user
 class _Upload:
     path: Path
     used: float
+    whole: bool = False
     sessions: set[str] = field(default_factory=set)
 
 
@@ -54,6 +55,9 @@ class RowUploads:
         """Bytes that are here then; RequestInvalid if it does not go on where it stands, or gets too much."""
         with self._lock:
             stands = self.received(user, digest)
+            held = self._held.get((user, digest))
+            if held is not None and held.whole and data:
+                raise RequestInvalid(f"all {stands} bytes of these rows are here")
             if offset != stands:
                 raise RequestInvalid(f"the upload stands at {stands} bytes, not at {offset}", hint="go on from there")
             if stands + len(data) > self._limit:
@@ -78,32 +82,24 @@ class RowUploads:
         """The rows of a whole upload; IntegrityError, and nothing is left, if it is not what its hash says."""
         with self._lock:
             upload = self._found(user, digest)
+            upload.whole = True
         if hash_of(upload.path) != digest:
             self.remove(user, digest)
             raise IntegrityError("the rows that came do not have the hash that was promised", hint="upload them again")
-        return Rows.open(upload.path, digest, columns, self._most)
+        return Rows.open(upload.path, columns, self._most, digest)
 
     def keep(self, user: str, rows: Table) -> Rows:
         """Rows that are here in memory, as an upload of float64."""
         path = self._new()
         with path.open("wb") as file:
             np.save(file, np.ascontiguousarray(rows.values, np.float64), allow_pickle=False)
-        return self._take_in(user, path, rows.columns)
+        return self._kept(user, path, rows.columns)
 
-    def adopt(self, user: str, file: Path, columns: tuple[str, ...]) -> Rows:
-        """Rows of a file that is here already; it is moved."""
+    def take(self, user: str, rows: Rows) -> Rows:
+        """Rows in a file that is not the caller's any more."""
         path = self._new()
-        shutil.move(file, path)
-        return self._take_in(user, path, columns)
-
-    def _take_in(self, user: str, path: Path, columns: tuple[str, ...]) -> Rows:
-        digest = hash_of(path)
-        with self._lock:
-            held = self._held.setdefault((user, digest), _Upload(path, 0.0))
-            held.used = self._clock()
-            if held.path != path:
-                path.unlink()
-        return Rows.open(held.path, digest, columns, self._most)
+        shutil.move(rows.path, path)
+        return self._kept(user, path, rows.columns)
 
     def use(self, user: str, digest: bytes, session: str) -> None:
         """The rows are those of a session, and go with the last one that uses them."""
@@ -131,6 +127,18 @@ class RowUploads:
             for (user, digest), upload in list(self._held.items()):
                 if not upload.sessions and upload.used < before:
                     self.remove(user, digest)
+
+    def _kept(self, user: str, path: Path, columns: tuple[str, ...]) -> Rows:
+        digest = hash_of(path)
+        with self._lock:
+            held = self._held.setdefault((user, digest), _Upload(path, 0.0, whole=True))
+            held.used = self._clock()
+            if held.path != path:
+                path.unlink()
+            if self._bytes(user) > AT_A_TIME * self._limit:
+                self.remove(user, digest)
+                raise RequestInvalid("your rows here take too many bytes", hint="forget some sessions first")
+        return Rows.open(held.path, columns, self._most, digest)
 
     def _found(self, user: str, digest: bytes) -> _Upload:
         upload = self._held.get((user, digest))

@@ -12,7 +12,7 @@ from atoll.engine.errors import AtollError, FeatureMismatch, SpecificationError,
 from atoll.engine.tables import Table
 from atoll.engine.targets import as_numbers
 from atoll.node.errors import NothingFound
-from atoll.node.reuse.rows import Labelled
+from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.search.query import MixtureView
 from atoll.node.search.running import Running, Session
 from atoll.node.web.answers import html, scripted, sentence
@@ -70,7 +70,7 @@ async def _planned(visit: Visit, running: Running, session: Session, asking: Ask
     reading = Reading(into, str(asking.files.get("labelled", "")), asking.target, numeric)
     try:
         sheets = await node.fitting.sheets(asking.files["file"], reading, impute=asking.impute)
-        rows = await asyncio.to_thread(node.reuser.uploads.adopt, visit.user, Path(into[0]), sheets[0].columns)
+        rows = await asyncio.to_thread(Rows.open, Path(into[0]), sheets[0].columns, node.config.reuse.max_rows)
         labelled = await asyncio.to_thread(_labelled, Path(into[1]), sheets[1], numeric) if sheets[1:] else None
         return await node.reuser.plan(asking.query(running.id, visit.user), rows, labelled)
     except AtollError as error:
