@@ -82,8 +82,6 @@ def _check(team: Team, query: ReuseQuery, labelled: Labelled | None) -> None:
 def _target(team: Team, labelled: Labelled) -> NDArray[np.int64] | NDArray[np.float64]:
     if team.class_names:
         places = {name: place for place, name in enumerate(team.class_names)}
-        return np.array([places[name] for name in as_class_names(labelled.labels)], np.int64)
-    values = np.array(labelled.labels, np.float64)
-    if not np.isfinite(values).all():
-        raise RequestInvalid("labels hold NaN or infinite values", hint="leave such rows out")
-    return values
+        names = as_class_names(labelled.labels, frozenset(team.class_names))
+        return np.array([places[name] for name in names], np.int64)
+    return np.array(labelled.labels, np.float64)

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 import numpy as np
 from atoll.engine.reuse import Form, Method
+from atoll.node.reuse import words
 from atoll.node.reuse.brief import Brief
 from atoll.node.reuse.ensemble import Ensemble, routing
 from atoll.node.reuse.query import Place, PlannedMember, ReusePlan, ReuseQuery
@@ -104,7 +105,7 @@ def _planned(
     elif place == "local":
         sees = f"no rows: it runs here; {name} sees that this node has downloaded it, under a pseudonym of yours"
     else:
-        sees = f"{name} sees {upto}{_number(rows)} of your rows in full, under a pseudonym of yours"
+        sees = f"{name} sees {upto}{words.count(rows)} of your rows in full, under a pseudonym of yours"
     return PlannedMember(
         member.id, listing.revision.hex(), listing.federation.hex(), member.owner, name, listing.semantic.name,
         listing.semantic.license, weight, place, rows, downloaded, sees,
@@ -119,10 +120,10 @@ def _leaves(
     remote = [each for each in members if each.place == "remote" and (each.rows or labelled)]
     for owner in dict.fromkeys(each.owner for each in remote):
         theirs = [each for each in remote if each.owner == owner]
-        told = " and ".join(f"{upto}{_number(each.rows)} for {each.name!r}" for each in theirs)
-        few = f", and your {_number(labelled)} labelled rows without their labels" if labelled else ""
+        told = " and ".join(f"{upto}{words.count(each.rows)} for {each.name!r}" for each in theirs)
+        few = f", and your {words.count(labelled)} labelled rows without their labels" if labelled else ""
         sentences.append(
-            f"To {theirs[0].owner_name} ({owner}): of your {_number(brief.rows.count)} rows {told}, with all "
+            f"To {theirs[0].owner_name} ({owner}): of your {words.count(brief.rows.count)} rows {told}, with all "
             f"{brief.team.island.dimension} columns{few}; under a pseudonym of yours."
         )
     if not remote:
@@ -139,7 +140,3 @@ def _advice(uncovered: float, query: ReuseQuery) -> str:
         return ""
     otherwise = "they get no answer" if query.abstain else "what is predicted for them is a guess"
     return f"No member covers {uncovered:.0%} of your rows: {otherwise}."
-
-
-def _number(value: int) -> str:
-    return f"{value:,}".replace(",", " ")

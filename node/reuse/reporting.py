@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from atoll.engine.reuse import Choice, Method
+from atoll.node.reuse import words
 from atoll.node.reuse.ensemble import task_of
 from atoll.node.reuse.execution import Execution
 from atoll.node.reuse.query import PlannedMember
@@ -18,11 +19,6 @@ from atoll.protocol.listings import Quality
 from numpy.typing import NDArray
 
 CHUNK = 65_536  # rows
-NAMES: dict[Method, str] = {
-    "routing": "soft routing", "selector": "the job selector", "averaging": "the weighted average",
-    "vote": "a weighted vote", "single": "the nearest learnware alone", "pruning": "ensemble pruning",
-    "augmentation": "feature augmentation",
-}  # fmt: skip
 
 
 class _Found(NamedTuple):
@@ -87,8 +83,8 @@ def _because(planned: str, method: Method, choice: Choice | None) -> str:
     assert choice is not None
     loss = choice.validation[choice.method]
     return (
-        f"of {len(choice.validation)} methods that were tried on your labelled rows, {NAMES[method]} loses least, or "
-        f"no more than noise explains: {loss.mean:.3g} ± {loss.error:.2g}"
+        f"of {len(choice.validation)} methods that were tried on your labelled rows, {words.method(method)} loses "
+        f"least, or no more than noise explains: {loss.mean:.3g} ± {loss.error:.2g}"
     )
 
 
@@ -96,7 +92,8 @@ def _left(members: Sequence[MemberReport]) -> tuple[str, ...]:
     """What has left this node, in sentences."""
     sent = [each for each in members if each.place == "remote" and each.rows_asked]
     sentences = [
-        f"To {each.owner_name} ({each.owner}), for {each.name!r}: {each.rows_asked} rows, under a pseudonym of yours."
+        f"To {each.owner_name} ({each.owner}), for {each.name!r}: {words.counted(each.rows_asked, 'row')}, under a "
+        "pseudonym of yours."
         for each in sent
     ]
     return tuple(sentences) or ("No row has left this node.",)
@@ -134,18 +131,20 @@ def _warnings(reusing: Reusing, execution: Execution, members: Sequence[MemberRe
         if worker.failed is not None:
             of = max(planned.rows + (reusing.plan.labelled if member.rows_asked else 0), member.rows_answered)
             told.append(
-                f"{member.owner_name} ({member.name!r}) stopped answering after {member.rows_answered} of {of} rows: "
+                f"{member.owner_name} ({member.name!r}) stopped answering after "
+                f"{words.count(member.rows_answered)} of {words.count(of)} rows: "
                 f"{worker.failed.message}; the others' shares were renormalised"
             )
         if worker.declined:
             told.append(
-                f"{member.owner_name} ({member.name!r}) declined {worker.declined} rows as unlike the data that it "
-                "is good on: the others' shares were renormalised"
+                f"{member.owner_name} ({member.name!r}) declined {words.counted(worker.declined, 'row')} as unlike the "
+                "data that it is good on: the others' shares were renormalised"
             )
     if len(reusing.plan.licenses) > 1:
         told.append(f"The members' licences differ: {', '.join(reusing.plan.licenses)}. All of them bind you.")
     if execution.unanswered:
-        told.append(f"{execution.unanswered} rows have no answer: no member covers them, or would answer about them")
+        lost = words.counted(execution.unanswered, "row")
+        told.append(f"{lost} without an answer: no member covers them, or would answer about them")
     unknown = _unknown(reusing.brief.team)
     if unknown:
         told.append(f"No member knows the classes {', '.join(unknown[:8])} of your labels")

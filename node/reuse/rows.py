@@ -23,13 +23,13 @@ class Rows:
     what they were uploaded under."""
 
     path: Path
-    digest: bytes
     columns: tuple[str, ...]
     count: int
     width: int
+    digest: bytes = b""
 
     @classmethod
-    def open(cls, path: Path, digest: bytes, columns: tuple[str, ...], most: int) -> Rows:
+    def open(cls, path: Path, columns: tuple[str, ...], most: int, digest: bytes = b"") -> Rows:
         """A file of float32 or float64 (n, d), 1 <= n <= ``most``; TableError or RequestInvalid says what is wrong."""
         array = _mapped(path)
         if array.ndim != 2 or array.dtype not in (np.float32, np.float64):
@@ -37,7 +37,7 @@ class Rows:
         if not 1 <= len(array) <= most:
             raise RequestInvalid(f"{len(array)} rows: 1 to {most} are taken at once", hint="see reuse.max_rows")
         Table(np.zeros((0, array.shape[1])), columns)  # the names are checked there
-        return cls(path, digest, columns, len(array), array.shape[1])
+        return cls(path, columns, len(array), array.shape[1], digest)
 
     def table(self) -> Table:
         """All of them, for few rows only."""

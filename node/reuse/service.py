@@ -64,9 +64,12 @@ class Reuser:
         self.uploads = RowUploads(folder / "rows", config.max_upload_bytes, config.max_rows, clock)
 
     async def plan(self, query: ReuseQuery, rows: Rows, labelled: Labelled | None = None) -> Reusing:
-        """A session that waits to be started; nothing is sent. NotFound, NothingFound or PolicyDenied as the search
+        """A session that waits to be started; nothing is sent. A file of rows that were not uploaded is taken over.
+        NotFound, NothingFound or PolicyDenied as the search
         and its owners have it; FeatureMismatch, NotFinite or RequestInvalid where the data do not fit."""
         session = self._searcher.session(query.search_id, query.user)
+        if not rows.digest:
+            rows = await asyncio.to_thread(self.uploads.take, query.user, rows)
         team, skipped = await asyncio.to_thread(gather, session, query, labelled, self._workshop.own)
         return await self._plan(team, skipped, query, rows, labelled)
 

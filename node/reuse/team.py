@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from math import isfinite
 from typing import NamedTuple
 
 from atoll.engine.islands import Island
@@ -21,6 +23,8 @@ from atoll.protocol.errors import PolicyDenied
 
 NEITHER = "its owner offers you neither download nor prediction"
 Kind = tuple[bool, int]  # classifier or not, width of a regression: what can be combined
+CLASSIFIERS: Kind = (True, 0)
+SHOWN = 8  # names in a message
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def gather(session: Session, query: ReuseQuery, labelled: Labelled | None, own: 
         for alike in _alike([each for each in ground.candidates if place_of(each, query, own)], labelled)
     ]
     if not found:
-        raise _nobody(session, query)
+        raise _nobody(session, query, labelled)
     best = max(found, key=lambda each: each.explained)
     disclosed = any(each.points for ground in session.grounds for each in ground.candidates)
     if not disclosed and (query.form == "rkme" or query.method == "selector"):
@@ -87,8 +91,9 @@ def team_of(
     form: Form = "sketch" if query.form == "sketch" or not known else "rkme"
     names: tuple[str, ...] = ()
     if members[0].listing.class_names:
-        told = _class_names(labelled) if labelled is not None else ()
-        names = union([*(each.listing.class_names for each in members), told])
+        named = [each.listing.class_names for each in members]
+        told = as_class_names(labelled.labels, frozenset(chain(*named))) if labelled is not None else ()
+        names = union([*named, tuple(dict.fromkeys(told))])
     return Team(island, members, places, weights, form, names, len(names) or members[0].listing.outputs)
 
 
@@ -102,29 +107,41 @@ def place_of(candidate: Candidate, query: ReuseQuery, own: str) -> Place | None:
     return "remote" if remote else None
 
 
-def as_class_names(labels: Sequence[str | float]) -> tuple[str, ...]:
-    """Labels as the names that classes have: a column of whole numbers may have been read as floats."""
-    return tuple(
-        label if isinstance(label, str) else str(int(label)) if float(label).is_integer() else str(label)
-        for label in labels
-    )
+def as_class_names(labels: Sequence[str | float], known: frozenset[str]) -> tuple[str, ...]:
+    """Labels as the names that classes have: 1.0 is class 1, where that is known and 1.0 is not."""
+    return tuple(_class_name(str(label), known) for label in labels)
 
 
-def _class_names(labelled: Labelled) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(as_class_names(labelled.labels)))
+def _class_name(label: str, known: frozenset[str]) -> str:
+    value = number(label)
+    if label not in known and value is not None and value.is_integer() and str(int(value)) in known:
+        return str(int(value))
+    return label
+
+
+def number(label: str | float) -> float | None:
+    """A label as a value, None for what is none."""
+    try:
+        value = float(label)
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
 
 
 def _alike(usable: Sequence[Candidate], labelled: Labelled | None) -> list[list[Candidate]]:
     """Those that can be combined with each other and tried on the labels: classifiers, regressions of one width."""
     kinds: dict[Kind, list[Candidate]] = {}
     for each in usable:
-        classifies = bool(each.listing.class_names)
-        kinds.setdefault((classifies, 0 if classifies else each.listing.outputs), []).append(each)
-    if labelled is not None:
-        numeric = not any(isinstance(label, str) for label in labelled.labels)
-        wanted: Kind = (False, 1) if numeric and (False, 1) in kinds else (True, 0)
-        kinds = {kind: found for kind, found in kinds.items() if kind == wanted}
-    return list(kinds.values())
+        kinds.setdefault(CLASSIFIERS if each.listing.class_names else (False, each.listing.outputs), []).append(each)
+    return [found for kind, found in kinds.items() if labelled is None or _taught(kind, found, labelled)]
+
+
+def _taught(kind: Kind, members: Sequence[Candidate], labelled: Labelled) -> bool:
+    """Whether the labels say what members of a kind predict: some of their classes, or single values."""
+    if kind == CLASSIFIERS:
+        known = frozenset(chain(*(each.listing.class_names for each in members)))
+        return not known.isdisjoint(as_class_names(labelled.labels, known))
+    return kind == (False, 1) and all(number(label) is not None for label in labelled.labels)
 
 
 def _mixture(usable: list[Candidate], ground: Ground, query: ReuseQuery) -> _Found:
@@ -142,17 +159,20 @@ def _mixture(usable: list[Candidate], ground: Ground, query: ReuseQuery) -> _Fou
     return _Found(ground.island, members, tuple(member.weight for member in view.members), view.explained)
 
 
-def _nobody(session: Session, query: ReuseQuery) -> PolicyDenied | RequestInvalid:
-    if any({"predict", "download"} & set(each.may) for ground in session.grounds for each in ground.candidates):
-        if query.local_only:
+def _nobody(session: Session, query: ReuseQuery, labelled: Labelled | None) -> PolicyDenied | RequestInvalid:
+    found = [each for ground in session.grounds for each in ground.candidates]
+    if not found or (query.local_only and not any("download" in each.may for each in found)):
+        if found:
             return PolicyDenied(
                 "no owner offers you download, and nothing may be sent", hint="let rows be sent, or ask for download"
             )
-        return RequestInvalid(
-            "none of the learnwares that you may use predicts what your labels are",
-            hint="leave the labels out, or look for learnwares that do",
-        )
-    return PolicyDenied("no owner offers you download or prediction", hint="ask the owners: `atoll learnware ask`")
+        return PolicyDenied("no owner offers you download or prediction", hint="ask the owners: `atoll learnware ask`")
+    told = ", ".join(dict.fromkeys(str(label) for label in (labelled.labels if labelled else ())[:SHOWN]))
+    known = list(dict.fromkeys(chain(*(each.listing.class_names for each in found)))) or ["values"]
+    return RequestInvalid(
+        f"no model knows any of your classes {told}; they know {', '.join(known[:SHOWN])}",
+        hint="name the classes as the models do, or leave the labelled rows out",
+    )
 
 
 def _why_not(candidate: Candidate, query: ReuseQuery) -> str:
