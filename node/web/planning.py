@@ -65,7 +65,7 @@ async def _searched(visit: Visit) -> tuple[Running, Session]:
 
 async def _planned(visit: Visit, running: Running, session: Session, asking: Asking, folder: Path) -> Reusing | None:
     """The plan for the rows; None if there is none, whose faults are told by field."""
-    node, numeric = visit.node, not session.members[0].listing.class_names
+    node, numeric = visit.node, _numeric(session)
     into = (str(folder / "rows.array"), str(folder / "labelled.array"))
     reading = Reading(into, str(asking.files.get("labelled", "")), asking.target, numeric)
     try:
@@ -76,6 +76,12 @@ async def _planned(visit: Visit, running: Running, session: Session, asking: Ask
     except AtollError as error:
         asking.errors[_field(error)] = sentence(error)
         return None
+
+
+def _numeric(session: Session) -> bool:
+    """Whether values are predicted, not classes."""
+    usable = [*session.members, *(each for ground in session.grounds for each in ground.candidates)]
+    return bool(usable) and not usable[0].listing.class_names
 
 
 def _labelled(path: Path, sheet: Sheet, numeric: bool) -> Labelled:
