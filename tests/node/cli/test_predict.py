@@ -15,11 +15,20 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from atoll.engine.islands import Island
+from atoll.engine.packages.convert import to_onnx
+from atoll.engine.packages.pack import pack
+from atoll.engine.runtime import Signature
+from atoll.engine.semantic import SemanticSpec
+from atoll.engine.tables import Table
 from atoll.node.cli import planned, predictions
 from atoll.node.cli.predict import Predicted
 from atoll.node.cli.task import read_task
+from atoll.node.clock import now_ms
 from atoll.node.reuse.query import PlannedMember, ReusePlan
+from atoll.protocol.errors import PolicyDenied
 from atoll.protocol.listings import Offers
+from sklearn.linear_model import LinearRegression
 
 README = Path(__file__).parents[3] / "README.md"
 PREDICTS = Offers(disclose="members", predict="members")
@@ -193,6 +202,65 @@ async def test_no_row_leaves_without_a_yes(two, predict, digit_files, monkeypatc
     code, out, err = await predict(asked, *arguments)
     assert code == 0, err
     assert "predict" in [use.act for use in await other.client.usage(foreign)]
+
+
+async def test_who_fails_is_named_and_the_others_answer(two, predict, digit_files, monkeypatch):
+    asked, other, _ = await two(PREDICTS)
+    require = other.node.gate.require
+
+    def refuse(act, *arguments):
+        if act == "predict":
+            raise PolicyDenied("closed today")
+        return require(act, *arguments)
+
+    monkeypatch.setattr(other.node.gate, "require", refuse)
+    code, out, err = await predict(asked, "rows.csv", "--target", "digit", "--yes")
+    assert code == 0, err
+    assert len(out.splitlines()) == len(digit_files) + 1
+    assert "Digits 2 3 of Harbour Clinic is left out after 0 rows: " in err
+    assert "warning: Harbour Clinic" in err
+    text = Path("rows.report.html").read_text()
+    assert "1 of them not to the end" in text
+    assert "closed today" in text
+
+
+@pytest.fixture
+async def prices(start):
+    """A node with one learnware, which predicts a value of two columns: twice the first less the second."""
+    (node,) = await start("Price House")
+    federation = (await node.client.create_federation("test")).id
+    rows = Table(np.random.default_rng(0).normal(size=(400, 2)), ("size", "age"))
+    model = LinearRegression().fit(rows.values, rows.values @ [2.0, -1.0])
+    island, package = Island.mint(rows), io.BytesIO()
+    await node.client.add_island(island)
+    pack(
+        package, to_onnx(model, 2), rows, island, SemanticSpec("Prices"), Signature("regression", 2, 1),
+        owner=node.node.identity.peer, created_at=now_ms(), salt=bytes(16), size=20,
+    )  # fmt: skip
+    learnware = await node.client.add_learnware(package.getvalue())
+    await node.client.publish(learnware.learnware_id, federation, PREDICTS)
+    return node
+
+
+async def test_values_are_predicted_and_their_truth_has_to_be_numbers(prices, predict, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(1).normal(size=(300, 2))
+    frame = pd.DataFrame(rows, columns=["size", "age"])
+    frame[["age", "size"]].to_csv("rows.csv", index=False)
+    frame.assign(price=rows @ [2.0, -1.0])[:50].to_csv("few.csv", index=False)
+    asking = ("rows.csv", "--target", "price", "--labelled", "few.csv")
+    code, out, err = await predict(prices, *asking, "--method", "routing")
+    assert code == 0, err
+    header, *values = out.splitlines()
+    assert header == "value"
+    assert np.allclose(np.array(values, float), rows @ [2.0, -1.0], atol=1e-3)
+    assert "mean squared error" in err
+    text = Path("rows.report.html").read_text()
+    assert "Histogram of the predicted values" in text
+    frame.assign(price="dear")[:50].to_csv("few.csv", index=False)
+    code, _, err = await predict(prices, *asking)
+    assert code == 2
+    assert "classes dear; they know values" in err
 
 
 async def test_files_json_and_an_earlier_search(two, predict, digit_files, digits):
