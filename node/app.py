@@ -47,6 +47,7 @@ from atoll.node.store.blobs import BlobStore
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.code import AdmittedCode
 from atoll.node.store.dock import Dock
+from atoll.node.store.downloads import DownloadCache
 from atoll.node.store.environment import Store
 from atoll.node.store.federations import Federations
 from atoll.node.store.ledger import Ledger
@@ -85,6 +86,7 @@ class Node:
     network: Network
     searcher: Searcher
     reuser: Reuser
+    downloads: Downloads
     code: AdmittedCode
     specifications: OwnSpecifications
     sessions: Sessions
@@ -158,11 +160,10 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     network = Network(services, config.p2p)
     pseudonyms = Pseudonyms(identity)
     searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms)
-    threads = ThreadPoolExecutor(PREDICTING, "reuse")
-    workshop = Workshop(
-        network, owner, identity.peer, Downloads(store, blobs, network), blobs, models, pseudonyms,
-        code := AdmittedCode(store), threads,
-    )  # fmt: skip
+    cache = DownloadCache(store, blobs, config.reuse.cache_bytes, now_ms)
+    downloads = Downloads(identity.peer, network, catalogue, blobs, cache, pseudonyms)
+    code, threads = AdmittedCode(store), ThreadPoolExecutor(PREDICTING, "reuse")
+    workshop = Workshop(network, owner, identity.peer, downloads, blobs, models, pseudonyms, code, threads)
     reuser = Reuser(searcher, workshop, peers.name, config.reuse, home / "reuse")
     acceptance = AcceptanceQueue(
         Submissions(store), Uploads(blobs, config.http.max_upload_bytes), dock, catalogue, models, identity.peer,
@@ -171,7 +172,7 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     tokens = Tokens(store)
     return Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
-        pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, code,
+        pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, downloads, code,
         specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
     )  # fmt: skip
 

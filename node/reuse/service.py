@@ -150,8 +150,7 @@ class Reuser:
     ) -> Reusing:
         id_, size = secrets.token_hex(8), 8 * rows.count * team.width
         digests = [rows.digest] + ([labelled.digest] if labelled is not None and labelled.digest else [])
-        for digest in digests:
-            self.uploads.use(query.user, digest, id_)
+        await asyncio.to_thread(self.uploads.use, query.user, digests, id_)
         try:
             brief = await asyncio.to_thread(Brief.of, team, query, rows, labelled)
             surveyed = await asyncio.to_thread(survey, brief, query)
@@ -160,7 +159,7 @@ class Reuser:
             folder = self._folder / id_
             await asyncio.to_thread(folder.mkdir, mode=0o700)
         except BaseException:
-            self.uploads.release(query.user, id_, keep=True)
+            await asyncio.to_thread(self.uploads.release, query.user, id_, keep=True)
             raise
         reusing = self._sessions[id_] = Reusing(query, planned, brief, folder, self._clock())
         return reusing
@@ -218,7 +217,7 @@ class Reuser:
                 await asyncio.gather(reusing.task, return_exceptions=True)
         reusing.forgotten = True
         reusing.wake()
-        self.uploads.release(reusing.query.user, reusing.id)
+        await asyncio.to_thread(self.uploads.release, reusing.query.user, reusing.id)
         await asyncio.to_thread(shutil.rmtree, reusing.folder, ignore_errors=True)
 
 

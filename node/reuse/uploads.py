@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,10 +101,11 @@ class RowUploads:
         shutil.move(rows.path, path)
         return self._kept(user, path, rows.columns)
 
-    def use(self, user: str, digest: bytes, session: str) -> None:
+    def use(self, user: str, digests: Iterable[bytes], session: str) -> None:
         """The rows are those of a session, and go with the last one that uses them."""
         with self._lock:
-            self._found(user, digest).sessions.add(session)
+            for upload in [self._found(user, digest) for digest in digests]:
+                upload.sessions.add(session)
 
     def release(self, user: str, session: str, *, keep: bool = False) -> None:
         """A session is forgotten, or has not come to be: then the rows are to ``keep``, for another attempt."""
