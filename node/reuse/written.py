@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 8192  # rows
-DIGITS = 6
+DIGITS = 6  # of a probability
+VALUE_DIGITS = 9  # of a value: what a model's float32 holds
 
 
 def labels_of(values: NDArray[np.float64], class_names: tuple[str, ...]) -> tuple[str, ...]:
@@ -25,13 +26,13 @@ def labels_of(values: NDArray[np.float64], class_names: tuple[str, ...]) -> tupl
 
 def csv_blocks(values: NDArray[np.float64], class_names: tuple[str, ...]) -> Iterator[str]:
     """The rows (n, c), which may be mapped from a file, in their order, after a line that names the columns."""
-    width = values.shape[1]
+    width, digits = values.shape[1], DIGITS if class_names else VALUE_DIGITS
     nameless = ["value"] if width == 1 else [f"value_{place}" for place in range(1, width + 1)]
     yield _lines([["label", *class_names] if class_names else nameless])
     for start in range(0, len(values), BLOCK):
         block = np.array(values[start : start + BLOCK])
         labels = labels_of(block, class_names)
-        rows = [["" if value != value else f"{value:.{DIGITS}g}" for value in row] for row in block.tolist()]
+        rows = [["" if value != value else f"{value:.{digits}g}" for value in row] for row in block.tolist()]
         yield _lines([label, *row] for label, row in zip(labels, rows, strict=True)) if labels else _lines(rows)
 
 
