@@ -62,6 +62,9 @@ async def test_rows_are_predicted_where_the_plan_says_once_the_user_agrees(found
         "Rows of mine may leave this node, for Other House to predict them", "Only what runs here", "Digits 2 3",
     ):  # fmt: skip
         assert said in page.text, said
+    early = [(await found.open(f"{page.url}/{each}")).status for each in ("predictions", "report")]
+    assert early == [400, 400]
+    await found.open(page.url)
     again = await found.send(f"{page.url}/start", [])
     assert (again.status, again.url) == (409, f"{page.url}/start")
     assert "Tick this if these rows may leave" in fault(again, "send")
@@ -79,6 +82,7 @@ async def test_rows_are_predicted_where_the_plan_says_once_the_user_agrees(found
     assert "attachment" in report.headers["Content-Disposition"]
     assert report.body.startswith("<!doctype html>")
     assert "Digits 2 3" in report.text
+    assert "Asked at the node Asked House" in report.text
 
 
 async def test_only_what_runs_here_is_another_plan_that_sends_no_rows(found, csv):
