@@ -6,8 +6,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
+from atoll.node.store.durable import replacing
 from numpy.typing import NDArray
 
 BLOCK = 8192  # rows
@@ -34,6 +36,15 @@ def csv_blocks(values: NDArray[np.float64], class_names: tuple[str, ...]) -> Ite
         labels = labels_of(block, class_names)
         rows = [["" if value != value else f"{value:.{digits}g}" for value in row] for row in block.tolist()]
         yield _lines([label, *row] for label, row in zip(labels, rows, strict=True)) if labels else _lines(rows)
+
+
+def csv_file(predictions: Path, class_names: tuple[str, ...]) -> Path:
+    """The CSV beside a .npy of predictions, written when it is first asked for; blocking."""
+    path = predictions.with_suffix(".csv")
+    if not path.exists():
+        with replacing(path, 0o600) as file:
+            file.writelines(block.encode() for block in csv_blocks(np.load(predictions, mmap_mode="r"), class_names))
+    return path
 
 
 def _lines(rows: Iterable[list[str]]) -> str:

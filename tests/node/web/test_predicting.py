@@ -62,6 +62,9 @@ async def test_rows_are_predicted_where_the_plan_says_once_the_user_agrees(found
         "Rows of mine may leave this node, for Other House to predict them", "Only what runs here", "Digits 2 3",
     ):  # fmt: skip
         assert said in page.text, said
+    early = [(await found.open(f"{page.url}/{each}")).status for each in ("predictions", "report")]
+    assert early == [400, 400]
+    await found.open(page.url)
     again = await found.send(f"{page.url}/start", [])
     assert (again.status, again.url) == (409, f"{page.url}/start")
     assert "Tick this if these rows may leave" in fault(again, "send")
@@ -79,6 +82,7 @@ async def test_rows_are_predicted_where_the_plan_says_once_the_user_agrees(found
     assert "attachment" in report.headers["Content-Disposition"]
     assert report.body.startswith("<!doctype html>")
     assert "Digits 2 3" in report.text
+    assert "Asked at the node Asked House" in report.text
 
 
 async def test_only_what_runs_here_is_another_plan_that_sends_no_rows(found, csv):
@@ -257,3 +261,19 @@ async def test_every_page_forbids_what_is_not_its_own_and_shows_names_as_text(
         asset = await browser.open(name)
         assert (asset.status, asset.headers["Content-Security-Policy"]) == (200, CSP)
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", asset.body)
+
+
+async def test_an_owner_that_allows_it_no_more_is_named_when_nobody_is_left(two, visitor, csv):
+    (asked, other), federation, (_, learnware) = two
+    browser = await visitor(asked)
+    await browser.sign_in()
+    await browser.search(("file", ("digits.csv", csv(2, 3))))
+    page = await planned(browser, ("file", ("digits.csv", csv(2, 3))), ("members", "1"))
+    assert "1 run" not in page.text.replace("1 at its owner", "")
+    await other.client.publish(learnware, federation, Offers())
+    await browser.send(f"{page.url}/start", [("send", "1")])
+    stream = await browser.open(f"{page.url}/events")
+    assert stream.body.rstrip().rpartition("event: ")[2].startswith("broken")
+    page = await browser.open(page.url)
+    assert "That did not work" in page.text
+    assert "Digits 2 3 of Other House stopped after 0 rows" in page.text
