@@ -82,7 +82,7 @@ async def index(node: Node, request: web.Request) -> web.Response:
 
 async def fetch(node: Node, request: web.Request) -> web.StreamResponse:
     """Fetch what is not here yet; answered whole, or streamed: ``download`` (progress), ``fetched``, ``failed``, and
-    last ``end`` with the whole answer. Whoever goes ends it, and goes on from there by asking again."""
+    last ``end`` with the whole answer. What is broken off goes on from there when it is asked for again."""
     body = await read_json(request, DownloadBody)
     fetching = _Fetching(node, user_of(request), await asyncio.to_thread(_wanted, node, body, user_of(request)))
     async with asyncio.TaskGroup() as group:
