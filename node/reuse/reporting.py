@@ -70,6 +70,7 @@ def _member(planned: PlannedMember, worker: Worker, weight: float, quality: str)
     return MemberReport(
         planned.learnware_id, planned.owner, planned.owner_name, planned.name, planned.license, planned.place, weight,
         worker.asked, worker.answered, worker.seconds, worker.failed.message if worker.failed else "", quality,
+        planned.revision,
     )  # fmt: skip
 
 

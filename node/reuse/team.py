@@ -24,6 +24,7 @@ from atoll.protocol.errors import PolicyDenied
 NEITHER = "its owner offers you neither download nor prediction"
 Kind = tuple[bool, int]  # classifier or not, width of a regression: what can be combined
 CLASSIFIERS: Kind = (True, 0)
+EVEN = 0.3  # of the weights, that all members share alike; measured: algorithms, reuse
 SHOWN = 8  # names in a message
 
 
@@ -156,10 +157,28 @@ def _mixture(usable: list[Candidate], ground: Ground, query: ReuseQuery) -> _Fou
         usable = sorted(usable, key=lambda each: each.doubtful)[:1]
     if not usable:
         return _Found(ground.island, (), (), 0.0)
-    view, members = mixture_of(usable, rkme, ground.sketch, query.members)
+    view, members = mixture_of(usable, rkme, ground.sketch, query.members, min_gain=0.0)
     if not members and query.force:
         return _Found(ground.island, (usable[0],), (1.0,), view.explained)
-    return _Found(ground.island, members, tuple(member.weight for member in view.members), view.explained)
+    team = _filled_up(members, usable, query)
+    return _Found(ground.island, team, _shrunk([member.weight for member in view.members], len(team)), view.explained)
+
+
+def _filled_up(members: tuple[Candidate, ...], usable: Sequence[Candidate], query: ReuseQuery) -> tuple[Candidate, ...]:
+    """With the nearest beside the mixture: what a row weighs decides better than what few points do."""
+    if not members or query.method == "single":
+        return members
+    inside = {each.key for each in members}
+    others = [each for each in usable if each.key not in inside and not each.doubtful]
+    if all(each.points for each in members):
+        others = [each for each in others if each.points]  # routing is in one form
+    return (*members, *others)[: max(query.members, len(members))]
+
+
+def _shrunk(weights: Sequence[float], count: int) -> tuple[float, ...]:
+    """The weights of a mixture, and 0 for who is not in it, moved a little towards equal ones; they sum to 1."""
+    padded = [*weights, *[0.0] * (count - len(weights))]
+    return tuple((1.0 - EVEN) * each / sum(weights) + EVEN / count for each in padded)
 
 
 def _nobody(session: Session, query: ReuseQuery, labelled: Labelled | None) -> PolicyDenied | RequestInvalid:

@@ -59,7 +59,7 @@ async def planned(asker, rows):
 
 
 async def test_an_owner_that_is_killed_is_left_out_and_the_report_says_so(market):
-    (asker, lower, higher), rows, labels = market
+    (asker, _, higher), rows, labels = market
     view = await planned(asker, rows)
 
     events = await killed_on_the_way(asker.client, view.id, higher.process)
