@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MOST = 30  # learnwares in one request
 AT_ONCE = 4
+ASK = "ask its owner for it: `atoll learnware ask`"
 
 
 class DownloadBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,7 +67,8 @@ class FailureView(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, learnware_id: str, error: AtollError) -> FailureView:
-        return cls(learnware_id, error.code, error.message, error.hint)
+        hint = ASK if error.code == PolicyDenied.code else error.hint  # an owner's refusal comes without
+        return cls(learnware_id, error.code, error.message, hint)
 
 
 class DownloadsView(msgspec.Struct, frozen=True):
@@ -195,7 +197,7 @@ def _wanted(node: Node, body: DownloadBody, user: str) -> dict[str, Listing | Fa
 
 def _not_offered(listing: Listing) -> FailureView:
     name = listing.semantic.name
-    error = PolicyDenied(f"{name}: the owner does not offer you to download it", hint="ask: `atoll learnware ask`")
+    error = PolicyDenied(f"{name}: the owner does not offer you to download it")
     return FailureView.of(listing.learnware_id.hex(), error)
 
 
