@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.engine.reuse import Form, Method
+from atoll.node.api.files import sent
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.api.streaming import follow, last_event, sse, writer_of
 from atoll.node.api.submissions import PIECE, UploadView
@@ -124,9 +125,8 @@ async def predictions(node: Node, request: web.Request) -> web.StreamResponse:
     told = await _done(reusing)
     npy = NPY in request.headers.get("Accept", "")
     path = reusing.predictions if npy else await asyncio.to_thread(csv_file, reusing.predictions, told.class_names)
-    disposition = f'attachment; filename="predictions-{reusing.id}{path.suffix}"'
-    headers = {"Content-Type": NPY if npy else "text/csv; charset=utf-8", "Content-Disposition": disposition}
-    return web.FileResponse(path, headers=headers)
+    media_type, name = NPY if npy else "text/csv", f"predictions-{reusing.id}{path.suffix}"
+    return await sent(request, path, name, media_type=media_type, name=name)  # a session predicts once
 
 
 async def report(node: Node, request: web.Request) -> web.Response:

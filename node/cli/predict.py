@@ -150,7 +150,10 @@ async def _search(
     def told(plan: SearchPlan) -> None:
         _tell(f"Search: {plan.leaves}")
 
-    return await found.follow(client.search_events(fitted, SemanticQuery(), privacy=privacy), told, live=False)
+    answer = await found.follow(client.search_events(fitted, SemanticQuery(), privacy=privacy), told, live=False)
+    if answer.peers_failed:
+        _tell(f"note: {found.failures(answer, await found.names_of(client, answer))}")
+    return answer
 
 
 @asynccontextmanager

@@ -290,6 +290,25 @@ async def test_who_may_predict_with_nothing_is_told_whom_to_ask(two, predict, di
     assert f"atoll learnware ask {foreign} --for predict" in err
 
 
+async def test_rows_that_nobody_covers_are_not_predicted(two, predict, digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked, *_ = await two(DOWNLOADED)
+    noise = np.random.default_rng(0).integers(0, 17, (300, 64))
+    pd.DataFrame(noise, columns=digits.of(0).columns).to_csv("rows.csv", index=False)
+    code, out, err = await predict(asked, "rows.csv")
+    assert (code, out) == (13, "")
+    assert "no learnware covers" in err
+    assert "force it" in err
+
+
+async def test_an_owner_that_does_not_answer_the_search_is_named(two, predict, digit_files, held):
+    asked, other, _ = await two(PREDICTS)
+    held(other)
+    code, _, err = await predict(asked, "rows.csv", "--target", "digit", "--no-send")
+    assert code == 0, err
+    assert "note: 1 of 2 owners did not answer: Harbour Clinic" in err
+
+
 async def test_labels_that_no_model_knows_are_refused(two, predict, digit_files):
     asked, *_ = await two(DOWNLOADED)
     frame = pd.read_csv("few.csv")

@@ -93,7 +93,7 @@ async def test_predictions_are_a_csv_an_array_and_a_part_of_either(here):
             page, policy = await response.text(), response.headers["Content-Security-Policy"]
 
     header, *lines = text.splitlines()
-    assert kind == "text/csv; charset=utf-8"
+    assert kind == "text/csv"
     assert header == "label,0,1,2,3,4"
     assert np.allclose([[float(cell) for cell in line.split(",")[1:]] for line in lines], values, atol=1e-5)
     assert part == (206, b"label")
