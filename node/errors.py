@@ -5,6 +5,7 @@ AtollError
 ├── StoreError               store.failed
 │   ├── StoreTooNew          store.too_new        the home was written by a newer Atoll
 │   ├── StoreFull            store.full           no space for the write
+│   ├── CacheFull            cache.full           no room among the downloads for another one
 │   └── HomeMissing          home.missing         not initialised
 ├── AddressTaken             http.address_in_use
 ├── Unauthorised             auth.required        no token, or an unknown or expired one
@@ -18,6 +19,7 @@ AtollError
 ├── NodeBusy                 node.busy            too much is under way: try again in a few seconds
 ├── TooOften                 request.too_often    more from one address than this node answers
 ├── NothingFound             search.nothing       no learnware covers the user's data
+├── ConsentNeeded            reuse.consent        rows would leave the node, and the user has not allowed it
 └── Partial                  search.partial       some peers failed and the caller asked for all
 """
 
@@ -42,6 +44,10 @@ class StoreTooNew(StoreError):
 
 class StoreFull(StoreError):
     code = "store.full"
+
+
+class CacheFull(StoreError):
+    code = "cache.full"
 
 
 class HomeMissing(StoreError):
@@ -96,6 +102,10 @@ class NothingFound(AtollError):
     code = "search.nothing"
 
 
+class ConsentNeeded(AtollError):
+    code = "reuse.consent"
+
+
 class Partial(AtollError):
     code = "search.partial"
 
@@ -148,6 +158,7 @@ OUTCOMES: dict[str, Outcome] = {
     "store.failed": Outcome(503, 1),
     "store.too_new": Outcome(500, 21),
     "store.full": Outcome(507, 1),
+    "cache.full": Outcome(507, 1),
     "home.missing": Outcome(500, 20),
     "http.address_in_use": Outcome(500, 20),
     "auth.required": Outcome(401, 11),
@@ -159,6 +170,7 @@ OUTCOMES: dict[str, Outcome] = {
     "peer.lockout": Outcome(409, 12),
     "node.unreachable": Outcome(502, 10),
     "search.nothing": Outcome(404, 13),
+    "reuse.consent": Outcome(409, 12),
     "search.partial": Outcome(200, 14),
 }
 """Every code of the tree; a test walks the classes and compares."""

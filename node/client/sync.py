@@ -9,24 +9,30 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
+import numpy as np
 from atoll.engine.islands import Island
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.noised import Specification
 from atoll.node.api.information import NodeView
 from atoll.node.api.learnwares import LearnwareView, ListingView
+from atoll.node.api.reuses import ReuseView
 from atoll.node.client.client import AsyncClient
+from atoll.node.client.fetching import Fetched, FetchProgress
 from atoll.node.client.learnware import LoadedLearnware
-from atoll.node.client.streams import SearchEvent
+from atoll.node.client.reuse import Confirm, Labels, Reused
+from atoll.node.client.streams import ReuseEvent, SearchEvent
 from atoll.node.errors import RequestInvalid
+from atoll.node.reuse.query import Form, Method, Place
 from atoll.node.reuse.result import PredictionResult
 from atoll.node.search.fitting import NO_UNITS, Fitted
 from atoll.node.search.query import Filters, Privacy, SearchResult
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -137,7 +143,83 @@ class Client:
             fitted, semantic, limit=limit, deadline_ms=deadline_ms, privacy=privacy, filters=filters
         )
 
-        async def following() -> SearchEvent | None:
+        return self._followed(events)
+
+    def reuse(
+        self, search_id: str, rows: Any, *, labelled: tuple[Any, Labels] | None = None,
+        method: Method | Literal["auto"] = "auto", form: Form | Literal["auto"] = "auto", prefer: Place = "local",
+        members: int = 10, abstain: bool = False, force: bool = False, local_only: bool = False,
+        units: Mapping[str, str] = NO_UNITS, confirm: Confirm = False,
+    ) -> Reused:  # fmt: skip
+        """Predict ``rows`` (array, frame, dict of columns, or the path of a file) with what a search has found.
+
+        ``labelled``: rows whose labels are known; they choose the ``method``, and say what it is worth. ``confirm``
+        agrees to the plan, as a whole or as it is asked about it: where it does not, ConsentNeeded, and no row has left
+        the node; True lets rows go to the owners that the plan names. The node forgets all of it at the end.
+        """
+        return self._run(
+            self._client.reuse(
+                search_id, rows, labelled=labelled, method=method, form=form, prefer=prefer, members=members,
+                abstain=abstain, force=force, local_only=local_only, units=units, confirm=confirm,
+            )
+        )  # fmt: skip
+
+    def plan_reuse(
+        self, search_id: str, rows: Any, *, labelled: tuple[Any, Labels] | None = None,
+        method: Method | Literal["auto"] = "auto", form: Form | Literal["auto"] = "auto", prefer: Place = "local",
+        members: int = 10, abstain: bool = False, force: bool = False, local_only: bool = False,
+        units: Mapping[str, str] = NO_UNITS,
+    ) -> ReuseView:  # fmt: skip
+        """Upload the rows to the node, going on where an upload of the same has broken off, and have it plan."""
+        return self._run(
+            self._client.plan_reuse(
+                search_id, rows, labelled=labelled, method=method, form=form, prefer=prefer, members=members,
+                abstain=abstain, force=force, local_only=local_only, units=units,
+            )
+        )  # fmt: skip
+
+    def start_reuse(self, reuse_id: str, *, send: bool = False) -> ReuseView:
+        """Have a plan carried out; ``send`` lets rows leave the node, as the plan says."""
+        return self._run(self._client.start_reuse(reuse_id, send=send))
+
+    def reuse_events(self, reuse_id: str) -> Iterator[ReuseEvent]:
+        """The session as it happens, up to its report. A connection that breaks is taken up where it broke."""
+        return self._followed(self._client.reuse_events(reuse_id))
+
+    def predictions(self, reuse_id: str) -> NDArray[np.float64]:
+        """What a session that is done has predicted, (n, c)."""
+        return self._run(self._client.predictions(reuse_id))
+
+    def reuse_report(self, reuse_id: str) -> str:
+        """The report of a session that is done, as an HTML page."""
+        return self._run(self._client.reuse_report(reuse_id))
+
+    def forget_reuse(self, reuse_id: str) -> None:
+        """End a session and remove its rows and predictions from the node."""
+        self._run(self._client.forget_reuse(reuse_id))
+
+    def predict(
+        self, search_id: str, rows: Any, *, prefer: Place = "local", force: bool = False, send: bool = False
+    ) -> PredictionResult:
+        """Predict few rows with the mixture that a search found, at once. Rows go to the node, and with ``send`` to
+        owners that predict; RemoteError (reuse.consent) where they would have to and may not."""
+        return self._run(self._client.predict(search_id, rows, prefer=prefer, force=force, send=send))
+
+    def fetch(
+        self, learnwares: Sequence[str] = (), *, search_id: str = "", folder: Path | str = ".",
+        progress: FetchProgress | None = None,
+    ) -> Fetched:  # fmt: skip
+        """Packages of some learnwares (ids), or of all members of a search's mixture, into ``folder``; what broke off
+        goes on. ``progress`` is called in another thread."""
+        return self._run(self._client.fetch(learnwares, search_id=search_id, folder=folder, progress=progress))
+
+    def load(self, learnware_id: str, *, prefer: Place = "local", send: bool = False) -> LoadedLearnware:
+        """A learnware of the network as a model: ``atoll.Client().load(id).predict(rows)``. ``send`` lets rows go to
+        its owner."""
+        return LoadedLearnware(self._client.load(learnware_id, prefer=prefer, send=send), self._run)
+
+    def _followed(self, events: AsyncGenerator[T]) -> Iterator[T]:
+        async def following() -> T | None:
             return await anext(events, None)
 
         try:
@@ -146,16 +228,6 @@ class Client:
         finally:
             if self._end.alive:
                 self._run(events.aclose())
-
-    def predict(
-        self, search_id: str, rows: Any, *, prefer: Literal["local", "remote"] = "local", force: bool = False
-    ) -> PredictionResult:
-        """Predict with the mixture that a search found. This sends rows, to the node and to owners that predict."""
-        return self._run(self._client.predict(search_id, rows, prefer=prefer, force=force))
-
-    def load(self, learnware_id: str, *, prefer: Literal["local", "remote"] = "local") -> LoadedLearnware:
-        """A learnware of the network as a model: ``atoll.Client().load(id).predict(rows)``."""
-        return LoadedLearnware(self._client.load(learnware_id, prefer=prefer), self._run)
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         if not self._end.alive:

@@ -12,9 +12,11 @@ from atoll.engine.specs import fit_rkme
 from atoll.node.clock import now_ms
 from atoll.node.p2p.exchange import ask
 from atoll.node.p2p.fetch import fetch_small
+from atoll.node.store.partial import Partial
 from atoll.protocol import limits, match, predict
 from atoll.protocol.ask import PROTOCOL as ASK
 from atoll.protocol.ask import AskReply, AskRequest
+from atoll.protocol.fetch import FetchRequest
 from atoll.protocol.match import MatchReply, MatchRequest
 from atoll.protocol.policy import ACTS, Policy, Rule
 from atoll.protocol.predict import Prediction, PredictRequest
@@ -97,7 +99,7 @@ class Scene:
         members = {each.learnware_id for each in result.mixture.members}
         if learnware in members:
             try:
-                used = learnware in (await client.predict(result.search_id, rows, force=True)).places
+                used = learnware in (await client.predict(result.search_id, rows, force=True, send=True)).places
             except AtollError:
                 used = False
             assert used == bool(found & {"predict", "download"})
@@ -106,16 +108,17 @@ class Scene:
 
 async def downloads(asker, owner, raw, revision):
     """Whether a whole package came."""
-    path = asker.running.node.blobs.partial(f"test-{revision.hex()}")
+    partial = Partial(asker.running.node.blobs, revision)
     try:
+        message = FetchRequest(raw, "package", revision, user=asker.user)
         target = owner.node.identity.peer
-        await asker.running.node.network.fetch_package(target, raw, revision, path, asker.user)
-        return path.stat().st_size > 0
+        await asker.running.node.network.fetch_package(target, message, partial, lambda size: None)
+        return partial.size > 0
     except AtollError:
-        assert not path.exists()
+        assert partial.size == 0
         return False
     finally:
-        path.unlink(missing_ok=True)
+        partial.discard()
 
 
 @pytest.fixture
@@ -210,8 +213,8 @@ async def test_rows_that_are_unlike_the_specification_are_refused_and_quotas_hol
     raw, peer = bytes.fromhex(scene.federation), owner.node.identity.peer
 
     async def predicted(rows, user="u"):
-        message = PredictRequest(raw, learnware, island, Array.of(rows.astype(np.float32)), user)
-        return await member.node.network.predict(peer, message, 10.0)
+        async with member.node.network.predicting(peer, raw, learnware, island, user) as remote:
+            return await remote.predict(rows.astype(np.float32))
 
     await predicted(scene.rows("members"))
     noise = np.random.default_rng(0).uniform(0, 16, (200, 64))

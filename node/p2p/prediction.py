@@ -1,0 +1,254 @@
+"""Predictions over the network, both ends: rows in frames that are sent while others are being answered.
+
+The asker keeps a few streams to an owner open for as long as somebody predicts there; the owner reads ahead, so that a
+model that takes its time stalls no stream. An owner that dies is seen when its connection breaks, else by pings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import trio
+from atoll.engine.encoding import Array
+from atoll.engine.errors import AtollError, DimensionMismatch
+from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation
+from atoll.node.p2p.exchange import Answer
+from atoll.node.p2p.streams import Channel, Streams
+from atoll.protocol import limits
+from atoll.protocol.errors import ProtocolError
+from atoll.protocol.messages import Refusal, decode, encode, expect
+from atoll.protocol.predict import IN_FLIGHT, PROTOCOL, Pace, Prediction, PredictRequest
+from numpy.typing import NDArray
+
+DEADLINE = 45.0  # seconds for each frame: a model may have to be loaded, or to wait for others
+STREAMS = 4  # to one owner at a time; it serves 8 of a peer
+IDLE = 5.0  # seconds after which a stream that nobody uses is not used again: its owner may have ended it
+SILENCE = 10.0  # seconds for which an owner waits for a request
+AHEAD = 2  # frames an owner reads while it answers one, none of them behind a frame of more than
+AHEAD_BYTES = 2 << 20
+THREADS = 16  # predictions for others at a time; most of them wait for a model
+
+Rows = NDArray[np.float32]
+
+
+@dataclass
+class _Lines:
+    """The streams to one owner: as many as there are turns, less those that are not open yet."""
+
+    turns: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(STREAMS))
+    idle: list[tuple[float, Channel]] = field(default_factory=list)
+    users: int = 0
+
+
+class Predictions:
+    """The asker's side, in the trio loop."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._lines: dict[str, _Lines] = {}
+
+    async def begin(self, peer: str) -> None:
+        """Somebody is about to predict at ``peer``: streams to it are kept, until as many have said ``end``."""
+        self._lines.setdefault(peer, _Lines()).users += 1
+
+    async def end(self, peer: str) -> None:
+        lines = self._lines[peer]
+        lines.users -= 1
+        if not lines.users:
+            del self._lines[peer]
+            for _, channel in lines.idle:
+                await channel.close()
+
+    async def predict(self, peer: str, request: PredictRequest, rows: Rows) -> Rows:
+        """The values (n, outputs) of ``rows`` (n, d), by as many requests like ``request`` as it takes.
+
+        PeerRefused, or ``p2p.*``; then the stream is reset, and nothing is known of any row.
+        """
+        lines = self._lines[peer]
+        async with lines.turns:
+            channel = await self._taken(peer, lines)
+            async with self._streams.reset_on_error(channel, PROTOCOL):
+                values = await _Exchange(channel, request, rows).run()
+            if lines.users:
+                lines.idle.append((trio.current_time(), channel))
+            else:
+                await channel.close()
+        return values
+
+    async def _taken(self, peer: str, lines: _Lines) -> Channel:
+        while lines.idle:
+            since, channel = lines.idle.pop()
+            if trio.current_time() - since < IDLE:
+                return channel
+            await channel.close()
+        return await self._streams.channel(peer, PROTOCOL, deadline=DEADLINE)
+
+
+class RemoteModel:
+    """One learnware at its owner, for one user; from asyncio."""
+
+    def __init__(self, predict: Callable[[Rows], Awaitable[Rows]]) -> None:
+        self._predict = predict
+
+    async def predict(self, rows: Rows) -> Rows:
+        """float32 (n, outputs) of ``rows`` float32 (n, d): raw units, in the order of the island's features.
+
+        Calls may run at the same time. PeerRefused, or an error of ``p2p.*``: then no row has an answer, though
+        the owner may have counted some.
+        """
+        if rows.ndim != 2 or not len(rows):
+            raise DimensionMismatch(f"rows of shape {rows.shape}: expected at least one row of the island's features")
+        return await self._predict(rows)
+
+
+class _Exchange:
+    """Some rows over one channel. They are dealt in a random order, so that every frame looks like the whole: an owner
+    judges each by whether it is like what the model was made for, and files are often sorted."""
+
+    def __init__(self, channel: Channel, request: PredictRequest, rows: Rows) -> None:
+        self._channel = channel
+        self._request = request
+        self._rows = rows
+        self._order = np.random.default_rng(len(rows)).permutation(len(rows))
+        self._pace = Pace(rows.shape[1])
+        self._room = trio.Semaphore(IN_FLIGHT)
+        self._asked: deque[tuple[float, NDArray[np.intp]]] = deque()  # when, and for which rows
+        self._values: Rows | None = None
+
+    async def run(self) -> Rows:
+        await together(self._send, self._receive)
+        assert self._values is not None  # there is at least one row
+        return self._values
+
+    async def _send(self) -> None:
+        start = 0
+        while start < len(self._order):
+            await self._room.acquire()
+            chosen = self._order[start : start + self._pace.rows]
+            start += len(chosen)
+            request = msgspec.structs.replace(self._request, rows=Array.of(self._rows[chosen]))
+            self._asked.append((trio.current_time(), chosen))
+            await self._channel.send(encode(request))
+
+    async def _receive(self) -> None:
+        answered, before = 0, 0.0
+        while answered < len(self._order):
+            data = await self._channel.receive(limits.PREDICT_FRAME)
+            if not self._asked:
+                raise ProtocolViolation("an answer to nothing")
+            asked, chosen = self._asked.popleft()
+            values = await trio.to_thread.run_sync(_values, data, len(chosen))
+            self._keep(chosen, values)
+            now = trio.current_time()
+            self._pace.answered(now - max(asked, before))
+            before, answered = now, answered + len(chosen)
+            self._room.release()
+
+    def _keep(self, chosen: NDArray[np.intp], values: Rows) -> None:
+        if self._values is None:
+            self._values = np.empty((len(self._order), values.shape[1]), np.float32)
+        if values.shape[1] != self._values.shape[1]:
+            raise ProtocolViolation(f"{values.shape[1]} outputs where there were {self._values.shape[1]} before")
+        self._values[chosen] = values
+
+
+def _values(data: bytes, rows: int) -> Rows:
+    values = expect(data, Prediction, limit=limits.PREDICT_FRAME).values
+    if values.dtype != "float32" or len(values.shape) != 2 or values.shape[0] != rows:
+        raise ProtocolViolation(f"{rows} rows were answered with {values.dtype[:10]} {values.shape[:4]}")
+    return values.numpy()
+
+
+class PredictionProvider:
+    """The owner's side: requests are decoded, answered by ``answer(peer, request)`` and encoded in a thread."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._threads = trio.CapacityLimiter(THREADS)
+
+    async def answer(self, channel: Channel) -> None:
+        """Answer requests in order until the peer closes, and then none any more; garbage becomes a ProtocolViolation,
+        for which the peer is blamed."""
+        serving = _Serving(channel, self._reply)
+        await together(serving.read_ahead, serving.answer)
+
+    async def _reply(self, peer: str, data: bytes) -> bytes:
+        return await trio.to_thread.run_sync(self._answered, peer, data, limiter=self._threads)
+
+    def _answered(self, peer: str, data: bytes) -> bytes:
+        try:
+            request = decode(data, PredictRequest, limit=limits.PREDICT_FRAME)
+        except ProtocolError as error:
+            raise ProtocolViolation(error.message) from None
+        try:
+            return encode(self._answer(peer, request))
+        except AtollError as error:
+            return encode(Refusal.of(error))
+
+
+class _Serving:
+    """One stream of requests. Whoever waits for an answer may be silent, anybody else not for long."""
+
+    def __init__(self, channel: Channel, reply: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+        self._channel = channel
+        self._reply = reply
+        self._write, self._read = trio.open_memory_channel[tuple[bytes, trio.Event]](AHEAD)
+        self._unanswered = 0
+        self._silence = trio.CancelScope()
+        self._gone = False
+
+    async def read_ahead(self) -> None:
+        async with self._write:
+            while True:
+                try:
+                    await self._arrival()
+                    data, answered = await self._channel.receive(limits.PREDICT_FRAME), trio.Event()
+                except ChannelClosed:
+                    self._gone = True
+                    return
+                self._unanswered += 1
+                await self._write.send((data, answered))
+                if len(data) > AHEAD_BYTES:
+                    await answered.wait()
+
+    async def answer(self) -> None:
+        async for data, answered in self._read:
+            if self._gone:
+                return
+            await self._channel.send(await self._reply(self._channel.peer, data))
+            answered.set()
+            self._unanswered -= 1
+            self._bound_silence()
+
+    async def _arrival(self) -> None:
+        with trio.CancelScope() as self._silence:
+            self._bound_silence()
+            await self._channel.arrived()
+        if self._silence.cancelled_caught:
+            raise PeerTimeout(f"no request from {self._channel.peer} for {SILENCE:g} s")
+
+    def _bound_silence(self) -> None:
+        self._silence.deadline = math.inf if self._unanswered else trio.current_time() + SILENCE
+
+
+async def together(*parts: Callable[[], Awaitable[None]]) -> None:
+    """Run all of them; the first error of the tree ends the others, and is raised as it is."""
+    failures: list[AtollError] = []
+
+    async def contained(part: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await part()
+        except AtollError as error:
+            failures.append(error)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for part in parts:
+            nursery.start_soon(contained, part)
+    if failures:
+        raise failures[0]
