@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import numbers
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain, islice
@@ -311,13 +311,14 @@ def _filled(lines: list[str]) -> Iterator[str]:
 def _cell_by_cell(lines: list[str], header: tuple[str, ...], number: int) -> NDArray[np.float64]:
     reader = csv.reader(lines, strict=True)
     try:
-        read = [_row(cells, header, number + reader.line_num - 1) for cells in reader if cells]
+        read = [cells_of(cells, header, number + reader.line_num - 1) for cells in reader if cells]
     except csv.Error as error:
         raise TableError(f"line {number + reader.line_num - 1}: {error}") from None
     return np.array(read, dtype=np.float64).reshape(len(read), len(header))
 
 
-def _row(cells: list[str], header: tuple[str, ...], number: int) -> list[float]:
+def cells_of(cells: Sequence[str], header: tuple[str, ...], number: int) -> list[float]:
+    """The numbers of line ``number``; TableError says which of its cells is none."""
     if len(cells) != len(header):
         raise TableError(f"line {number} has {len(cells)} cells where the header has {len(header)}")
     return [_cell(cell.strip(), name, number) for name, cell in zip(header, cells, strict=True)]

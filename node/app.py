@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,8 @@ from atoll.node.policy.rules import Policies
 from atoll.node.policy.usage import Usage
 from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.publishing import Publisher
+from atoll.node.reuse.downloads import Downloads
+from atoll.node.reuse.members import Workshop
 from atoll.node.reuse.service import Reuser
 from atoll.node.search.service import Searcher
 from atoll.node.serving import Owner
@@ -54,6 +57,7 @@ from atoll.node.web.fitting import Fitting
 from atoll.protocol.errors import ProtocolError
 
 log = logging.getLogger("atoll")
+PREDICTING = 8  # threads for what users have predicted
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Node:
     network: Network
     searcher: Searcher
     reuser: Reuser
+    downloads: Downloads
     code: AdmittedCode
     specifications: OwnSpecifications
     sessions: Sessions
@@ -110,7 +115,9 @@ async def running(home: Path) -> AsyncIterator[Node]:
                 await asyncio.to_thread(lambda: models.keep_environments(node.dock.environments()))
                 await node.network.start()
                 node.specifications.start()
-                tasks = [asyncio.create_task(work) for work in (upkeep(node), node.acceptance.run())]
+                tasks = [
+                    asyncio.create_task(work) for work in (upkeep(node), node.acceptance.run(), node.reuser.tidy())
+                ]
                 try:
                     yield node
                 finally:
@@ -119,6 +126,7 @@ async def running(home: Path) -> AsyncIterator[Node]:
                         with suppress(asyncio.CancelledError):
                             await task
                     await node.fitting.aclose()
+                    await node.reuser.aclose()
                     await node.searcher.aclose()
                     await node.network.aclose()
                     await asyncio.to_thread(node.owner.desk.close)
@@ -151,9 +159,13 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     network = Network(services, config.p2p)
     pseudonyms = Pseudonyms(identity)
     searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms)
-    reuser = Reuser(
-        searcher, network, owner, identity.peer, store, blobs, models, pseudonyms, code := AdmittedCode(store)
+    downloads, code, threads = (
+        Downloads(store, blobs, network),
+        AdmittedCode(store),
+        ThreadPoolExecutor(PREDICTING, "reuse"),
     )
+    workshop = Workshop(network, owner, identity.peer, downloads, blobs, models, pseudonyms, code, threads)
+    reuser = Reuser(searcher, workshop, peers.name, config.reuse, home / "reuse")
     acceptance = AcceptanceQueue(
         Submissions(store), Uploads(blobs, config.http.max_upload_bytes), dock, catalogue, models, identity.peer,
         now_ms, partial(_list_again, publisher, gate, network),
@@ -161,7 +173,7 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     tokens = Tokens(store)
     return Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
-        pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, code,
+        pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, downloads, code,
         specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
     )  # fmt: skip
 

@@ -81,6 +81,13 @@ class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epsilon_limit: float = 4.0
 
 
+class ReuseSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What users may have predicted at once: rows, and bytes of them."""
+
+    max_rows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1_000_000
+    max_upload_bytes: Bytes = 1 << 30
+
+
 class SandboxSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many models stay loaded, and what each may use: seconds, bytes of memory (of torch and its models: more),
     threads. ``package_index`` is where environments of Python code come from ("": as uv is configured), within
@@ -117,6 +124,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     serving: ServingSection = ServingSection()
     privacy: PrivacySection = PrivacySection()
     sandbox: SandboxSection = SandboxSection()
+    reuse: ReuseSection = ReuseSection()
 
 
 def default_home() -> Path:

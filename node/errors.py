@@ -18,6 +18,7 @@ AtollError
 ├── NodeBusy                 node.busy            too much is under way: try again in a few seconds
 ├── TooOften                 request.too_often    more from one address than this node answers
 ├── NothingFound             search.nothing       no learnware covers the user's data
+├── ConsentNeeded            reuse.consent        rows would leave the node, and the user has not allowed it
 └── Partial                  search.partial       some peers failed and the caller asked for all
 """
 
@@ -96,6 +97,10 @@ class NothingFound(AtollError):
     code = "search.nothing"
 
 
+class ConsentNeeded(AtollError):
+    code = "reuse.consent"
+
+
 class Partial(AtollError):
     code = "search.partial"
 
@@ -159,6 +164,7 @@ OUTCOMES: dict[str, Outcome] = {
     "peer.lockout": Outcome(409, 12),
     "node.unreachable": Outcome(502, 10),
     "search.nothing": Outcome(404, 13),
+    "reuse.consent": Outcome(409, 12),
     "search.partial": Outcome(200, 14),
 }
 """Every code of the tree; a test walks the classes and compares."""

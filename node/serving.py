@@ -14,7 +14,7 @@ import numpy as np
 from atoll.engine.encoding import Array
 from atoll.engine.errors import DimensionMismatch, SpecificationError
 from atoll.engine.islands import Island
-from atoll.engine.matching import needed, support
+from atoll.engine.matching import support
 from atoll.engine.packages import Manifest
 from atoll.engine.runtime import ModelPool
 from atoll.engine.tables import Table
@@ -22,6 +22,7 @@ from atoll.node.clock import now_ms
 from atoll.node.identity import Identity
 from atoll.node.matching import Desk, Matcher
 from atoll.node.policy import Gate
+from atoll.node.policy.support import Supports
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.dock import Dock, Learnware
 from atoll.protocol.ask import AskReply, AskRequest
@@ -53,6 +54,7 @@ class Owner:
         self.gate = gate
         self.desk = desk
         self._matcher = matcher
+        self._supports = Supports()
 
     def match(self, asker: Asker, request: MatchRequest) -> MatchReply:
         """As the matcher, here and now; whoever serves others does it at the desk."""
@@ -65,7 +67,7 @@ class Owner:
     def predict(self, asker: Asker, request: PredictRequest) -> Prediction:
         """Run an own model on the rows that were sent, (n, d) in the island's feature order, raw units.
 
-        OffSpecification where the rows of others are nothing like what the model was made for: whoever wants to copy it
+        OffSpecification where the rows of a peer are nothing like what the model was made for: whoever wants to copy it
         asks everywhere (a guard; quotas bound what is left).
         """
         listing = self._offered(request.federation, request.learnware_id)
@@ -78,7 +80,7 @@ class Owner:
         arranged = arrange(rows, island, learnware.manifest)
         self.gate.count("predict", [(listing, len(rows))], asker, now)
         if asker.peer != self._identity.peer:
-            _check_support(rows, learnware, island)
+            self._require_support(asker.peer, rows, learnware, island)
         values = self._models.predict(
             learnware.row.model.hex(), self._dock.model_path(learnware), learnware.manifest.signature, arranged,
             trust="own", needs=learnware.needs,
@@ -106,6 +108,18 @@ class Owner:
             raise NotFound("no such island in this federation")
         return self._catalogue.island(digest).definition
 
+    def _require_support(self, peer: str, rows: NDArray[np.floating], learnware: Learnware, island: Island) -> None:
+        specification = learnware.specifications.get(island.digest)
+        if specification is None:
+            raise NotFound("the learnware has no specification in this island")
+        units = island.transform(Table(rows.astype(np.float64), island.names))
+        found = support(units, specification, island)
+        if not self._supports.admit(peer, learnware.id, len(rows), found):  # how far off would tell of the points
+            raise OffSpecification(
+                f"{learnware.manifest.semantic.name}: these rows are unlike the data that it is good on",
+                hint="search with exactly these rows, and take what is found for them",
+            )
+
     def _listings(self, federation: bytes) -> list[Listing]:
         own = self._catalogue.of_owner(federation, self._identity.public)
         return [listing for listing in own if listing.status == "live"]
@@ -115,18 +129,6 @@ class Owner:
         if listing is None or listing.status != "live":
             raise NotFound("no such learnware here")
         return listing
-
-
-def _check_support(rows: NDArray[np.floating], learnware: Learnware, island: Island) -> None:
-    specification = learnware.specifications.get(island.digest)
-    if specification is None:
-        raise NotFound("the learnware has no specification in this island")
-    units = island.transform(Table(rows.astype(np.float64), island.names))
-    if support(units, specification, island) < needed(len(rows)):  # how far off they are would tell of the points
-        raise OffSpecification(
-            f"{learnware.manifest.semantic.name}: these rows are unlike the data that it is good on",
-            hint="search with exactly these rows, and take what is found for them",
-        )
 
 
 def arrange(rows: NDArray[np.floating], island: Island, manifest: Manifest) -> NDArray[np.float32]:

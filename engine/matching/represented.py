@@ -18,15 +18,17 @@ from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch
 
 
-def mixture_of_rkmes(query: Rkme, candidates: Sequence[Rkme], *, method: Method = "greedy") -> Mixture:
+def mixture_of_rkmes(
+    query: Rkme, candidates: Sequence[Rkme], *, method: Method = "greedy", max_members: int = MAX_MEMBERS
+) -> Mixture:
     """The exact mixture; DimensionMismatch unless all are of one island."""
     index = RkmeIndex({f"{place:06d}": candidate for place, candidate in enumerate(candidates)})
     cross = index.cross(query)
     if method != "greedy":
-        return solve_mixture(index.gram(), cross, query.norm2, method=method)
+        return solve_mixture(index.gram(), cross, query.norm2, method=method, max_members=max_members)
     diagonal = np.array([candidate.norm2 for candidate in candidates])
     return greedy.select(
-        lambda place: index.cross(candidates[place]), diagonal, cross, query.norm2, MAX_MEMBERS, MIN_GAIN
+        lambda place: index.cross(candidates[place]), diagonal, cross, query.norm2, max_members, MIN_GAIN
     )  # Gram rows of the members alone, not of all candidates
 
 
@@ -38,11 +40,14 @@ def mmd2_of_sketches(query: Sketch, members: Sequence[Sketch], weights: Sequence
     return max(0.0, float(w @ gram @ w - 2.0 * (rows @ own) @ w + own @ own) - query.bias)
 
 
-def mixture_of_sketches(query: Sketch, candidates: Sequence[Sketch], *, method: Method = "greedy") -> Mixture:
+def mixture_of_sketches(
+    query: Sketch, candidates: Sequence[Sketch], *, method: Method = "greedy", max_members: int = MAX_MEMBERS
+) -> Mixture:
     """The estimated mixture; DimensionMismatch unless all sketches have one length."""
     for each in (query, *candidates):
         check_length(each, len(query.values))
     own = query.floats().astype(np.float64)
     rows = np.array([each.floats() for each in candidates], np.float64).reshape(len(candidates), len(own))
     gram = gram_of_sketches(rows, np.array([each.bias for each in candidates]))
-    return solve_mixture(gram, rows @ own, float(own @ own) - query.bias, method=method)
+    norm2 = float(own @ own) - query.bias
+    return solve_mixture(gram, rows @ own, norm2, method=method, max_members=max_members)

@@ -1,37 +1,76 @@
-"""Combining the outputs of several learnwares (Beimingwu's AveragingReuser, and weighted by routing)."""
+"""Combining outputs without a look at the rows (Beimingwu's AveragingReuser, and weighted)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, Literal, Self
 
 import numpy as np
+from atoll.engine.reuse.combining import answered, combined, everywhere, prior
+from atoll.engine.reuse.reuser import Doubles, Floats, Target
 from numpy.typing import NDArray
 
-Outputs = Sequence[NDArray[np.floating]]
+Kind = Literal["mean", "vote_by_label", "vote_by_prob"]
+Outputs = Sequence[Floats]
 
 
-def mean(outputs: Outputs, weights: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
+class Averaging:
+    """Every member has the same share in every row: its weight.
+
+    ``kind``: "mean" of outputs; "vote_by_label", where each member's most probable class has its whole vote;
+    "vote_by_prob", the mean of probabilities, normalised by row. Values of a regression can be averaged by "mean" only.
+    """
+
+    labelled: ClassVar[bool] = False
+
+    def __init__(self, count: int, weights: Sequence[float] | None = None, kind: Kind = "mean") -> None:
+        self._weights = prior(weights, count)
+        self._kind = kind
+
+    def fit(self, units: Floats, outputs: Doubles | None = None, target: Target | None = None) -> Self:
+        return self
+
+    def shares(self, units: Floats) -> Doubles:
+        return everywhere(units, self._weights)
+
+    def combine(self, units: Floats, shares: Doubles, outputs: Doubles) -> Doubles:
+        if self._kind == "vote_by_label":
+            return combined(shares, _ballots(outputs))
+        values = combined(shares, outputs)
+        return values if self._kind == "mean" else _normalised(values)
+
+    def covered(self, units: Floats) -> NDArray[np.bool_]:
+        return np.ones(len(units), bool)
+
+
+def mean(outputs: Outputs, weights: Floats | None = None) -> Doubles:
     """Weighted mean of k outputs (n, c); ``weights`` is (n, k), (k,) or None for equal. Returns (n, c)."""
-    stacked = np.stack([np.asarray(output, np.float64) for output in outputs], axis=1)
-    return np.asarray(np.einsum("nk,nkc->nc", _weights(stacked, weights), stacked))
+    return combined(*_stacked(outputs, weights))
 
 
-def vote_by_label(outputs: Outputs, weights: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
+def vote_by_label(outputs: Outputs, weights: Floats | None = None) -> Doubles:
     """Each member gives its whole vote to its most probable class; shares of votes (n, c)."""
-    ballots = [np.eye(output.shape[1])[np.asarray(output).argmax(1)] for output in outputs]
-    return mean(ballots, weights)
+    shares, stacked = _stacked(outputs, weights)
+    return combined(shares, _ballots(stacked))
 
 
-def vote_by_prob(outputs: Outputs, weights: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
+def vote_by_prob(outputs: Outputs, weights: Floats | None = None) -> Doubles:
     """Mean of the members' probabilities, normalised by row; (n, c)."""
-    total = mean(outputs, weights)
-    sums = total.sum(axis=1, keepdims=True)
-    return np.asarray(total / np.where(sums > 0, sums, 1.0))
+    return _normalised(mean(outputs, weights))
 
 
-def _weights(stacked: NDArray[np.float64], weights: NDArray[np.floating] | None) -> NDArray[np.float64]:
-    n, k, _ = stacked.shape
-    if weights is None:
-        return np.full((n, k), 1.0 / k)
-    given = np.broadcast_to(np.asarray(weights, np.float64), (n, k))
-    return np.asarray(given / given.sum(axis=1, keepdims=True))
+def _stacked(outputs: Outputs, weights: Floats | None) -> tuple[Doubles, Doubles]:
+    stacked = np.stack([np.asarray(output, np.float64) for output in outputs], axis=1)
+    given = np.ones(stacked.shape[1]) if weights is None else np.asarray(weights, np.float64)
+    return np.broadcast_to(given, stacked.shape[:2]), stacked
+
+
+def _ballots(outputs: Doubles) -> Doubles:
+    heard = answered(outputs)[:, :, None]
+    ballots = np.eye(outputs.shape[2])[np.where(heard, outputs, 0.0).argmax(axis=2)]
+    return np.where(heard, ballots, np.nan)
+
+
+def _normalised(values: Doubles) -> Doubles:
+    sums = values.sum(axis=1, keepdims=True)
+    return np.asarray(values / np.where(sums > 0, sums, 1.0))

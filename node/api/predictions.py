@@ -21,19 +21,22 @@ if TYPE_CHECKING:
 
 
 class PredictionBody(msgspec.Struct, frozen=True):
-    """``rows`` in raw units under ``columns`` (empty for a nameless array); ``force`` even if nobody covers them."""
+    """``rows`` in raw units under ``columns`` (empty for a nameless array); ``force`` even if nobody covers them;
+    ``send``: rows may leave this node."""
 
     search_id: str
     rows: tuple[tuple[float, ...], ...]
     columns: tuple[str, ...] = ()
     prefer: Literal["local", "remote"] = "local"
     force: bool = False
+    send: bool = False
 
 
 async def predict(node: Node, request: web.Request) -> web.Response:
     body = await read_json(request, PredictionBody)
     rows = _table(body.rows, body.columns)
-    return reply(await node.reuser.predict(body.search_id, rows, body.prefer, body.force, user_of(request)))
+    user = user_of(request)
+    return reply(await node.reuser.predict(body.search_id, rows, body.prefer, body.force, user, body.send))
 
 
 class RowsBody(msgspec.Struct, frozen=True):
@@ -42,6 +45,7 @@ class RowsBody(msgspec.Struct, frozen=True):
     rows: tuple[tuple[float, ...], ...]
     columns: tuple[str, ...] = ()
     prefer: Literal["local", "remote"] = "local"
+    send: bool = False
 
 
 async def predict_with(node: Node, request: web.Request) -> web.Response:
@@ -55,7 +59,8 @@ async def predict_with(node: Node, request: web.Request) -> web.Response:
     if island is None:
         names = ", ".join(islands[0].names[:8]) if islands else "those of an island that is not here yet"
         raise FeatureMismatch(f"the learnware takes other columns: {names}")
-    return reply(await node.reuser.predict_with(listing, island, rows, body.prefer, user_of(request)))
+    user = user_of(request)
+    return reply(await node.reuser.predict_with(listing, island, rows, body.prefer, user, body.send))
 
 
 def _table(rows: tuple[tuple[float, ...], ...], columns: tuple[str, ...]) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,16 +12,15 @@ from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
 from atoll.node.api.routing import Route, read_json, reply, user_of
-from atoll.node.api.streaming import last_event, streamed
+from atoll.node.api.streaming import follow, last_event, sse, writer_of
 from atoll.node.errors import RequestInvalid
 from atoll.node.search.query import MAX_ISLANDS, Filters, Privacy, SearchQuery, SearchResult, SpecificationQuery
-from atoll.node.search.running import Event, Running
+from atoll.node.telling import Event
 from atoll.protocol.ids import parse_digest
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
 
-NDJSON, SSE = "application/x-ndjson", "text/event-stream"
 MAX_DEADLINE_MS = 60_000
 
 
@@ -71,8 +69,8 @@ class SearchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 async def search(node: Node, request: web.Request) -> web.StreamResponse:
     running = node.searcher.start(_query(node, await read_json(request, SearchBody), user_of(request)))
-    writer = _writer(request)
-    return reply(await running.answer()) if writer is None else await _stream(request, running, writer, 0)
+    writer = writer_of(request)
+    return reply(await running.answer()) if writer is None else await follow(request, running, writer)
 
 
 async def result(node: Node, request: web.Request) -> web.Response:
@@ -81,34 +79,7 @@ async def result(node: Node, request: web.Request) -> web.Response:
 
 async def events(node: Node, request: web.Request) -> web.StreamResponse:
     running = node.searcher.running(request.match_info["id"], user_of(request))
-    return await _stream(request, running, _writer(request) or _sse, last_event(request))
-
-
-def _writer(request: web.Request) -> Callable[[Event], bytes] | None:
-    """How the events are written that the request accepts; None for the whole answer."""
-    accepted = request.headers.get("Accept", "")
-    return _ndjson if NDJSON in accepted else _sse if SSE in accepted else None
-
-
-async def _stream(
-    request: web.Request, running: Running, write: Callable[[Event], bytes], after: int
-) -> web.StreamResponse:
-    kind = NDJSON if write is _ndjson else SSE
-    stream = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-store"})
-
-    def broken(code: str, words: str) -> bytes:
-        return write(Event(0, "error", {"code": code, "detail": words}))
-
-    return await streamed(request, stream, (write(event) async for event in running.events(after)), broken)
-
-
-def _ndjson(event: Event) -> bytes:
-    return msgspec.json.encode(event) + b"\n"
-
-
-def _sse(event: Event) -> bytes:
-    """As the HTML standard says (server-sent events); JSON has no line breaks."""
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.event.encode(), msgspec.json.encode(event.data))
+    return await follow(request, running, writer_of(request) or sse, last_event(request))
 
 
 def _query(node: Node, body: SearchBody, user: str) -> SearchQuery:

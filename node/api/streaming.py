@@ -5,13 +5,43 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node.errors import RequestInvalid
+from atoll.node.telling import Event, Telling
 
 log = logging.getLogger("atoll.api")
 
+NDJSON, SSE = "application/x-ndjson", "text/event-stream"
 Broken = Callable[[str, str], bytes]  # code, words
+Writer = Callable[[Event], bytes]
+
+
+def writer_of(request: web.Request) -> Writer | None:
+    """How the events are written that the request accepts; None for the whole answer."""
+    accepted = request.headers.get("Accept", "")
+    return ndjson if NDJSON in accepted else sse if SSE in accepted else None
+
+
+def ndjson(event: Event) -> bytes:
+    return msgspec.json.encode(event) + b"\n"
+
+
+def sse(event: Event) -> bytes:
+    """As the HTML standard says (server-sent events); JSON has no line breaks."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.event.encode(), msgspec.json.encode(event.data))
+
+
+async def follow(request: web.Request, telling: Telling, write: Writer, after: int = 0) -> web.StreamResponse:
+    """All that something under way tells, from the event ``after`` on."""
+    kind = NDJSON if write is ndjson else SSE
+    stream = web.StreamResponse(headers={"Content-Type": kind, "Cache-Control": "no-store"})
+
+    def broken(code: str, words: str) -> bytes:
+        return write(Event(0, "error", {"code": code, "detail": words}))
+
+    return await streamed(request, stream, (write(event) async for event in telling.events(after)), broken)
 
 
 async def streamed(
@@ -30,7 +60,7 @@ async def streamed(
             raise
         except Exception as error:  # the outermost edge: there is no other answer any more
             log.error("%s broke off: %r", request.path, error, exc_info=error)
-            await stream.write(broken("internal", "the search failed"))
+            await stream.write(broken("internal", "it failed; the node's log says why"))
         await stream.write_eof()
     except ConnectionError:
         log.debug("whoever followed %s has gone", request.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -66,23 +66,26 @@ class Source(msgspec.Struct, frozen=True):
             fitted = await asyncio.to_thread(
                 fit_rows, self.data, islands, impute=self.impute, units=self.units, progress=tell
             )
-        await asyncio.to_thread(self._note, [island for island, _ in fitted])
+        columns = await asyncio.to_thread(lambda data: next(Table.chunks(data, 1)).columns, self.data)
+        note([island for island, _ in fitted], str(self.data), columns, self.units)
         return fitted
-
-    def _note(self, islands: Sequence[Island]) -> None:
-        """What the rows were taken for, where that is not certain."""
-        for name, ways in disagreeing(islands, self.units).items():
-            _tell(f"note: {name} is in {' and '.join(ways)} in different islands: say --unit {name}=...")
-        if self.data is not None and not next(Table.chunks(self.data, 1)).columns:
-            for names in dict.fromkeys(island.names for island in islands):
-                if names != positional_names(len(names)):
-                    shown = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
-                    _tell(f"note: the columns of {self.data} have no names; they are taken as {shown}, in this order")
 
     async def _home(self) -> Any:
         """The island that was named: what a file defines, or how the id of a known one begins."""
         path = Path(self.island) if self.island else None
         return await asyncio.to_thread(read_island, path) if path is not None and path.is_file() else self.island
+
+
+def note(islands: Sequence[Island], data: str, columns: tuple[str, ...], units: Mapping[str, str]) -> None:
+    """What rows were taken for, where that is not certain."""
+    for name, ways in disagreeing(islands, units).items():
+        _tell(f"note: {name} is in {' and '.join(ways)} in different islands: say --unit {name}=...")
+    if columns:
+        return
+    for names in dict.fromkeys(island.names for island in islands):
+        if names != positional_names(len(names)):
+            shown = ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")
+            _tell(f"note: the columns of {data} have no names; they are taken as {shown}, in this order")
 
 
 def leaving(url: str, question: Question, source: Source, fitted: Sequence[Fitted]) -> str:
@@ -150,8 +153,13 @@ def _source(taken: dict[str, Any]) -> Source:
         raise click.UsageError("column means would tell of rows: no --impute under differential privacy")
     if spec is not None:
         formats.known_suffix(spec)
-    units = dict(_unit(each) for each in taken["unit"])
+    units = units_of(taken["unit"])
     return Source(data, spec, taken["island"], taken["impute"], units, epsilon)
+
+
+def units_of(said: Sequence[str]) -> dict[str, str]:
+    """Units by column, of ``COLUMN=UNIT``s."""
+    return dict(_unit(each) for each in said)
 
 
 def _unit(text: str) -> tuple[str, str]:

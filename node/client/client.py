@@ -1,7 +1,7 @@
 """The one HTTP client: under the command line, the demo and ``atoll.Client``, and ``atoll.AsyncClient`` for programs.
 
-RKMEs are fitted here, on the user's side: a search sends the reduced set, never the rows. A prediction sends rows,
-because that is what it is asked to do.
+RKMEs are fitted here, on the user's side: a search sends the reduced set, never the rows. A prediction sends rows to
+the node, because that is what it is asked to do, and lets them go on from there only where it is told so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import io
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from atoll.engine.errors import FeatureMismatch
@@ -34,19 +34,16 @@ from atoll.node.api.learnwares import LearnwareView, ListingPage, ListingView, P
 from atoll.node.api.peer_rules import ChangeView, RuleBody, RuleView
 from atoll.node.api.peers import PeerView
 from atoll.node.api.policies import AskBody, GrantBody, RequestView, WhoCanBody
-from atoll.node.api.predictions import PredictionBody, RowsBody
 from atoll.node.api.privacy import GrantView, QueryBudgetBody, SpendingBody, SpendingView
 from atoll.node.api.submissions import SubmissionBody, SubmissionView, UploadView
 from atoll.node.api.tokens import TokenBody, TokenView
 from atoll.node.client.download import receive
-from atoll.node.client.learnware import AsyncLoadedLearnware
-from atoll.node.client.question import question, rows_of, table_of
+from atoll.node.client.question import question, rows_of
+from atoll.node.client.reuse import PIECE, ReuseCalls
 from atoll.node.client.streams import SearchEvent, follow
-from atoll.node.client.transport import Transport
 from atoll.node.errors import PackageRefused, RequestInvalid
 from atoll.node.policy.gate import Permission
 from atoll.node.policy.usage import Use
-from atoll.node.reuse.result import PredictionResult
 from atoll.node.search.fitting import (
     NO_UNITS,
     Fitted,
@@ -65,10 +62,8 @@ from atoll.protocol.listings import Offers, State
 from atoll.protocol.policy import Act, Policy
 from numpy.typing import NDArray
 
-PIECE = 8 << 20  # bytes of an upload in one request
 
-
-class AsyncClient(Transport):
+class AsyncClient(ReuseCalls):
     """``async with AsyncClient(url, token) as client``; every method raises RemoteError or NodeUnreachable."""
 
     async def node(self) -> NodeView:
@@ -261,26 +256,6 @@ class AsyncClient(Transport):
         """The search as it happens, up to the final answer. A connection that breaks is taken up where it broke."""
         body = question(fitted, semantic, limit, deadline_ms, privacy, filters)
         return follow(self._session, f"{self._url}/api/v1/searches", body)
-
-    async def predict(
-        self, search_id: str, rows: Any, *, prefer: Literal["local", "remote"] = "local", force: bool = False
-    ) -> PredictionResult:
-        """Predict with the mixture that a search found. This sends rows, to the node and to owners that predict."""
-        table = await asyncio.to_thread(table_of, rows)
-        body = PredictionBody(search_id, tuple(map(tuple, table.values.tolist())), table.columns, prefer, force)
-        return await self._json("POST", "predictions", PredictionResult, body=body)
-
-    async def predict_with(
-        self, learnware_id: str, rows: Any, *, prefer: Literal["local", "remote"] = "local"
-    ) -> PredictionResult:
-        """Predict with one learnware of the catalogue."""
-        table = await asyncio.to_thread(table_of, rows)
-        body = RowsBody(tuple(map(tuple, table.values.tolist())), table.columns, prefer)
-        return await self._json("POST", f"catalogue/{learnware_id}/predictions", PredictionResult, body=body)
-
-    def load(self, learnware_id: str, *, prefer: Literal["local", "remote"] = "local") -> AsyncLoadedLearnware:
-        """A learnware of the network as a model."""
-        return AsyncLoadedLearnware(self, learnware_id, prefer)
 
     async def spend_privacy(
         self, dataset: str, units: NDArray[np.float32], island: Island, epsilon: float, delta: float

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from atoll.node.client.client import AsyncClient
+    from atoll.node.client.reuse import ReuseCalls
     from atoll.node.reuse.result import PredictionResult
 
 T = TypeVar("T")
@@ -23,11 +23,15 @@ class Run(Protocol):
 
 class AsyncLoadedLearnware:
     """``predict`` and ``predict_proba`` as scikit-learn has them; the node downloads the model once and runs it in its
-    sandbox, or sends the rows to the owner, as the policy allows. ``prefer`` says which, where both are."""
+    sandbox, or, where ``send`` allows that, sends the rows to the owner, as the policy has it. ``prefer`` says which,
+    where both are."""
 
-    def __init__(self, client: AsyncClient, learnware_id: str, prefer: Literal["local", "remote"] = "local") -> None:
+    def __init__(
+        self, client: ReuseCalls, learnware_id: str, prefer: Literal["local", "remote"] = "local", send: bool = False
+    ) -> None:
         self._client = client
         self._prefer = prefer
+        self._send = send
         self.id = learnware_id
 
     async def predict(self, rows: Any) -> NDArray[Any]:
@@ -41,7 +45,7 @@ class AsyncLoadedLearnware:
 
     async def answer(self, rows: Any) -> PredictionResult:
         """The whole answer, with where it ran."""
-        return await self._client.predict_with(self.id, rows, prefer=self._prefer)
+        return await self._client.predict_with(self.id, rows, prefer=self._prefer, send=self._send)
 
 
 class LoadedLearnware:

@@ -1,4 +1,5 @@
-"""Following a search event by event, over NDJSON; a connection that breaks is taken up after the last event.
+"""Following a search or a reuse session, event by event, over NDJSON; a connection that breaks is taken up where it
+broke.
 
 Promises: every event once, in order, and after the last one the end; NodeUnreachable if the node does not come back.
 """
@@ -6,22 +7,26 @@ Promises: every event once, in order, and after the last one the end; NodeUnreac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import aiohttp
 import msgspec
 from atoll.node.api.problems import Problem
-from atoll.node.api.searches import MAX_DEADLINE_MS, NDJSON, SearchBody
+from atoll.node.api.searches import MAX_DEADLINE_MS, SearchBody
+from atoll.node.api.streaming import NDJSON
 from atoll.node.client.transport import RemoteError, problem
 from atoll.node.errors import NodeUnreachable, outcome
+from atoll.node.reuse.query import ReusePlan
+from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress, ReuseReport
 from atoll.node.search.query import Hit, PeerDone, PeerFailed, SearchPlan, SearchResult
 
 ATTEMPTS = 6  # to take a stream up again, without an event in between
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds before an attempt; each is twice as long as the one before
 SPARE = 15.0  # seconds without a word beyond the deadline, after which a connection counts as broken
+REUSE_SECONDS = 300.0  # without a word, after which a connection to a session counts as broken
 MAX_LINE = 32 * 1024 * 1024
 
 EventName = Literal["plan", "hit", "peer_done", "peer_failed", "answer", "correction", "end"]
@@ -31,6 +36,15 @@ TYPES: Mapping[str, type[EventData]] = {
     "correction": SearchResult, "end": SearchResult,
 }  # fmt: skip
 assert set(TYPES) == set(get_args(EventName))
+
+ReuseEventName = Literal["plan", "download", "progress", "member_failed", "chosen", "end"]
+ReuseEventData = ReusePlan | Downloading | Progress | MemberFailed | Chosen | ReuseReport
+REUSE_TYPES: Mapping[str, type[ReuseEventData]] = {
+    "plan": ReusePlan, "download": Downloading, "progress": Progress, "member_failed": MemberFailed, "chosen": Chosen,
+    "end": ReuseReport,
+}  # fmt: skip
+assert set(REUSE_TYPES) == set(get_args(ReuseEventName))
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,16 @@ class SearchEvent:
     data: EventData
 
 
-class _Line(msgspec.Struct):
+@dataclass(frozen=True)
+class ReuseEvent:
+    """What has happened in a session, numbered from 1; it ends with the whole ReuseReport."""
+
+    id: int
+    event: ReuseEventName
+    data: ReuseEventData
+
+
+class _Told(msgspec.Struct):
     id: int
     event: str
     data: msgspec.Raw
@@ -64,46 +87,82 @@ async def follow(session: aiohttp.ClientSession, url: str, body: SearchBody) -> 
 
     RemoteError for a search that is refused, that fails, or that the node has forgotten.
     """
-    last, search_id, failures = 0, "", 0
+    search_id = ""
+    seconds = (body.deadline_ms or MAX_DEADLINE_MS) / 1000 + SPARE
+
+    def connect(last: int) -> AsyncGenerator[_Told]:
+        if search_id:
+            return _connection(session, "GET", f"{url}/{search_id}/events", seconds, last)
+        return _connection(session, "POST", url, seconds, 0, msgspec.json.encode(body))
+
+    async with aclosing(_taken_up(connect, lambda why: _gone(url, search_id, why), lambda: search_id != "")) as told:
+        async for each in told:
+            if each.event not in TYPES:
+                continue
+            data = _data(each, TYPES[each.event], url)
+            if isinstance(data, SearchPlan):
+                search_id = data.search_id
+            yield SearchEvent(each.id, msgspec.convert(each.event, EventName), data)
+
+
+async def follow_reuse(session: aiohttp.ClientSession, url: str) -> AsyncGenerator[ReuseEvent]:
+    """The events of a reuse session, up to ``end``. ``url`` is that of its events.
+
+    RemoteError for a session that fails, or that the node has forgotten.
+    """
+
+    def connect(last: int) -> AsyncGenerator[_Told]:
+        return _connection(session, "GET", url, REUSE_SECONDS, last)
+
+    def gone(why: str) -> NodeUnreachable:
+        return NodeUnreachable(f"the reuse session broke off: {why}", hint="the node may have stopped: plan it again")
+
+    async with aclosing(_taken_up(connect, gone, lambda: True)) as told:
+        async for each in told:
+            if each.event in REUSE_TYPES:
+                data = _data(each, REUSE_TYPES[each.event], url)
+                yield ReuseEvent(each.id, msgspec.convert(each.event, ReuseEventName), data)
+
+
+async def _taken_up(
+    connect: Callable[[int], AsyncGenerator[_Told]], gone: Callable[[str], NodeUnreachable],
+    resumable: Callable[[], bool],
+) -> AsyncGenerator[_Told]:  # fmt: skip
+    """What a stream brings up to its end, over as many connections as it takes."""
+    last, failures = 0, 0
     while True:
         try:
-            async with aclosing(_connection(session, url, body, search_id, last)) as events:
-                async for event in events:
-                    last, failures = event.id, 0
-                    if isinstance(event.data, SearchPlan):
-                        search_id = event.data.search_id
-                    yield event
-                    if event.event == "end":
+            async with aclosing(connect(last)) as told:
+                async for each in told:
+                    last, failures = each.id, 0
+                    yield each
+                    if each.event == "end":
                         return
             raise _Broken("it ended without an answer")
         except (_Broken, aiohttp.ClientError, TimeoutError) as error:
             failures += 1
-            if not search_id or failures > ATTEMPTS:
-                raise _gone(url, search_id, str(error) or type(error).__name__) from None
+            if not resumable() or failures > ATTEMPTS:
+                raise gone(str(error) or type(error).__name__) from None
             await asyncio.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (failures - 1)))
 
 
 async def _connection(
-    session: aiohttp.ClientSession, url: str, body: SearchBody, search_id: str, last: int
-) -> AsyncGenerator[SearchEvent]:
-    """What one connection brings: the first asks, others go on after the event ``last``."""
-    timeout = aiohttp.ClientTimeout(connect=5, sock_read=(body.deadline_ms or MAX_DEADLINE_MS) / 1000 + SPARE)
-    headers = {"Accept": NDJSON}
-    if search_id:
-        headers["Last-Event-ID"] = str(last)
-        request = session.get(f"{url}/{search_id}/events", headers=headers, timeout=timeout)
-    else:
-        request = session.post(url, data=msgspec.json.encode(body), headers=headers, timeout=timeout)
-    async with request as response:
+    session: aiohttp.ClientSession, method: Literal["GET", "POST"], url: str, seconds: float, last: int,
+    data: bytes | None = None,
+) -> AsyncGenerator[_Told]:  # fmt: skip
+    """What one connection brings: a POST begins something, a GET goes on after the event ``last``."""
+    timeout = aiohttp.ClientTimeout(connect=5, sock_read=seconds)
+    headers = {"Accept": NDJSON} | ({"Last-Event-ID": str(last)} if method == "GET" else {})
+    async with session.request(method, url, data=data, headers=headers, timeout=timeout) as response:
         if response.status >= 400:
             answer = await response.read()
-            if search_id and (response.status >= 500 or response.status == 429):
+            if method == "GET" and (response.status >= 500 or response.status == 429):
                 raise _Broken(f"status {response.status}")
             raise RemoteError(problem(answer, response.status))
         async for line in _lines(response.content):
-            event = _event(line, url)
-            if event is not None and event.id > last:
-                yield event
+            each = _told(line, url)
+            if each.id > last:
+                yield each
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
@@ -119,20 +178,27 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
             raise NodeUnreachable(f"a line of the answer is longer than {MAX_LINE} bytes: that is no Atoll node")
 
 
-def _event(line: bytes, url: str) -> SearchEvent | None:
-    """The event of a line; None for one that this version does not know. What ended the search is raised."""
+def _told(line: bytes, url: str) -> _Told:
+    """One line. What ended the stream is raised."""
     try:
-        found = msgspec.json.decode(line, type=_Line)
-        if found.event == "error":
-            failure = msgspec.json.decode(found.data, type=_Failure)
-            raise RemoteError(Problem(failure.code, failure.detail, outcome(failure.code).status))
-        if found.event not in TYPES:
-            return None
-        return SearchEvent(
-            found.id, msgspec.convert(found.event, EventName), msgspec.json.decode(found.data, type=TYPES[found.event])
-        )
+        found = msgspec.json.decode(line, type=_Told)
+        if found.event != "error":
+            return found
+        failure = msgspec.json.decode(found.data, type=_Failure)
     except msgspec.DecodeError as error:
-        raise NodeUnreachable(f"{url} did not answer as an Atoll node: {error}") from None
+        raise _no_node(url, error) from None
+    raise RemoteError(Problem(failure.code, failure.detail, outcome(failure.code).status))
+
+
+def _data(told: _Told, type_: type[T], url: str) -> T:
+    try:
+        return msgspec.json.decode(told.data, type=type_)
+    except msgspec.DecodeError as error:
+        raise _no_node(url, error) from None
+
+
+def _no_node(url: str, error: Exception) -> NodeUnreachable:
+    return NodeUnreachable(f"{url} did not answer as an Atoll node: {error}")
 
 
 def _gone(url: str, search_id: str, why: str) -> NodeUnreachable:

@@ -22,8 +22,10 @@ from atoll.node.api.information import NodeView
 from atoll.node.api.learnwares import LearnwareView, ListingView
 from atoll.node.client.client import AsyncClient
 from atoll.node.client.learnware import LoadedLearnware
+from atoll.node.client.reuse import Confirm, Labels, Reused
 from atoll.node.client.streams import SearchEvent
 from atoll.node.errors import RequestInvalid
+from atoll.node.reuse.query import Form, Method, Place
 from atoll.node.reuse.result import PredictionResult
 from atoll.node.search.fitting import NO_UNITS, Fitted
 from atoll.node.search.query import Filters, Privacy, SearchResult
@@ -147,15 +149,36 @@ class Client:
             if self._end.alive:
                 self._run(events.aclose())
 
-    def predict(
-        self, search_id: str, rows: Any, *, prefer: Literal["local", "remote"] = "local", force: bool = False
-    ) -> PredictionResult:
-        """Predict with the mixture that a search found. This sends rows, to the node and to owners that predict."""
-        return self._run(self._client.predict(search_id, rows, prefer=prefer, force=force))
+    def reuse(
+        self, search_id: str, rows: Any, *, labelled: tuple[Any, Labels] | None = None,
+        method: Method | Literal["auto"] = "auto", form: Form | Literal["auto"] = "auto", prefer: Place = "local",
+        members: int = 10, abstain: bool = False, force: bool = False, local_only: bool = False,
+        units: Mapping[str, str] = NO_UNITS, confirm: Confirm = False,
+    ) -> Reused:  # fmt: skip
+        """Predict ``rows`` (array, frame, dict of columns, or the path of a file) with what a search has found.
 
-    def load(self, learnware_id: str, *, prefer: Literal["local", "remote"] = "local") -> LoadedLearnware:
-        """A learnware of the network as a model: ``atoll.Client().load(id).predict(rows)``."""
-        return LoadedLearnware(self._client.load(learnware_id, prefer=prefer), self._run)
+        ``labelled``: rows whose labels are known; they choose the ``method``, and say what it is worth. ``confirm``
+        agrees to the plan, as a whole or as it is asked about it: where it does not, ConsentNeeded, and no row has left
+        the node; True lets rows go to the owners that the plan names. The node forgets all of it at the end.
+        """
+        return self._run(
+            self._client.reuse(
+                search_id, rows, labelled=labelled, method=method, form=form, prefer=prefer, members=members,
+                abstain=abstain, force=force, local_only=local_only, units=units, confirm=confirm,
+            )
+        )  # fmt: skip
+
+    def predict(
+        self, search_id: str, rows: Any, *, prefer: Place = "local", force: bool = False, send: bool = False
+    ) -> PredictionResult:
+        """Predict few rows with the mixture that a search found, at once. Rows go to the node, and with ``send`` to
+        owners that predict; RemoteError (reuse.consent) where they would have to and may not."""
+        return self._run(self._client.predict(search_id, rows, prefer=prefer, force=force, send=send))
+
+    def load(self, learnware_id: str, *, prefer: Place = "local", send: bool = False) -> LoadedLearnware:
+        """A learnware of the network as a model: ``atoll.Client().load(id).predict(rows)``. ``send`` lets rows go to
+        its owner."""
+        return LoadedLearnware(self._client.load(learnware_id, prefer=prefer, send=send), self._run)
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         if not self._end.alive:

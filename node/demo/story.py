@@ -149,7 +149,7 @@ async def _node_reports(nodes: list[Institution]) -> tuple[NodeReport, ...]:
 
 
 async def _reuse(market: Market, asked: Institution, user: User, result: SearchResult) -> ReuseReport:
-    answer = await asked.client.predict(result.search_id, user.rows)
+    answer = await asked.client.predict(result.search_id, user.rows, send=True)
     singles = [product.accuracy(user.rows.values, user.labels) for product in market.digits]
     accuracy = Accuracy(_accuracy(answer.labels, user), max(singles), float(np.mean(singles)))
     return ReuseReport(accuracy, answer.rows_local, answer.rows_remote)
@@ -161,7 +161,7 @@ async def _other(asked: Institution, user: User, story: Quiet) -> OtherUser:
     uncovered = result.mixture.uncovered if result.mixture else 1.0
     if result.mixture is None or not result.mixture.served:
         return OtherUser(user.name, None, None, uncovered)
-    answer = await asked.client.predict(result.search_id, user.rows)
+    answer = await asked.client.predict(result.search_id, user.rows, send=True)
     accuracy = _accuracy(answer.labels, user)
     story.say(f"Accuracy: {accuracy:.3f}")
     return OtherUser(user.name, " + ".join(member.name for member in result.mixture.members), accuracy, uncovered)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from atoll.node.p2p.introductions import Introductions
 from atoll.node.p2p.matching import MatchProvider
 from atoll.node.p2p.membership import Membership, Topics
 from atoll.node.p2p.peers import Peers
+from atoll.node.p2p.prediction import PredictionProvider, Predictions, RemoteModel
 from atoll.node.p2p.relay import HOP, STOP, Relay
 from atoll.node.p2p.replication import Replication
 from atoll.node.p2p.streams import CONNECT_DEADLINE, Channel, Handler, Streams
@@ -54,7 +55,7 @@ from atoll.protocol.membership import Invite
 from atoll.protocol.messages import Message, PeerRefused
 from atoll.protocol.peers import PeersRequest, peer_of
 from atoll.protocol.policy import USER, Asker
-from atoll.protocol.predict import Prediction, PredictRequest
+from atoll.protocol.predict import NO_ROWS, PredictRequest
 from libp2p.abc import IHost
 
 log = logging.getLogger("atoll.p2p")
@@ -92,6 +93,7 @@ class Network:
         self._addresses: tuple[str, ...] = ()
         self._streams: Streams
         self._circuits: Circuits
+        self._predictions: Predictions
         self._gossip: Gossip
         self._topics: Topics
         self._greeter = Greeter(
@@ -180,8 +182,19 @@ class Network:
     async def match(self, peer: str, message: MatchRequest, deadline: float) -> MatchReply:
         return await self._ask(peer, match.PROTOCOL, message, MatchReply, limits.MATCH_FRAME, deadline)
 
-    async def predict(self, peer: str, message: PredictRequest, deadline: float) -> Prediction:
-        return await self._ask(peer, predict.PROTOCOL, message, Prediction, limits.PREDICT_FRAME, deadline)
+    @contextlib.asynccontextmanager
+    async def predicting(
+        self, peer: str, federation: bytes, learnware_id: bytes, island: bytes, user: str
+    ) -> AsyncIterator[RemoteModel]:
+        """A learnware at its owner; streams to it are kept open within the block."""
+        request = PredictRequest(federation, learnware_id, island, NO_ROWS, user)
+        call, predictions = self._thread.call, self._predictions
+        await call(predictions.begin, peer)
+        try:
+            yield RemoteModel(partial(call, predictions.predict, peer), request)
+        finally:
+            with contextlib.suppress(ChannelClosed):  # the network has ended
+                await call(predictions.end, peer)
 
     async def fetch_package(
         self, peer: str, federation: bytes, revision: bytes, target: Path, user: str, progress: Progress | None = None
@@ -218,6 +231,7 @@ class Network:
                 host, member=self._peers.member, admitted=self._peers.admitted,
                 on_misbehaviour=self._gatekeeper.misbehaved,
             )  # fmt: skip
+            self._predictions = Predictions(self._streams)
             self._topics = Topics(self._greet, self._gossip.refresh, self._gossip.expel)
             self._circuits = Circuits(host, self._streams, self._peers)
             self._addresses = self._config.announce or tuple(listen_addresses(host))
@@ -265,10 +279,10 @@ class Network:
             admit=admitted,
         )
         serve(fetch.PROTOCOL, Provider(owner, self._peers).answer, admit=admitted)
-        predicting = self._requests(PredictRequest, shares(owner.predict), limits.PREDICT_FRAME)
+        predicting = PredictionProvider(shares(owner.predict)).answer
         serve(match.PROTOCOL, MatchProvider(owner, self._peers).answer, admit=admitted)
         serve(ask_protocol.PROTOCOL, self._requests(AskRequest, shares(owner.ask)), admit=admitted, concurrency=4)
-        serve(predict.PROTOCOL, predicting, admit=admitted, concurrency=8)
+        self._streams.serve(predict.PROTOCOL, predicting, deadline=TRANSFER_DEADLINE, admit=admitted, concurrency=8)
 
     async def _hasten_at_the_end(self) -> None:
         try:
@@ -284,11 +298,9 @@ class Network:
         if self._config.relay_for_members:
             serve(HOP, Relay(host, self._streams, self._peers).answer, admit=admitted)
 
-    def _requests(
-        self, type_: object, answer: Callable[[str, M], Message], limit: int = limits.CONTROL_FRAME
-    ) -> Handler:
+    def _requests(self, type_: object, answer: Callable[[str, M], Message]) -> Handler:
         async def handler(channel: Channel) -> None:
-            await serve_requests(channel, type_, answer, limit=limit)
+            await serve_requests(channel, type_, answer, limit=limits.CONTROL_FRAME)
 
         return handler
 

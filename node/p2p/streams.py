@@ -87,6 +87,14 @@ class Channel:
         """Reset the stream: the peer sees it break off. Never raises."""
         await quiet_reset(self._stream)
 
+    async def close(self) -> None:
+        """Say goodbye; shielded and short, since the caller is done with the stream."""
+        with shielded(CLEANUP):
+            try:
+                await self._stream.close()
+            except (BaseLibp2pError, ValueError):
+                await self.abort()
+
     async def _length(self) -> int:
         length = 0
         for place in range(LENGTH_BYTES):
@@ -188,15 +196,38 @@ class Streams:
 
         Raises ``p2p.unreachable`` if the peer is not connected, refuses or does not speak ``protocol``.
         """
-        channel = await self._open(peer, protocol, deadline)
-        try:
+        channel = await self.channel(peer, protocol, deadline=deadline)
+        async with self.reset_on_error(channel, protocol):
             yield channel
+        await channel.close()
+
+    @asynccontextmanager
+    async def reset_on_error(self, channel: Channel, protocol: str) -> AsyncIterator[None]:
+        """Reset the channel if the block is left by an exception; what breaks the rules is reported as misbehaviour."""
+        try:
+            yield
         except BaseException as error:
             await channel.abort()
             if isinstance(error, (ProtocolViolation, EncodingError)):
-                self._report(peer, f"{protocol}: {error}")
+                self._report(channel.peer, f"{protocol}: {error}")
             raise
-        await _close(channel)
+
+    async def channel(self, peer: str, protocol: str, *, deadline: float) -> Channel:
+        """As :meth:`open`, for whoever keeps the channel, and closes it."""
+        if peer not in self.connected():
+            raise Unreachable(f"{peer} is not connected")
+        # Shielded: a cancellation between libp2p's steps would leave half a stream behind for good.
+        scope = shielded(CLEANUP if self._closing else deadline)
+        self._opening.add(scope)
+        try:
+            with scope:
+                stream = await self._host.new_stream(ID.from_base58(peer), [protocol])
+                return Channel(stream, deadline=deadline, meter=self._meter)
+        except (BaseLibp2pError, ValueError) as error:
+            raise Unreachable(f"{peer} does not take {protocol}: {error}") from error
+        finally:
+            self._opening.discard(scope)
+        raise PeerTimeout(f"{peer} did not open {protocol} within {deadline:g} s")
 
     async def connect(self, address: str, *, deadline: float) -> str:
         """Connect to a multiaddr that ends in ``/p2p/<peer id>``; returns the peer, whose key is then proven.
@@ -256,22 +287,6 @@ class Streams:
             log.error("a stream handler failed: %r", error, extra=fields, exc_info=error)
         await channel.abort()
 
-    async def _open(self, peer: str, protocol: str, deadline: float) -> Channel:
-        if peer not in self.connected():
-            raise Unreachable(f"{peer} is not connected")
-        # Shielded: a cancellation between libp2p's steps would leave half a stream behind for good.
-        scope = shielded(CLEANUP if self._closing else deadline)
-        self._opening.add(scope)
-        try:
-            with scope:
-                stream = await self._host.new_stream(ID.from_base58(peer), [protocol])
-                return Channel(stream, deadline=deadline, meter=self._meter)
-        except (BaseLibp2pError, ValueError) as error:
-            raise Unreachable(f"{peer} does not take {protocol}: {error}") from error
-        finally:
-            self._opening.discard(scope)
-        raise PeerTimeout(f"{peer} did not open {protocol} within {deadline:g} s")
-
     def _report(self, peer: str, why: str) -> None:
         log.warning("a peer misbehaved: %s", why, extra={"peer": peer})
         if self._on_misbehaviour is not None:
@@ -321,15 +336,6 @@ def _tell(callback: Callable[[str], None] | None, peer: str) -> None:
         log.error("a connection callback failed: %r", error, extra={"peer": peer}, exc_info=error)
 
 
-async def _close(channel: Channel) -> None:
-    """Say goodbye; shielded and short, since the caller is done with the stream."""
-    with shielded(CLEANUP):
-        try:
-            await channel._stream.close()
-        except (BaseLibp2pError, ValueError):
-            await channel.abort()
-
-
 async def _linger(channel: Channel) -> None:
     """Close after the answer and wait for the peer's end, so that neither side keeps half a stream."""
     with trio.move_on_after(LINGER):
@@ -337,7 +343,7 @@ async def _linger(channel: Channel) -> None:
             await channel.finish()
             await channel._take(1)
         except (ChannelClosed, BaseLibp2pError):
-            await _close(channel)
+            await channel.close()
             return
     await channel.abort()
 

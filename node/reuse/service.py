@@ -1,248 +1,240 @@
-"""Reuse: route the user's rows over the members of a mixture, run each where its owner allows, combine.
+"""Reuse sessions: planned on what a search has found, started with the user's consent, reported, forgotten.
 
-A member that offers download is fetched once, checked, and run here in the sandbox; one that offers prediction
-gets only the rows in which it has a say.
+Rows leave this node only from a session that was started with ``send``. Nothing of the user's rows outlives the
+session: it ends when it is forgotten, after an hour in which nobody looked at it, or with the node.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
+import shutil
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from functools import partial
+from pathlib import Path
 
 import numpy as np
-from atoll.engine.encoding import Array
-from atoll.engine.errors import DimensionMismatch, IntegrityError, ModelError, ModelRefused, NotFinite
+from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
-from atoll.engine.packages import Manifest, open_package
-from atoll.engine.packages.manifest import read_manifest
-from atoll.engine.reuse import mean, route_by_rkme, route_by_sketch, sparse, spread, union, vote_by_prob
-from atoll.engine.runtime import ModelPool
 from atoll.engine.tables import Table
-from atoll.node.errors import NothingFound
-from atoll.node.p2p.network import Network
-from atoll.node.pseudonyms import Pseudonyms
-from atoll.node.reuse.result import Place, PredictionResult
+from atoll.node.config import ReuseSection
+from atoll.node.errors import ConsentNeeded, NodeBusy, RequestInvalid
+from atoll.node.reuse.brief import Brief
+from atoll.node.reuse.execution import Execution
+from atoll.node.reuse.members import Workshop
+from atoll.node.reuse.planning import Directory, plan, survey
+from atoll.node.reuse.query import Place, ReuseQuery
+from atoll.node.reuse.reporting import report
+from atoll.node.reuse.result import PredictionResult
+from atoll.node.reuse.rows import Labelled, Rows
+from atoll.node.reuse.running import Reusing
+from atoll.node.reuse.team import NEITHER, Team, gather, place_of, team_of
+from atoll.node.reuse.uploads import RowUploads
 from atoll.node.search.plan import Candidate
-from atoll.node.search.running import Session
 from atoll.node.search.service import Searcher
-from atoll.node.serving import Owner, arrange
-from atoll.node.store.blobs import BlobStore
-from atoll.node.store.code import AdmittedCode
-from atoll.node.store.downloads import DownloadRow
-from atoll.node.store.environment import Store
-from atoll.protocol.ask import AskRequest
-from atoll.protocol.errors import PolicyDenied
-from atoll.protocol.ids import peer_id
+from atoll.protocol.errors import NotFound, PolicyDenied
 from atoll.protocol.listings import Listing
-from atoll.protocol.policy import Act, Asker
-from atoll.protocol.predict import PredictRequest
-from numpy.typing import NDArray
 
-PREDICT_DEADLINE = 30.0
+OF_USER, OF_ALL = 8, 64  # sessions that are remembered
+AT_WORK = 4  # sessions that run at a time
+ANSWERS = 4  # times the size of an upload, that the predictions of one user may take
+UNUSED = 3600.0  # seconds, after which a session is forgotten
+SWEEP = 60.0  # seconds
 
 
 class Reuser:
-    """Runs on the asyncio side; models and matrices in worker threads."""
+    """Lives in the asyncio loop; models and matrices in threads. ``name`` tells the names of owners; ``clock`` gives
+    seconds that only grow."""
 
     def __init__(
-        self,
-        searcher: Searcher,
-        network: Network,
-        owner: Owner,
-        own: str,
-        store: Store,
-        blobs: BlobStore,
-        models: ModelPool,
-        pseudonyms: Pseudonyms,
-        code: AdmittedCode,
-    ) -> None:
+        self, searcher: Searcher, workshop: Workshop, name: Callable[[str], str], config: ReuseSection, folder: Path,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self._searcher = searcher
-        self._network = network
-        self._owner = owner
-        self._own = own
-        self._store = store
-        self._blobs = blobs
-        self._models = models
-        self._pseudonyms = pseudonyms
-        self._code = code
-        self._downloads = store.table("downloads", DownloadRow)
-        self._fetching: dict[bytes, asyncio.Lock] = {}
+        self._workshop = workshop
+        self._directory = Directory(name, workshop.downloads.cached, workshop.own)
+        self._config = config
+        self._folder = folder
+        self._clock = clock
+        self._sessions: OrderedDict[str, Reusing] = OrderedDict()
+        shutil.rmtree(folder, ignore_errors=True)
+        self.uploads = RowUploads(folder / "rows", config.max_upload_bytes, config.max_rows, clock)
+
+    async def plan(self, query: ReuseQuery, rows: Rows, labelled: Labelled | None = None) -> Reusing:
+        """A session that waits to be started; nothing is sent. A file of rows that were not uploaded is taken over.
+        NotFound, NothingFound or PolicyDenied as the search
+        and its owners have it; FeatureMismatch, NotFinite or RequestInvalid where the data do not fit."""
+        session = self._searcher.session(query.search_id, query.user)
+        if not rows.digest:
+            rows = await asyncio.to_thread(self.uploads.take, query.user, rows)
+        team, skipped = await asyncio.to_thread(gather, session, query, labelled, self._workshop.own)
+        return await self._plan(team, skipped, query, rows, labelled)
+
+    def start(self, id_: str, user: str, *, send: bool) -> Reusing:
+        """Begin what was planned; a session that has begun goes on as it is. ConsentNeeded where rows would leave this
+        node and ``send`` does not say so; NodeBusy where too many run."""
+        reusing = self.reusing(id_, user)
+        if reusing.task is not None:
+            return reusing
+        if reusing.plan.sends_rows and not send:
+            raise ConsentNeeded(
+                f"rows would leave this node: {' '.join(reusing.plan.leaves)}",
+                hint='to allow it pass "send": true (send=True in Python, --yes on the command line)',
+            )
+        if sum(each.state == "running" for each in self._sessions.values()) >= AT_WORK:
+            raise NodeBusy(f"{AT_WORK} predictions run already", hint="try again in a few seconds")
+        reusing.task = asyncio.get_running_loop().create_task(self._run(reusing))
+        reusing.task.add_done_callback(partial(_ended, reusing))
+        return reusing
+
+    def reusing(self, id_: str, user: str) -> Reusing:
+        """A remembered session of this user, or NotFound."""
+        found = self._sessions.get(id_)
+        if found is None or found.query.user != user:
+            raise NotFound("this reuse session is not remembered (any more)", hint="plan another one")
+        found.used = self._clock()
+        return found
+
+    async def forget(self, id_: str, user: str) -> None:
+        """End it if it runs, and remove it with its rows and predictions."""
+        await self._forget(self.reusing(id_, user))
 
     async def predict(
-        self, search_id: str, rows: Table, prefer: Place = "local", force: bool = False, user: str = ""
-    ) -> PredictionResult:
-        """Predict ``rows`` (raw units) with the mixture of a search, for ``user`` of this node.
-
-        NothingFound where the search found nobody who covers the data, unless ``force``; PolicyDenied if no
-        member may be used.
-        """
-        session = self._searcher.session(search_id, user)
-        if not session.members or not (session.mixture.served or force):
-            raise NothingFound("no learnware covers this data", hint="look for other learnwares, or force it")
-        raw = _raw(rows, session.island)
-        places, skipped = self._places(session.members, prefer)
-        members = [member for member in session.members if member.id in places]
-        weights = [m.weight for m in session.mixture.members if m.learnware_id in places]
-        posterior = await asyncio.to_thread(_route, session, members, weights, rows)
-        outputs = await asyncio.gather(
-            *(
-                self._run(member, places[member.id], session.island, raw, posterior[:, k], user)
-                for k, member in enumerate(members)
-            )
-        )
-        class_names, values = _combine([member.listing for member in members], outputs, posterior)
-        counts = dict.fromkeys(("local", "remote"), 0)
-        for k, member in enumerate(members):
-            counts[places[member.id]] += int((posterior[:, k] > 0).sum())
-        labels = tuple(class_names[place] for place in values.argmax(axis=1)) if class_names else ()
-        return PredictionResult(
-            class_names, labels, tuple(map(tuple, values.tolist())), counts["local"], counts["remote"], places, skipped
-        )
+        self, search_id: str, rows: Table, prefer: Place = "local", force: bool = False, user: str = "",
+        send: bool = False,
+    ) -> PredictionResult:  # fmt: skip
+        """Plan, start and forget at once, for few rows (raw units)."""
+        query = ReuseQuery(search_id, prefer=prefer, force=force, user=user)
+        kept = await asyncio.to_thread(self.uploads.keep, user, rows)
+        return await self._at_once(await self.plan(query, kept), send)
 
     async def predict_with(
-        self, listing: Listing, island: Island, rows: Table, prefer: Place = "local", user: str = ""
-    ) -> PredictionResult:
-        """Predict ``rows`` (raw units) with one learnware, here or at its owner, as its owner allows the user."""
-        member = Candidate(listing, may=await self._may(listing, user))
-        places, _ = self._places((member,), prefer)
-        place = places[member.id]
-        values = await self._run(member, place, island, _raw(rows, island), np.ones(len(rows.values)), user)
-        names = listing.class_names
-        labels = tuple(names[chosen] for chosen in values.argmax(axis=1)) if names else ()
-        here, there = (len(values), 0) if place == "local" else (0, len(values))
-        return PredictionResult(names, labels, tuple(map(tuple, values.tolist())), here, there, places, {})
+        self, listing: Listing, island: Island, rows: Table, prefer: Place = "local", user: str = "",
+        send: bool = False,
+    ) -> PredictionResult:  # fmt: skip
+        """The same with one learnware, as its owner allows the user."""
+        query = ReuseQuery("", method="single", prefer=prefer, user=user)
+        summary = next(each for each in listing.specifications if each.island == island.digest)
+        member = Candidate(listing, summary, may=await self._workshop.may(listing, user))
+        if place_of(member, query, self._workshop.own) is None:
+            raise PolicyDenied(NEITHER, hint="ask for it: `atoll learnware ask`")
+        team = team_of(island, (member,), (1.0,), query, None, self._workshop.own)
+        kept = await asyncio.to_thread(self.uploads.keep, user, rows)
+        return await self._at_once(await self._plan(team, {}, query, kept, None), send)
 
-    async def _may(self, listing: Listing, user: str) -> tuple[Act, ...]:
-        """What the user may do with a learnware, by its owner."""
-        owner, pseudonym = peer_id(listing.owner), self._pseudonyms.of(user, listing.federation)
-        request = AskRequest(listing.federation, listing.learnware_id, user=pseudonym)
-        if owner == self._own:
-            reply = await asyncio.to_thread(self._owner.ask, Asker(owner, pseudonym), request)
-        else:
-            reply = await self._network.request(owner, request)
-        return tuple(each.act for each in reply.states if each.state in ("open", "granted"))
+    async def tidy(self) -> None:
+        """Forget what nobody uses any more, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            await self.expire()
 
-    def _places(self, members: tuple[Candidate, ...], prefer: Place) -> tuple[dict[str, Place], dict[str, str]]:
-        places: dict[str, Place] = {}
-        skipped: dict[str, str] = {}
-        for member in members:
-            own = member.owner == self._own
-            local, remote = ("predict" if own else "download") in member.may, not own and "predict" in member.may
-            if local and (prefer == "local" or not remote):
-                places[member.id] = "local"
-            elif remote:
-                places[member.id] = "remote"
-            else:
-                skipped[member.id] = "its owner offers you neither download nor prediction"
-        if not places:
-            raise PolicyDenied(
-                "no owner offers you download or prediction",
-                hint="ask the owners: `atoll learnware ask`",
-            )
-        return places, skipped
+    async def expire(self) -> None:
+        """Forget what nobody has used for an hour."""
+        before = self._clock() - UNUSED
+        for reusing in [each for each in self._sessions.values() if each.used < before and each.state != "running"]:
+            await self._forget(reusing)
+        await asyncio.to_thread(self.uploads.expire, before)
 
-    async def _run(
-        self, member: Candidate, place: Place, island: Island, raw: NDArray[np.float64], share: NDArray[np.float64],
-        user: str,
-    ) -> NDArray[np.float64]:  # fmt: skip
-        """The member's output (n, outputs), zero in the rows where it has no say."""
-        chosen = np.flatnonzero(share > 0)
-        outputs = np.zeros((len(raw), member.listing.outputs))
-        if len(chosen) == 0:
-            return outputs
-        rows = raw[chosen].astype(np.float32)
-        pseudonym = self._pseudonyms.of(user, member.listing.federation)
-        if member.owner == self._own or place == "remote":
-            values = await self._at_owner(member, island, rows, pseudonym)
-        else:
-            values = await self._here(member, island, rows, pseudonym)
-        if values.shape != (len(rows), member.listing.outputs):
-            raise ModelError(f"{member.listing.semantic.name} answered with shape {values.shape}")
-        outputs[chosen] = values
-        return outputs
+    async def aclose(self) -> None:
+        """End what is under way; nothing of it stays."""
+        for reusing in list(self._sessions.values()):
+            await self._forget(reusing)
+        self._workshop.threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
-    async def _at_owner(
-        self, member: Candidate, island: Island, rows: NDArray[np.float32], user: str
-    ) -> NDArray[np.float32]:
-        """At the member's owner, which may be this node."""
-        listing = member.listing
-        message = PredictRequest(listing.federation, listing.learnware_id, island.digest, Array.of(rows), user)
-        if member.owner == self._own:
-            answer = await asyncio.to_thread(self._owner.predict, Asker(self._own, user), message)
-        else:
-            answer = await self._network.predict(member.owner, message, PREDICT_DEADLINE)
-        return np.asarray(answer.values.numpy(), dtype=np.float32)
+    async def _plan(
+        self, team: Team, skipped: Mapping[str, str], query: ReuseQuery, rows: Rows, labelled: Labelled | None
+    ) -> Reusing:
+        id_, size = secrets.token_hex(8), 8 * rows.count * team.width
+        digests = [rows.digest] + ([labelled.digest] if labelled is not None and labelled.digest else [])
+        await asyncio.to_thread(self.uploads.use, query.user, digests, id_)
+        try:
+            brief = await asyncio.to_thread(Brief.of, team, query, rows, labelled)
+            surveyed = await asyncio.to_thread(survey, brief, query)
+            planned = await asyncio.to_thread(plan, id_, query, brief, surveyed, skipped, self._directory)
+            await self._make_room(query.user, size)
+            folder = self._folder / id_
+            await asyncio.to_thread(folder.mkdir, mode=0o700)
+        except BaseException:
+            await asyncio.to_thread(self.uploads.release, query.user, id_, keep=True)
+            raise
+        reusing = self._sessions[id_] = Reusing(query, planned, brief, folder, self._clock())
+        return reusing
 
-    async def _here(
-        self, member: Candidate, island: Island, rows: NDArray[np.float32], user: str
-    ) -> NDArray[np.float32]:
-        manifest, model = await self.download(member.owner, member.listing, user)
-        arranged = arrange(rows, island, manifest)
-        path = self._blobs.path(model)
-        admitted = self._code.admits(member.listing.owner, member.listing.revision)
-        if admitted and manifest.environment:
-            raise ModelRefused(
-                f"{member.listing.semantic.name} needs an environment, which nobody builds but its owner",
-                hint="predict at its owner",
-            )
-        run = partial(
-            self._models.predict, model.hex(), path, manifest.signature, arranged, tenant=user,
-            trust="admitted" if admitted else "foreign",
+    async def _make_room(self, user: str, size: int) -> None:
+        """Forget the oldest sessions of a user, and of all, until one more with predictions of ``size`` bytes fits."""
+        most = ANSWERS * self._config.max_upload_bytes
+        if size > most:
+            raise RequestInvalid(f"the predictions would take {size} bytes, at most {most} do", hint="send fewer rows")
+        while True:
+            own = [each for each in self._sessions.values() if each.query.user == user]
+            taken = size + sum(8 * each.brief.rows.count * each.brief.team.width for each in own)
+            if len(own) < OF_USER and taken <= most and len(self._sessions) < OF_ALL:
+                return
+            among = own if len(own) >= OF_USER or taken > most else list(self._sessions.values())
+            oldest = min((each for each in among if each.state != "running"), key=lambda each: each.used, default=None)
+            if oldest is None:
+                raise NodeBusy("too many predictions are under way", hint="wait for yours, or forget one of them")
+            await self._forget(oldest)
+
+    async def _run(self, reusing: Reusing) -> None:
+        began = time.monotonic()
+        try:
+            async with AsyncExitStack() as stack:
+                execution = Execution(reusing, self._workshop.open, self._workshop.threads, stack)
+                await execution.run()
+        except BaseExceptionGroup as group:
+            raise _cause(group) from None
+        elapsed = int((time.monotonic() - began) * 1000)
+        reusing.report = await asyncio.to_thread(report, reusing, execution, elapsed)
+        reusing.used = self._clock()
+        reusing.emit("end", reusing.report)
+
+    async def _at_once(self, reusing: Reusing, send: bool) -> PredictionResult:
+        try:
+            told = await self.start(reusing.id, reusing.query.user, send=send).result()
+            values = await asyncio.to_thread(np.load, reusing.predictions)
+        finally:
+            await self._forget(reusing)
+        lost = int(np.isnan(values).any(axis=1).sum())
+        if lost:
+            raise PolicyDenied(f"no owner answers about {lost} of {len(values)} rows", hint="reuse them in a session")
+        labels = tuple(told.class_names[place] for place in values.argmax(axis=1)) if told.class_names else ()
+        places = {each.learnware_id: each.place for each in told.members if not each.failed}
+        return PredictionResult(
+            told.class_names, labels, tuple(map(tuple, values.tolist())), told.rows_local, told.rows_remote, places,
+            reusing.plan.skipped | {each.learnware_id: each.failed for each in told.members if each.failed},
         )  # fmt: skip
-        return await asyncio.to_thread(run)
 
-    async def download(self, owner: str, listing: Listing, user: str) -> tuple[Manifest, bytes]:
-        """(manifest, model digest) of a package, fetched once, resumed if broken off, checked against the listing."""
-        async with self._fetching.setdefault(listing.revision, asyncio.Lock()):
-            row = await asyncio.to_thread(self._downloaded, listing.revision)
-            if row is None:
-                partial = self._blobs.partial(listing.revision.hex())
-                digest = await self._network.fetch_package(owner, listing.federation, listing.revision, partial, user)
-                row = await asyncio.to_thread(self._take_in, listing.revision, digest)
-        manifest = await asyncio.to_thread(self._blobs.path(row.manifest).read_bytes)
-        return read_manifest(manifest), row.model
-
-    def _downloaded(self, revision: bytes) -> DownloadRow | None:
-        with self._store.view() as txn:
-            return self._downloads.get(txn, revision)
-
-    def _take_in(self, revision: bytes, digest: bytes) -> DownloadRow:
-        self._blobs.adopt_checked(self._blobs.partial(revision.hex()), digest)
-        with open_package(self._blobs.path(digest), specifications=False) as package:
-            if package.revision != revision:
-                raise IntegrityError("the package is not the revision that its listing names")
-            model = self._blobs.put_pieces(package.pieces(package.manifest.model))
-            row = DownloadRow(self._blobs.put(package.manifest_bytes), model)
-        self._store.write(lambda txn: self._downloads.put(txn, revision, row)).result()
-        return row
+    async def _forget(self, reusing: Reusing) -> None:
+        self._sessions.pop(reusing.id, None)
+        if reusing.task is not None:
+            reusing.task.cancel()
+            with suppress(asyncio.CancelledError, AtollError):
+                await asyncio.gather(reusing.task, return_exceptions=True)
+        reusing.forgotten = True
+        reusing.wake()
+        await asyncio.to_thread(self.uploads.release, reusing.query.user, reusing.id)
+        await asyncio.to_thread(shutil.rmtree, reusing.folder, ignore_errors=True)
 
 
-def _raw(rows: Table, island: Island) -> NDArray[np.float64]:
-    """In the island's order of columns; NotFinite where a value is missing or too large for a model."""
-    raw = rows.select(island.names)
-    if not (np.abs(raw) <= np.finfo(np.float32).max).all():
-        raise NotFinite("the rows hold NaN, infinite or too large values", hint="fill or drop them first")
-    return raw
+def _ended(reusing: Reusing, task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()  # whoever follows the session is told
+    reusing.wake()
 
 
-def _route(session: Session, members: list[Candidate], weights: list[float], rows: Table) -> NDArray[np.float64]:
-    """Posterior (n, members), sparse; all members in one form."""
-    units = session.island.transform(rows)
-    rkmes = [member.rkme for member in members if member.rkme is not None]
-    if len(rkmes) == len(members):
-        return sparse(route_by_rkme(units, rkmes, weights))
-    sketches = [member.summary.to_sketch() for member in members if member.summary]
-    return sparse(route_by_sketch(units, session.island, sketches, weights))
-
-
-def _combine(
-    listings: list[Listing], outputs: list[NDArray[np.float64]], posterior: NDArray[np.float64]
-) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Weighted by routing: probabilities over the union of classes, or means of values."""
-    if all(listing.class_names for listing in listings):
-        common = union([listing.class_names for listing in listings])
-        spreads = [spread(out, listing.class_names, common) for out, listing in zip(outputs, listings, strict=True)]
-        return common, vote_by_prob(spreads, posterior)
-    if len({listing.outputs for listing in listings}) > 1:
-        raise DimensionMismatch("the members of the mixture predict targets of different widths")
-    return (), mean(outputs, posterior)
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of ours, else the first."""
+    leaves: list[BaseException] = []
+    found: list[BaseException] = [group]
+    while found:
+        each = found.pop(0)
+        if isinstance(each, BaseExceptionGroup):
+            found += each.exceptions
+        else:
+            leaves.append(each)
+    return next((each for each in leaves if isinstance(each, AtollError)), leaves[0])

@@ -12,7 +12,7 @@ from atoll.node.search import merge
 from atoll.node.search.certainty import certain, contends
 from atoll.node.search.plan import Candidate, Plan
 from atoll.node.search.query import Filters, Hit, MixtureView, SearchQuery
-from atoll.node.search.running import Session
+from atoll.node.search.running import Ground, Session
 from atoll.node.search.settling import Settled
 from atoll.protocol.listings import Listing
 from atoll.protocol.signing import Record
@@ -45,6 +45,8 @@ def answered(query: SearchQuery, planned: Plan, settled: Settled, directory: Dir
     """The answer to what owners have said so far."""
     folded = merge.folded(settled.candidates)
     found, session = _best_mixture(query, folded.ranked, planned)
+    if session is not None:
+        session = msgspec.structs.replace(session, grounds=_grounds(query, settled, planned))
     hits = _hits(query, folded, session, directory)
     sure = not query.specifications or (not settled.doubted and _certain(query, folded, settled, hits, session))
     return Found(hits, sure, found, session, _advice(query, settled, found))
@@ -103,6 +105,18 @@ def _best_mixture(
         if best is None or view.explained > best[0].explained:
             best = (view, Session(field.island, members, view))
     return best or (None, None)
+
+
+def _grounds(query: SearchQuery, settled: Settled, planned: Plan) -> tuple[Ground, ...]:
+    """What the user may reuse, island by island. What may not be used takes no weight from what may, and hides none of
+    its copies."""
+    usable = merge.folded(each for each in settled.candidates if {"predict", "download"} & set(each.may)).ranked
+    grounds = []
+    for field, asked in zip(planned.fields, query.specifications, strict=True):
+        near = tuple(merge.considered(usable, asked, field))
+        if near:
+            grounds.append(Ground(field.island, asked, field.asked, near))
+    return tuple(grounds)
 
 
 def _advice(query: SearchQuery, settled: Settled, found: MixtureView | None) -> str:

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
-from atoll.engine.matching import Mixture, mixture_of_rkmes, mixture_of_sketches, mmd2_of_sketches, similarity
+from atoll.engine.matching import (
+    MAX_MEMBERS,
+    Mixture,
+    mixture_of_rkmes,
+    mixture_of_sketches,
+    mmd2_of_sketches,
+    similarity,
+)
+from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.plan import NEAREST, Candidate, Field, Key, rank
 from atoll.node.search.query import Hit, Holder, Member, MixtureView, Representation, SpecificationQuery
@@ -145,34 +153,48 @@ def _hit(
 def mixture(
     ranked: Sequence[Candidate], query: SpecificationQuery, field: Field
 ) -> tuple[MixtureView, tuple[Candidate, ...]]:
-    """The mixture for one island and its members, in one representation: of RKMEs and stand-ins, which are weighted
-    points both, unless those that are not known are worth more than their not being, then of sketches.
+    """The mixture for one island and its members, in one representation."""
+    return mixture_of(considered(ranked, query, field), query.rkme, field.asked)
+
+
+def considered(ranked: Sequence[Candidate], query: SpecificationQuery, field: Field) -> list[Candidate]:
+    """What the mixture for one island may be made of.
 
     What is useful only in a mixture ranks badly alone: beside the nearest, what the best mixture of all sketches gives
     weight may be in it (algorithms: matching).
     """
     usable = [c for c in ranked if c.summary and c.summary.island == query.island and not c.suspect]
-    considered = {(listing.learnware_id, listing.owner) for listing, _ in map(field.row, field.nearest.support)}
+    wanted = {(listing.learnware_id, listing.owner) for listing, _ in map(field.row, field.nearest.support)}
     for doubtful in (False, True):
-        considered |= {each.key for each in [each for each in usable if each.doubtful == doubtful][:NEAREST]}
-    near = [each for each in usable if each.key in considered]
+        wanted |= {each.key for each in [each for each in usable if each.doubtful == doubtful][:NEAREST]}
+    near = [each for each in usable if each.key in wanted]
     sound = [each for each in near if not each.doubtful]
     if sound and all(each.points for each in sound):
         near = [each for each in near if each.points]  # what is doubtful makes no mixture less exact
+    return near
+
+
+def mixture_of(
+    near: Sequence[Candidate], user: Rkme | None, asked: Sketch, max_members: int = MAX_MEMBERS
+) -> tuple[MixtureView, tuple[Candidate, ...]]:
+    """The mixture over ``near``: of RKMEs and stand-ins, which are weighted points both, unless those that are not
+    known are worth more than their not being, then of sketches. ``user`` is the user's
+    RKME, if it is to count, and ``asked`` the sketch."""
     known = [candidate for candidate in near if candidate.points]
     by_points: Representation = "rkme" if all(candidate.rkme for candidate in known) else "stand-in"
     exact = None
-    if query.rkme is not None and known:
-        exact = mixture_of_rkmes(query.rkme, [candidate.points for candidate in known if candidate.points])
+    if user is not None and known:
+        points = [candidate.points for candidate in known if candidate.points]
+        exact = mixture_of_rkmes(user, points, max_members=max_members)
         if len(known) == len(near):
-            return _view(exact, known, query.rkme.norm2, by_points)
-    estimated = mixture_of_sketches(field.asked, _sketches(near))
-    if query.rkme is not None and exact is not None:
+            return _view(exact, known, user.norm2, by_points)
+    estimated = mixture_of_sketches(asked, _sketches(near), max_members=max_members)
+    if user is not None and exact is not None:
         members = _sketches([known[place] for place in exact.members])
-        apart = mmd2_of_sketches(field.asked, members, exact.weights) - estimated.mmd2
+        apart = mmd2_of_sketches(asked, members, exact.weights) - estimated.mmd2
         if apart <= WORTH * estimated.mmd2 + DOUBT:
-            return _view(exact, known, query.rkme.norm2, by_points)
-    norm2 = float(np.square(field.asked.floats(), dtype=np.float64).sum()) - field.asked.bias
+            return _view(exact, known, user.norm2, by_points)
+    norm2 = float(np.square(asked.floats(), dtype=np.float64).sum()) - asked.bias
     return _view(estimated, near, norm2, "sketch")
 
 
@@ -181,7 +203,7 @@ def _sketches(candidates: Sequence[Candidate]) -> list[Sketch]:
 
 
 def _view(
-    solved: Mixture, near: list[Candidate], norm2: float, representation: Representation
+    solved: Mixture, near: Sequence[Candidate], norm2: float, representation: Representation
 ) -> tuple[MixtureView, tuple[Candidate, ...]]:
     chosen = tuple(near[place] for place in solved.members)
     explained = 1.0 - solved.mmd2 / norm2 if norm2 > 0.0 else 0.0  # noise may be all that there is

@@ -2,81 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 from atoll.engine.islands import Island
+from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.plan import Candidate
-from atoll.node.search.query import MixtureView, SearchQuery, SearchResult
+from atoll.node.search.query import MixtureView, SearchQuery, SearchResult, SpecificationQuery
+from atoll.node.telling import Event, Telling
+
+__all__ = ["Event", "Ground", "Running", "Session"]
 
 
-class Event(msgspec.Struct, frozen=True):
-    """One line of the stream: plan, hit, peer_done, peer_failed; answer and correction with the whole answer as it is
-    then, and last end with the final one. ``id`` counts from 1."""
+class Ground(msgspec.Struct, frozen=True):
+    """What may be reused in one island: the user's data there, in full and as a sketch, and what the user may predict
+    with or download of what a mixture can be made of, nearest first."""
 
-    id: int
-    event: str
-    data: Any
+    island: Island
+    asked: SpecificationQuery
+    sketch: Sketch
+    candidates: tuple[Candidate, ...]
 
 
 class Session(msgspec.Struct, frozen=True):
-    """What a prediction needs of a search."""
+    """What a prediction needs of a search: its best mixture, and what of all that was found may be reused."""
 
     island: Island
     members: tuple[Candidate, ...]
     mixture: MixtureView
+    grounds: tuple[Ground, ...] = ()
 
 
-class Running:
+class Running(Telling):
     """Lives in the asyncio loop, and after its end for as long as it is remembered."""
 
     def __init__(self, id_: str, query: SearchQuery) -> None:
+        super().__init__()
         self.id = id_
         self.query = query
         self.candidates: Sequence[Candidate] = ()
         self.session: Session | None = None
         self.result: SearchResult | None = None
-        self.task: asyncio.Task[None] | None = None
-        self._events: list[Event] = []
-        self._changed = asyncio.Event()
-
-    @property
-    def ended(self) -> bool:
-        return self.task is not None and self.task.done()
-
-    def emit(self, event: str, data: object) -> None:
-        self._events.append(Event(len(self._events) + 1, event, data))
-        self.wake()
-
-    def wake(self) -> None:
-        """Something has happened."""
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def events(self, after: int = 0) -> AsyncIterator[Event]:
-        """All events with a higher id, until the end; what ended the search if that was an error."""
-        place = max(after, 0)
-        while True:
-            changed = self._changed
-            while place < len(self._events):
-                yield self._events[place]
-                place += 1
-            if self.ended:
-                break
-            if changed is self._changed:
-                await changed.wait()
-        self._raise()
 
     async def answer(self) -> SearchResult:
         """The newest whole answer, as soon as there is one."""
-        while self.result is None and not self.ended:
-            await self._changed.wait()
-        self._raise()
+        await self.happens(lambda: self.result is not None)
         assert self.result is not None  # it ends with an answer or an error
         return self.result
-
-    def _raise(self) -> None:
-        if self.task is not None and self.task.done():
-            self.task.result()

@@ -10,8 +10,8 @@ from atoll.engine.errors import AtollError
 from atoll.node.api.sessions import SECONDS
 from atoll.node.clock import now_ms
 from atoll.node.web.answers import html, sentence
-from atoll.node.web.form import read_small_form
 from atoll.node.web.headers import drop_cookie, set_cookie
+from atoll.node.web.parts import read_small_form
 from atoll.node.web.visit import Visit
 
 

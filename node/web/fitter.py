@@ -1,4 +1,4 @@
-"""The process that reads one file of a stranger: bounded memory and time, no network, no other file, then its end."""
+"""The process that reads the files of one form: bounded memory and time, no network, no other file, then its end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from atoll.engine.encoding import pack, unpack
@@ -17,9 +20,14 @@ from atoll.engine.runtime.layout import readable
 from atoll.engine.specs import Rkme, fit_rkme, formats
 from atoll.node.search.fitting import Fitted, fit_rows, read_specification
 from atoll.node.web.fitting import MAX_ORDER, Answer, Fit, Order
+from atoll.node.web.sheets import read, told
 
 MEMORY = 4 << 30  # bytes of addresses, libraries included
 CPU_SECONDS = 120
+LIMITS = (
+    (resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_CORE, 0),
+    (resource.RLIMIT_FSIZE, MEMORY),
+)  # fmt: skip
 HINTS: dict[type[AtollError], str] = {
     FeatureMismatch: "leave out what is no feature, labels say",
     NotFinite: "clean them, or let column means take their place",
@@ -37,23 +45,36 @@ def main() -> None:
     if data:
         order = unpack(data, Order, limit=MAX_ORDER)
         os.chdir(os.path.dirname(order.file))
-        confine(Path(order.file))
-        sys.stdout.buffer.write(pack(answer(order)))
+        with opened(order) as into:
+            confine(*map(Path, filter(None, (order.file, order.reading.labelled if order.reading else ""))))
+            sys.stdout.buffer.write(pack(answer(order, into)))
 
 
-def confine(file: Path) -> None:
-    """From here on this process may read ``file`` and its libraries, and write nothing but its answer."""
+@contextmanager
+def opened(order: Order) -> Iterator[list[BinaryIO]]:
+    """Where arrays go: opened before the doors are locked."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(open(each, "xb")) for each in (order.reading.into if order.reading else ())]
+
+
+def confine(*files: Path) -> None:
+    """From here on this process may read ``files`` and its libraries, and write nothing but its answer."""
     kernel.die_with_parent(signal.SIGKILL)
-    for limit, value in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_CORE, 0)):
+    for limit, value in LIMITS:
         resource.setrlimit(limit, (value, value))
     kernel.hide_memory()
     kernel.drop_privileges()
-    kernel.read_only_beneath([*readable(sandboxed=False), str(file)])
+    kernel.read_only_beneath([*readable(sandboxed=False), *map(str, files)])
 
 
-def answer(order: Order) -> Answer:
-    """What the file says, or why it says nothing."""
-    path, islands = Path(Path(order.file).name), [Island.from_definition(each) for each in order.islands]
+def answer(order: Order, into: Sequence[BinaryIO] = ()) -> Answer:
+    """What the files say, or why they say nothing."""
+    return read(order, order.reading, into) if order.reading else fit(order)
+
+
+def fit(order: Order) -> Answer:
+    path = Path(Path(order.file).name)
+    islands = [Island.from_definition(each) for each in order.islands]
     try:
         if path.suffix.lower() in formats.SUFFIXES:
             found = read_specification(path, None, islands)
@@ -61,8 +82,7 @@ def answer(order: Order) -> Answer:
             found = fit_rows(path, islands, impute=order.impute)
         return Answer(tuple(_fit(each) for each in found))
     except AtollError as error:
-        told, hint = error.message.removeprefix(f"{path}: "), HINTS.get(type(error), error.hint)
-        return Answer(refused=f"{told}; {hint}" if hint else told)
+        return Answer(refused=told(error, path, HINTS.get(type(error), error.hint)))
     except MemoryError:
         return Answer(refused="the file takes more memory than this page gives it; use `atoll search --data`")
 

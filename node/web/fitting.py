@@ -1,4 +1,5 @@
-"""What the page's file says: rows are fitted, specifications read, in a process of its own that may do nothing else.
+"""What the page's files say: rows are fitted, specifications read, or rows to predict made arrays of, in a process of
+its own that may do nothing else.
 
 Few at a time, within a time and a size; rows are gone with the process and the folder that they were in.
 """
@@ -25,12 +26,24 @@ SECONDS = 60.0
 MAX_ORDER = 1 << 28
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """Beside rows to predict: the ``labelled`` file, if there is one, whose column ``target`` holds names of classes,
+    or if ``numeric`` numbers. In the rows that column means nothing. Arrays go where ``into`` says."""
+
+    into: tuple[str, str]
+    labelled: str = ""
+    target: str = ""
+    numeric: bool = False
+
+
 class Order(msgspec.Struct, frozen=True):
-    """For the process: the file, and the definitions of the islands that it may be of."""
+    """For the process: the file, and the definitions of the islands that it may be of; it is fitted unless ``reading``
+    asks for its rows."""
 
     file: str
-    islands: tuple[bytes, ...]
+    islands: tuple[bytes, ...] = ()
     impute: bool = False
+    reading: Reading | None = None
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -40,11 +53,28 @@ class Fit(msgspec.Struct, frozen=True):
     rkme: RkmeRecord
 
 
+class Sheet(msgspec.Struct, frozen=True):
+    """An array was written, of rows under ``columns`` (none if they have no names), whose ``target`` is this."""
+
+    columns: tuple[str, ...]
+    target: tuple[str, ...] = ()
+
+
 class Answer(msgspec.Struct, frozen=True):
-    """``fits``, or why there are none, in words."""
+    """``fits``, or ``sheets``, or why there are none, in words, and in which ``field`` of the form."""
 
     fits: tuple[Fit, ...] = ()
+    sheets: tuple[Sheet, ...] = ()
     refused: str = ""
+    field: str = ""
+
+
+class Unreadable(SpecificationError):
+    """What is wrong with the file of a ``field``."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Fitting:
@@ -95,6 +125,14 @@ class Fitting:
             raise SpecificationError(answer.refused)
         return await asyncio.to_thread(_queries, answer)
 
+    async def sheets(self, file: Path, reading: Reading, *, impute: bool = False) -> tuple[Sheet, ...]:
+        """Of the rows, and of the labelled ones if there are such; Unreadable says what is wrong with which file."""
+        async with self._turn:
+            answer = await self._ask(Order(str(file), impute=impute, reading=reading))
+        if answer.refused:
+            raise Unreadable(answer.refused, answer.field)
+        return answer.sheets
+
     async def _ask(self, order: Order) -> Answer:
         await self.prepare()
         process, self._ready = self._ready, None
@@ -104,8 +142,8 @@ class Fitting:
                 said, _ = await process.communicate(pack(order))
         except TimeoutError:
             raise SpecificationError(
-                f"the fit takes longer than the {SECONDS:.0f} seconds that this page gives it; "
-                "`atoll search --data` fits on your machine, as long as it takes"
+                f"the file takes longer than the {SECONDS:.0f} seconds that this page gives it; the command line, "
+                "`atoll search --data` and `atoll predict`, takes as long as it takes"
             ) from None
         finally:
             await _end(process)
@@ -129,7 +167,7 @@ def _read(said: bytes) -> Answer:
     try:
         return unpack(said, Answer, limit=(MAX_ISLANDS + 1) * MAX_BYTES)
     except EncodingError:
-        raise SpecificationError("the file cannot be fitted") from None
+        raise SpecificationError("the file cannot be read") from None
 
 
 def _queries(answer: Answer) -> tuple[SpecificationQuery, ...]:

@@ -16,9 +16,10 @@ from atoll.node.search.query import SearchQuery, SearchResult, SpecificationQuer
 from atoll.node.search.running import Running
 from atoll.node.web import live
 from atoll.node.web.answers import html, scripted, sentence
-from atoll.node.web.form import Form, passing_folder, read_form
+from atoll.node.web.form import FILES, Form
 from atoll.node.web.headers import guarded
 from atoll.node.web.overlay import chosen, overlay
+from atoll.node.web.parts import passing_folder, read_parts
 from atoll.node.web.rendering import render
 from atoll.node.web.visit import Visit
 from atoll.protocol.errors import NotFound
@@ -38,7 +39,7 @@ async def search(visit: Visit) -> web.StreamResponse:
     check = None if visit.check_header() else visit.check_form
     with visit.node.fitting.room(known=visit.token is not None) as begin:
         async with passing_folder() as folder:
-            form = await read_form(visit.request, folder, check, begin)
+            form = Form.read(await read_parts(visit.request, folder, check, begin, {"file": FILES}))
             specifications = await _specifications(visit, form)
     if form.errors:
         return await _faults(visit, form)

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jinja2
 from atoll.engine.errors import AtollError
 from atoll.engine.semantic import MAX_TEXT
+from atoll.node.reuse import report
+from atoll.node.reuse import words as reuse_words
+from atoll.node.reuse.brief import LEARNING
+from atoll.node.reuse.query import MAX_MEMBERS
 from atoll.node.web import overlay, words
-from atoll.node.web.form import FILES, GROUPS, LIMITS, MAX_UPLOAD
+from atoll.node.web.form import FILES, GROUPS, LIMITS
+from atoll.node.web.parts import MAX_UPLOAD, TABLES
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -71,15 +76,21 @@ def _compiled() -> jinja2.Environment:
     environment.globals |= {
         "words": words, "short": short, "chosen": overlay.chosen, "box": (overlay.WIDTH, overlay.HEIGHT),
         "asset": lambda name: f"/static/{name}?v={ASSETS[name].version}", "groups": GROUPS, "limits": LIMITS,
-        "files": FILES, "max_upload": MAX_UPLOAD, "max_text": MAX_TEXT,
+        "files": FILES, "tables": TABLES, "max_upload": MAX_UPLOAD, "max_text": MAX_TEXT,
+        "say": reuse_words, "learning": LEARNING, "max_members": MAX_MEMBERS,
     }  # fmt: skip
     for name in sources:
         environment.get_template(name)
     return environment
 
 
+def _static() -> dict[str, bytes]:
+    """The files, and the style of the report, which is a page of its own, for where it is a part of one of these."""
+    return {**_read("static"), "report.css": f".report {{\n{report.STYLE}\n}}".encode()}
+
+
 ASSETS = {
     name: Asset(data, TYPES[name.rpartition(".")[2]], hashlib.sha256(data).hexdigest()[:12])
-    for name, data in _read("static").items()
+    for name, data in _static().items()
 }
 _environment = _compiled()

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from atoll.engine.errors import AtollError
-from atoll.node.web import door, pages
+from atoll.node.web import door, pages, planning, reuses
 from atoll.node.web.answers import refused
 from atoll.node.web.headers import guarded
 from atoll.node.web.rendering import ASSETS
@@ -25,6 +25,15 @@ PAGES: tuple[tuple[str, str, Page], ...] = (
     ("GET", "/searches/{id}/picture", pages.picture),
     ("GET", "/searches/{id}/answer", pages.answer),
     ("GET", "/searches/{id}/listings/{hit}", pages.listing),
+    ("GET", "/searches/{id}/predict", planning.ask),
+    ("POST", "/searches/{id}/predict", planning.plan),
+    ("GET", "/reuses/{id}", reuses.show),
+    ("POST", "/reuses/{id}/start", reuses.start),
+    ("POST", "/reuses/{id}/here", reuses.only_here),
+    ("POST", "/reuses/{id}/forget", reuses.forget),
+    ("GET", "/reuses/{id}/events", reuses.events),
+    ("GET", "/reuses/{id}/predictions", reuses.predictions),
+    ("GET", "/reuses/{id}/report", reuses.written),
     ("GET", "/login", door.sign_in_form),
     ("POST", "/login", door.sign_in),
     ("POST", "/logout", door.sign_out),

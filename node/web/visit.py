@@ -10,7 +10,7 @@ from aiohttp import web
 from atoll.node.api.auth import FORM_HEADER, signed_in
 from atoll.node.api.routing import NODE
 from atoll.node.api.sessions import new_id
-from atoll.node.errors import Forged
+from atoll.node.errors import Forbidden, Forged, Unauthorised
 from atoll.node.store.tokens import TokenRow
 from atoll.node.web.headers import set_cookie
 
@@ -35,6 +35,10 @@ class Visit:
     def user(self) -> str:
         """As searches know users: empty for somebody unknown."""
         return self.token.id if self.token is not None else ""
+
+    @property
+    def may_predict(self) -> bool:
+        return self.token is not None and bool({"predict", "admin"} & set(self.token.scopes))
 
     @property
     def form_token(self) -> str:
@@ -62,6 +66,16 @@ class Visit:
         """Unauthorised unless this visitor may see what searches find."""
         if self.token is None:
             self.node.visitors.admit()
+
+    def check_may_predict(self) -> None:
+        """Unauthorised, or Forbidden, unless this visitor may have rows predicted."""
+        if self.token is None:
+            raise Unauthorised("predicting needs a token", hint="sign in with one that has the scope predict")
+        if not self.may_predict:
+            raise Forbidden(
+                f"the token {self.token.name} lacks the scope predict",
+                hint="sign in with one that has it: `atoll token create NAME --scope read --scope predict`",
+            )
 
     def mark(self, response: web.StreamResponse) -> None:
         """Give the browser its id, so that its forms are known again."""

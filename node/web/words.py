@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
+from atoll.node.reuse.query import ReusePlan
 from atoll.node.search.query import Hit, Privacy, Representation, SearchResult
+from atoll.node.web.asking import Runs
 from atoll.protocol.policy import ACTS, Act
+
+if TYPE_CHECKING:
+    from atoll.node.web.rendering import Names
 
 
 class PrivacyWords(NamedTuple):
@@ -37,12 +42,37 @@ REPRESENTATIONS: dict[Representation, str] = {
     "stand-in": "from reduced sets, and stand-ins for those that are not disclosed",
     "sketch": "from sketches",
 }
+RUNS: dict[Runs, PrivacyWords] = {
+    "local": PrivacyWords(
+        "Here, where that is offered",
+        "Models that may be downloaded run on this node, in a sandbox. Only where an owner does not offer that, rows "
+        "go there.",
+    ),
+    "remote": PrivacyWords(
+        "At their owners, where that is offered",
+        "Rows go to the owners, each to those only that have a say in it. Nothing has to be downloaded.",
+    ),
+    "here": PrivacyWords(
+        "Only here", "No row leaves this node. Models that are not offered for download are left out."
+    ),
+}
 ALLOWED: dict[Act, str] = {
     "match": "match",
     "disclose": "see its reduced set",
     "predict": "have its owner predict your rows",
     "download": "download the model",
 }
+
+
+def leaving(plan: ReusePlan) -> int:
+    """How many (row, owner) pairs leave this node."""
+    return sum(member.rows for member in plan.members if member.place == "remote")
+
+
+def receivers(plan: ReusePlan, names: Names) -> list[str]:
+    """The owners to whom rows go."""
+    remote = [member for member in plan.members if member.place == "remote"]
+    return list(dict.fromkeys(member.owner_name or names.peer(member.owner) for member in remote))
 
 
 def may(hit: Hit) -> list[str]:

@@ -54,7 +54,7 @@ async def published(node, other, federation, package, digits, changed):
 
 async def right(node, learnware_id, digits, prefer="local"):
     """The share of noughts and ones that are told apart."""
-    found = await node.client.predict_with(learnware_id, digits.of(0, 1), prefer=prefer)
+    found = await node.client.predict_with(learnware_id, digits.of(0, 1), prefer=prefer, send=True)
     return (digits.labels_of(0, 1) == list(map(int, found.labels))).mean()
 
 

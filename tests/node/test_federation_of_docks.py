@@ -42,7 +42,7 @@ async def test_a_learnware_published_at_one_node_is_found_and_reused_at_another(
     assert not any(hit.estimated or hit.suspect for hit in found.hits)
     assert found.mixture is not None
     assert found.mixture.served
-    answer = await north.client.predict(found.search_id, rows)
+    answer = await north.client.predict(found.search_id, rows, send=True)
     assert answer.places == {low: "remote", high: "local"}
     assert answer.rows_local > 0
     assert answer.rows_remote > 0

@@ -34,7 +34,7 @@ async def test_what_is_paused_is_found_by_its_state_alone_and_live_again_when_it
     assert await found() == []
     assert await found(PAUSED) == await found(Filters(state=("live", "paused"))) == [(learnware, "paused")]
     assert (await user.client.search_rows(rows)).hits == ()
-    for asked in (user.client.predict_with(learnware, rows), user.client.search_rows(rows, filters=PAUSED)):
+    for asked in (user.client.predict_with(learnware, rows, send=True), user.client.search_rows(rows, filters=PAUSED)):
         with pytest.raises(RemoteError):
             await asked
     answer = await user.client.search([], SemanticQuery("digits"), filters=PAUSED)

@@ -97,7 +97,7 @@ class Scene:
         members = {each.learnware_id for each in result.mixture.members}
         if learnware in members:
             try:
-                used = learnware in (await client.predict(result.search_id, rows, force=True)).places
+                used = learnware in (await client.predict(result.search_id, rows, force=True, send=True)).places
             except AtollError:
                 used = False
             assert used == bool(found & {"predict", "download"})
@@ -210,8 +210,8 @@ async def test_rows_that_are_unlike_the_specification_are_refused_and_quotas_hol
     raw, peer = bytes.fromhex(scene.federation), owner.node.identity.peer
 
     async def predicted(rows, user="u"):
-        message = PredictRequest(raw, learnware, island, Array.of(rows.astype(np.float32)), user)
-        return await member.node.network.predict(peer, message, 10.0)
+        async with member.node.network.predicting(peer, raw, learnware, island, user) as remote:
+            return await remote.predict(rows.astype(np.float32))
 
     await predicted(scene.rows("members"))
     noise = np.random.default_rng(0).uniform(0, 16, (200, 64))

@@ -82,7 +82,7 @@ async def test_it_is_found_and_reused_by_its_noised_sketch(federated, digits, ch
     assert found.complete
     assert found.mixture.representation == "sketch"
     assert [member.learnware_id for member in found.mixture.members][:1] == [low]
-    answer = await north.client.predict(found.search_id, rows)
+    answer = await north.client.predict(found.search_id, rows, send=True)
     assert np.mean(np.array(answer.labels).astype(int) == labels) > 0.8  # each run has other noise
 
 

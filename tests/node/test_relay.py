@@ -64,7 +64,7 @@ async def test_a_node_that_listens_nowhere_is_found_and_reused_through_a_relay(
     found = await user.client.search_rows(rows, deadline_ms=20_000)
     assert found.complete
     for prefer in ("remote", "local"):
-        answer = await user.client.predict(found.search_id, rows, prefer=prefer)
+        answer = await user.client.predict(found.search_id, rows, prefer=prefer, send=True)
         assert answer.places == {learnware: prefer}
         assert np.mean(np.array(answer.labels).astype(int) == labels) > 0.9
 

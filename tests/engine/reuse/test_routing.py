@@ -1,32 +1,70 @@
 import numpy as np
 import pytest
-from atoll.engine.reuse import route_by_rkme, route_by_sketch, sparse
-from atoll.engine.specs import Sketch, sketch
+from atoll.engine.errors import DimensionMismatch, SpecificationError
+from atoll.engine.reuse import Routing, route_by_rkme, route_by_sketch, sparse
+from atoll.engine.specs import Rkme, Sketch
+
+EQUAL = [0.25] * 4
 
 
-@pytest.fixture(params=["disclosed", "sketches"])
-def posterior(request, owners, island):
-    """Posterior of 200 digits, fifty of each owner, in both forms."""
-    rows = np.concatenate([part[:50] for part in owners[0].values()])
-    members = list(owners[1].values())
-    if request.param == "disclosed":
-        return route_by_rkme(rows, members, [0.25] * 4)
-    return route_by_sketch(rows, island, [sketch(member, island) for member in members], [0.25] * 4)
+@pytest.fixture(params=["rkme", "sketch"])
+def routing(request, market, island):
+    specifications = market.rkmes if request.param == "rkme" else market.sketches
+    return Routing(specifications, EQUAL, island).fit(market.units)
 
 
-def test_every_row_sums_to_one(posterior):
-    assert (posterior >= 0).all()
-    np.testing.assert_allclose(posterior.sum(1), 1.0)
-    np.testing.assert_allclose(sparse(posterior).sum(1), 1.0)
+def test_every_row_is_shared_out_whole(routing, market):
+    for shares in (routing.posterior(market.units), routing.shares(market.units)):
+        assert (shares >= 0).all()
+        np.testing.assert_allclose(shares.sum(1), 1.0)
 
 
-def test_most_rows_go_to_their_owner(posterior):
-    assert (posterior.argmax(1) == np.repeat(range(4), 50)).mean() > 0.8
+def test_most_rows_go_to_their_owner_and_are_answered_right(routing, market):
+    shares = routing.shares(market.units)
+    assert (shares.argmax(1) == market.homes).mean() > 0.8
+    answer = routing.combine(market.units, shares, market.outputs)
+    assert (answer.argmax(1) == market.target).mean() > 0.8
+
+
+def test_only_the_members_with_a_share_are_asked(routing, market):
+    shares = routing.shares(market.units)
+    asked = np.where(shares[:, :, None] > 0, market.outputs, np.nan)
+    np.testing.assert_allclose(
+        routing.combine(market.units, shares, asked), routing.combine(market.units, shares, market.outputs)
+    )
+    assert (shares > 0).mean() < 0.8
+
+
+def test_rows_are_routed_alike_however_they_are_cut(routing, market):
+    parts = [routing.shares(market.units[:100]), routing.shares(market.units[100:])]
+    np.testing.assert_allclose(np.concatenate(parts), routing.shares(market.units), atol=1e-6)
+    assert routing.shares(market.units[:0]).shape == (0, 4)
+
+
+def test_the_others_answer_for_a_member_that_has_failed(routing, market):
+    outputs = market.outputs.copy()
+    outputs[:, 0] = np.nan
+    answer = routing.combine(market.units, routing.shares(market.units), outputs)
+    assert np.isfinite(answer).all()
+    np.testing.assert_allclose(answer.sum(1), 1.0)
+    outputs[5] = np.nan
+    assert np.isnan(routing.combine(market.units, routing.shares(market.units), outputs)[5]).all()
+
+
+def test_rows_that_nobody_may_answer_stay_without_an_answer(routing, market):
+    shares = np.zeros((len(market.units), 4))
+    assert np.isnan(routing.combine(market.units, shares, market.outputs)).all()
+
+
+def test_one_member_has_every_row(market, island):
+    for specifications in (market.rkmes[:1], market.sketches[:1]):
+        routing = Routing(specifications, [0.3], island).fit(market.units)
+        np.testing.assert_array_equal(routing.shares(market.units), np.ones((len(market.units), 1)))
 
 
 def test_a_far_row_does_not_underflow(owners):
     rows = np.full((1, 64), 1e4, np.float32)
-    assert route_by_rkme(rows, list(owners[1].values()), [0.25] * 4).sum() == pytest.approx(1)
+    assert route_by_rkme(rows, list(owners[1].values()), EQUAL).sum() == pytest.approx(1)
 
 
 def test_a_row_nobody_claims_falls_back_on_the_weights(owners, island):
@@ -34,5 +72,32 @@ def test_a_row_nobody_claims_falls_back_on_the_weights(owners, island):
     np.testing.assert_allclose(route_by_sketch(owners[0]["o0"][:3], island, zero, [3, 1]), [[0.75, 0.25]] * 3)
 
 
+def test_a_member_without_weight_has_no_say(market, island):
+    shares = Routing(market.rkmes, [1, 1, 1, 0], island).shares(market.units)
+    assert not shares[:, 3].any()
+
+
 def test_small_shares_are_cut():
     np.testing.assert_allclose(sparse(np.array([[0.99, 0.01]])), [[1, 0]])
+
+
+def test_forms_islands_and_lengths_are_not_mixed(market, island):
+    other = Rkme(market.rkmes[0].points, market.rkmes[0].weights, 3 * island.gamma, 10)
+    for specifications in ([*market.rkmes[:3], market.sketches[0]], [other], [], [market.sketches[0], _long()]):
+        with pytest.raises(DimensionMismatch):
+            Routing(specifications, None, island)
+
+
+@pytest.mark.parametrize("weights", [[1, 1, 1], [1, 1, 1, -1], [0, 0, 0, 0], [1, 1, 1, np.nan]])
+def test_weights_that_are_none_are_refused(market, island, weights):
+    with pytest.raises(SpecificationError):
+        Routing(market.rkmes, weights, island)
+
+
+def test_sketches_want_rows_of_the_user_first(market, island):
+    with pytest.raises(SpecificationError, match="not fitted"):
+        Routing(market.sketches, None, island).shares(market.units)
+
+
+def _long():
+    return Sketch(np.zeros(1024, np.int8), 0.0)

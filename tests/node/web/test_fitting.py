@@ -92,7 +92,7 @@ def test_only_so_many_files_are_under_way_and_fewer_of_those_who_are_unknown():
 @pytest.mark.parametrize("code", ["import os; os.abort()", "print('nonsense')", ""])
 async def test_a_process_that_breaks_is_a_fault_of_the_file(stand_in, tmp_path, code):
     stand_in(code)
-    with pytest.raises(SpecificationError, match=r"memory or time|cannot be fitted"):
+    with pytest.raises(SpecificationError, match=r"memory or time|cannot be read"):
         await Fitting().specifications(tmp_path / "rows.csv", [])
 
 

@@ -15,8 +15,8 @@ from atoll.engine.specs.formats import to_npz
 from atoll.engine.tables import Table
 from atoll.node.cli.main import cli
 from atoll.node.search.query import Privacy, Representation
-from atoll.node.web.form import MAX_UPLOAD
 from atoll.node.web.headers import CSP
+from atoll.node.web.parts import MAX_UPLOAD
 from atoll.node.web.words import PRIVACY, REPRESENTATIONS
 from atoll.protocol.listings import Offers
 from click.testing import CliRunner

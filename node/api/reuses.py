@@ -1,0 +1,201 @@
+"""Reuse sessions: rows come in pieces, a plan is made, started with consent, followed, and its predictions fetched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+from aiohttp import web
+from atoll.engine.errors import AtollError
+from atoll.engine.reuse import Form, Method
+from atoll.node.api.routing import Route, read_json, reply, user_of
+from atoll.node.api.streaming import follow, last_event, sse, writer_of
+from atoll.node.api.submissions import PIECE, UploadView
+from atoll.node.errors import RequestInvalid
+from atoll.node.reuse import report as pages
+from atoll.node.reuse.query import Place, ReusePlan, ReuseQuery
+from atoll.node.reuse.result import ReuseReport, State
+from atoll.node.reuse.rows import Labelled
+from atoll.node.reuse.running import Reusing
+from atoll.node.reuse.written import csv_blocks
+from atoll.node.telling import Event
+from atoll.protocol.ids import parse_digest
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
+
+NPY = "application/octet-stream"
+
+
+class LabelledBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows that were uploaded (their SHA-256 in hex), with the class or value of each."""
+
+    rows: str
+    labels: tuple[str, ...] | tuple[float, ...]
+    columns: tuple[str, ...] = ()
+
+
+class ReuseBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``rows`` is the SHA-256 (hex) of what was uploaded, ``columns`` names its columns (empty: nameless); the rest is
+    as in node.reuse.query."""
+
+    search_id: str
+    rows: str
+    columns: tuple[str, ...] = ()
+    labelled: LabelledBody | None = None
+    method: Method | Literal["auto"] = "auto"
+    form: Form | Literal["auto"] = "auto"
+    prefer: Place = "local"
+    members: int = 10
+    abstain: bool = False
+    force: bool = False
+    local_only: bool = False
+    units: dict[str, str] = {}
+
+
+class StartBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``send``: rows may leave this node, as the plan says."""
+
+    send: bool = False
+
+
+class ReuseView(msgspec.Struct, frozen=True):
+    """``report`` is there once it is done; ``failed`` says why there will be none."""
+
+    id: str
+    state: State
+    plan: ReusePlan
+    report: ReuseReport | None
+    failed: str = ""
+
+
+async def upload(node: Node, request: web.Request) -> web.Response:
+    """Append the body to an upload of rows at ``offset``."""
+    digest, offset = _digest(request), request.query.get("offset", "0")
+    if not (offset.isascii() and offset.isdecimal() and len(offset) < 16):
+        raise RequestInvalid(f"offset {offset[:20]!r} is not a number")
+    received, user = int(offset), user_of(request)
+    async for piece in request.content.iter_chunked(PIECE):
+        received = await asyncio.to_thread(node.reuser.uploads.append, user, digest, received, piece)
+    return reply(UploadView(received))
+
+
+async def uploaded(node: Node, request: web.Request) -> web.Response:
+    return reply(UploadView(await asyncio.to_thread(node.reuser.uploads.received, user_of(request), _digest(request))))
+
+
+async def plan(node: Node, request: web.Request) -> web.Response:
+    """A plan for uploaded rows; nothing is sent."""
+    body, user = await read_json(request, ReuseBody), user_of(request)
+    query = ReuseQuery(
+        body.search_id, body.method, body.form, body.prefer, body.members, body.abstain, body.force, body.local_only,
+        body.units, user,
+    )  # fmt: skip
+    node.searcher.session(body.search_id, user)  # before gigabytes are hashed
+    rows = await asyncio.to_thread(node.reuser.uploads.open, user, parse_digest(body.rows), body.columns)
+    labelled = await asyncio.to_thread(_labelled, node, user, body.labelled) if body.labelled is not None else None
+    return reply(_view(await node.reuser.plan(query, rows, labelled)), status=201)
+
+
+async def start(node: Node, request: web.Request) -> web.Response:
+    """Carry the plan out; if rows leave this node, only with ``send``."""
+    body = await read_json(request, StartBody)
+    return reply(_view(node.reuser.start(request.match_info["id"], user_of(request), send=body.send)))
+
+
+async def show(node: Node, request: web.Request) -> web.Response:
+    return reply(_view(_reusing(node, request)))
+
+
+async def forget(node: Node, request: web.Request) -> web.Response:
+    """End it, and remove its rows and predictions."""
+    await node.reuser.forget(request.match_info["id"], user_of(request))
+    return web.Response(status=204)
+
+
+async def events(node: Node, request: web.Request) -> web.StreamResponse:
+    return await follow(request, _reusing(node, request), writer_of(request) or sse, last_event(request))
+
+
+async def predictions(node: Node, request: web.Request) -> web.StreamResponse:
+    """As CSV, or by ``Accept`` as `.npy`: float64 (n, c)."""
+    reusing = _reusing(node, request)
+    told = await _done(reusing)
+    npy = NPY in request.headers.get("Accept", "")
+    path = reusing.predictions if npy else await asyncio.to_thread(_csv, reusing, told.class_names)
+    disposition = f'attachment; filename="predictions-{reusing.id}{path.suffix}"'
+    headers = {"Content-Type": NPY if npy else "text/csv; charset=utf-8", "Content-Disposition": disposition}
+    return web.FileResponse(path, headers=headers)
+
+
+async def report(node: Node, request: web.Request) -> web.Response:
+    """The report as a page of its own."""
+    text = await asyncio.to_thread(pages.page, await _done(_reusing(node, request)))
+    return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": pages.POLICY})
+
+
+def _labelled(node: Node, user: str, body: LabelledBody) -> Labelled:
+    digest = parse_digest(body.rows)
+    return Labelled(node.reuser.uploads.open(user, digest, body.columns).table(), body.labels, digest)
+
+
+def _reusing(node: Node, request: web.Request) -> Reusing:
+    return node.reuser.reusing(request.match_info["id"], user_of(request))
+
+
+async def _done(reusing: Reusing) -> ReuseReport:
+    if reusing.state in ("planned", "running"):
+        raise RequestInvalid("this session has not ended", hint="start it, and follow its events to the end")
+    return await reusing.result()
+
+
+def _csv(reusing: Reusing, class_names: tuple[str, ...]) -> Path:
+    """Written when it is first asked for."""
+    path = reusing.predictions.with_suffix(".csv")
+    if not path.exists():
+        values = np.load(reusing.predictions, mmap_mode="r")
+        _write(path, csv_blocks(values, class_names))
+    return path
+
+
+def _write(path: Path, blocks: Iterable[str]) -> None:
+    growing = path.with_suffix(".part")
+    with growing.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(blocks)
+    growing.replace(path)
+
+
+def _view(reusing: Reusing) -> ReuseView:
+    return ReuseView(reusing.id, reusing.state, reusing.plan, reusing.report, _failed(reusing))
+
+
+def _failed(reusing: Reusing) -> str:
+    if reusing.state != "failed" or reusing.task is None or reusing.task.cancelled():
+        return ""
+    error = reusing.task.exception()
+    return error.message if isinstance(error, AtollError) else "it failed; the node's log says why"
+
+
+def _digest(request: web.Request) -> bytes:
+    return parse_digest(request.match_info["sha256"])
+
+
+ROOT = "/api/v1/reuses"
+ROUTES = (
+    Route("GET", "/api/v1/rows/{sha256}", uploaded, "predict", "How much of an upload of rows is there",
+          result=UploadView),
+    Route("PUT", "/api/v1/rows/{sha256}", upload, "predict", "Go on with an upload of rows", result=UploadView,
+          act="rows.append"),
+    Route("POST", ROOT, plan, "predict", "Plan the reuse of what a search has found", ReuseBody, ReuseView,
+          act="reuse.plan", noted=("search_id",)),
+    Route("GET", ROOT + "/{id}", show, "predict", "A reuse session", result=ReuseView),
+    Route("DELETE", ROOT + "/{id}", forget, "predict", "End and forget it, with its rows", act="reuse.forget"),
+    Route("POST", ROOT + "/{id}/start", start, "predict", "Carry a plan out", StartBody, ReuseView, act="reuse.start"),
+    Route("GET", ROOT + "/{id}/events", events, "predict", "Follow it, after Last-Event-ID", result=Event),
+    Route("GET", ROOT + "/{id}/predictions", predictions, "predict", "What was predicted, as CSV or .npy"),
+    Route("GET", ROOT + "/{id}/report", report, "predict", "Its report as a page"),
+)  # fmt: skip

@@ -1,0 +1,126 @@
+"""The user's rows, and labelled ones, as ``predict`` takes them: read and checked before anything is asked or sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from atoll.engine.errors import FeatureMismatch, NotFinite, TableError
+from atoll.engine.tables import Table
+from atoll.engine.targets import Targeted, chunks_without, columns_of, read_labelled
+from atoll.node.reuse import words
+from numpy.typing import NDArray
+
+ROUGH = 30  # labelled rows under which what is measured on them says little
+SHOWN = 8  # columns named in a message
+
+
+@dataclass(frozen=True)
+class Task:
+    """``rows`` without the target; ``labelled`` has the same columns and the truth of each row, in words."""
+
+    rows: Table
+    labelled: Targeted | None
+    notes: tuple[str, ...]
+
+
+def read_task(data: Path, target: str | None, labelled: Path | None, *, impute: bool) -> Task:
+    """Everything in memory. TableError, FeatureMismatch and NotFinite name file and columns; UsageError where
+    ``target`` is not said."""
+    if labelled is not None and target is None:
+        raise click.UsageError(_which(data, labelled))
+    rows, notes = _rows(data, target)
+    means = _means(rows, data) if impute else None
+    few = None if labelled is None or target is None else _alike(read_labelled(labelled, target), rows, labelled, data)
+    if few is not None:
+        notes += _about(few, labelled)
+        few = Targeted(_filled(few.rows, means, str(labelled)), few.target)
+    return Task(_filled(rows, means, str(data)), few, notes)
+
+
+def leaving(url: str, task: Task, data: Path, target: str | None) -> str:
+    """What this machine sends to the node."""
+    few = (
+        f", and {words.counted(len(task.labelled.target), 'labelled row')} with their {target}" if task.labelled else ""
+    )
+    return (
+        f"To the node at {url}: the {words.counted(len(task.rows.values), 'row')} of {data}{few}. "
+        "It shows what it would do, and starts nothing before you have seen that."
+    )
+
+
+def _rows(data: Path, target: str | None) -> tuple[Table, tuple[str, ...]]:
+    dropped = target is not None and target in columns_of(data)
+    parts = list(chunks_without(data, target) if target is not None and dropped else Table.chunks(data))
+    rows = Table(np.concatenate([part.values for part in parts]), parts[0].columns)
+    if not len(rows.values):
+        raise TableError(f"{data}: there are no rows")
+    notes = (f"note: the column {target} of {data} is left out: it is what is predicted",) if dropped else ()
+    return rows, notes
+
+
+def _which(data: Path, labelled: Path) -> str:
+    known = set(columns_of(data))
+    others = [name for name in columns_of(labelled) if name not in known]
+    which = f"{labelled} has {others[0]}, which {data} has not: --target {others[0]}?" if len(others) == 1 else ""
+    return f"--labelled needs --target, the column with the truth. {which}".strip()
+
+
+def _alike(few: Targeted, rows: Table, labelled: Path, data: Path) -> Targeted:
+    """With the columns of the rows, in their order; what is named in neither is taken by place."""
+    if not rows.columns:
+        if few.rows.values.shape[1] != rows.values.shape[1]:
+            raise FeatureMismatch(
+                f"{labelled} has {few.rows.values.shape[1]} columns beside the target where {data} has "
+                f"{rows.values.shape[1]}"
+            )
+        return Targeted(Table(few.rows.values), few.target)
+    missing = [name for name in rows.columns if name not in few.rows.columns]
+    if missing:
+        raise FeatureMismatch(
+            f"{labelled} has other columns than {data}: {_listed(missing)} missing",
+            hint="both need the same columns, in any order; the labelled file has the target beside them",
+        )
+    return Targeted(Table(few.rows.select(rows.columns), rows.columns), few.target)
+
+
+def _about(few: Targeted, labelled: Path | None) -> tuple[str, ...]:
+    count = len(few.target)
+    if count >= ROUGH:
+        return ()
+    return (f"note: {labelled} has {words.counted(count, 'labelled row')}: what is measured on so few is rough",)
+
+
+def _means(rows: Table, data: Path) -> NDArray[np.float64]:
+    """Column means of what is finite."""
+    finite = np.isfinite(rows.values)
+    counts = finite.sum(axis=0)
+    if not counts.all():
+        raise NotFinite(
+            f"{data}: no row has a finite value in columns {_listed(_names(rows, counts == 0))}",
+            hint="leave such columns out",
+        )
+    return np.where(finite, rows.values, 0.0).sum(axis=0) / counts
+
+
+def _filled(rows: Table, means: NDArray[np.float64] | None, path: str) -> Table:
+    finite = np.isfinite(rows.values)
+    if finite.all():
+        return rows
+    if means is None:
+        raise NotFinite(
+            f"{path}: {int((~finite).sum())} cells are empty, NaN or infinite, in columns "
+            f"{_listed(_names(rows, ~finite.all(axis=0)))}",
+            hint="clean them, or let column means of DATA take their place: --impute",
+        )
+    return Table(np.where(finite, rows.values, means), rows.columns)
+
+
+def _names(rows: Table, chosen: NDArray[np.bool_]) -> list[str]:
+    return [rows.columns[place] if rows.columns else str(place + 1) for place in np.flatnonzero(chosen)]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")

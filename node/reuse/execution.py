@@ -1,0 +1,205 @@
+"""A session's run: labels first, where there are any, then the rows block by block, a few blocks at a time.
+
+Promises: memory is bounded by the blocks; a member that fails is left out from there on, its unanswered rows go to the
+others; what has been answered stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+import numpy as np
+from atoll.engine.errors import AtollError
+from atoll.engine.reuse import Choice, Method, Reuser, choose
+from atoll.engine.reuse.labels import spread
+from atoll.node.reuse.brief import Brief
+from atoll.node.reuse.ensemble import Ensemble, Floats, Lesson, Mask, Units, make, routing, task_of
+from atoll.node.reuse.members import Opening
+from atoll.node.reuse.planning import method_of
+from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress
+from atoll.node.reuse.running import Reusing
+from atoll.node.reuse.workers import Declined, Worker
+from atoll.protocol.errors import OffSpecification, PolicyDenied
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+AT_A_TIME = 3  # blocks
+STEPS = 200  # progress events, about
+TRIED: tuple[Method, ...] = ("routing", "averaging", "vote", "single", "pruning", "augmentation")
+
+
+class Execution:
+    """One run of a session; ``threads`` is for what takes time."""
+
+    def __init__(self, reusing: Reusing, opening: Opening, threads: Executor, stack: AsyncExitStack) -> None:
+        self._reusing = reusing
+        self._brief: Brief = reusing.brief
+        self._team = reusing.brief.team
+        self._threads = threads
+        self.workers = tuple(
+            Worker(partial(opening, member, place, self._team.island, reusing.query.user, self._fetched(member.id)),
+                   stack)
+            for member, place in zip(self._team.members, self._team.places, strict=True)
+        )  # fmt: skip
+        self.shares = np.zeros(len(self.workers))  # summed over rows
+        self.uncovered = self.unanswered = 0
+        self.choice: Choice | None = None
+        self.method: Method = "routing"
+        self._total = max(1, sum(member.rows for member in reusing.plan.members))
+        self._told = 0
+        self._noted: set[int] = set()
+        self._declined = ""
+
+    async def run(self) -> None:
+        """The predictions are in their file at the end. PolicyDenied if nobody has answered anything."""
+        method, lesson = method_of(self._reusing.query, self._brief), None
+        if self._brief.target is not None:
+            lesson = await self._lesson()
+            self.choice = await self._in_thread(partial(self._choose, method, lesson))
+            method = msgspec.convert(self.choice.method, Method)
+            told = {name: (loss.mean, loss.error) for name, loss in self.choice.validation.items()}
+            self._reusing.emit("chosen", Chosen(method, told))
+        assert method != "auto"  # labels have chosen
+        self.method = method
+        self._ensemble = Ensemble(self._team, method, self._brief.sample, lesson)
+        self._coverage = routing(self._team, tuple(range(len(self.workers)))).fit(self._brief.sample)
+        await self._in_thread(partial(_create, self._reusing.predictions, self._brief.rows.count, self._team.width))
+        blocks = self._brief.blocks()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_A_TIME):
+                group.create_task(self._work(blocks))
+        self._require_answers()
+
+    async def _work(self, blocks: Iterator[NDArray[np.int64]]) -> None:
+        for places in blocks:
+            raw = await self._in_thread(partial(self._brief.raw, places))
+            units = await self._in_thread(partial(self._brief.in_units, raw))
+            shares, values = await self._block(raw, units)
+            await self._in_thread(partial(_write, self._reusing.predictions, places, values))
+            self.shares += shares.sum(axis=0)
+            self.unanswered += int(np.isnan(values).any(axis=1).sum())
+
+    async def _block(self, raw: Floats, units: Units) -> tuple[Floats, Floats]:
+        """Shares (n, k) and answers (n, c) of one block."""
+        covered = await self._in_thread(partial(self._coverage.covered, units))
+        self.uncovered += int((~covered).sum())
+        outputs = np.full((len(raw), len(self.workers), self._team.width), np.nan)
+        closed = np.zeros(outputs.shape[:2], np.bool_)
+        if self._reusing.query.abstain:
+            closed[~covered] = True
+        answered = np.zeros_like(closed)
+        while True:
+            self._close_failed(closed, answered)
+            shares = await self._in_thread(partial(self._ensemble.shares, units, closed))
+            wanted = (shares > 0) & ~answered
+            if not wanted.any():
+                break
+            await self._ask(raw, wanted, outputs, answered, closed)
+        combine = partial(self._ensemble.combine, units, shares, outputs, closed)
+        return shares, await self._in_thread(combine)
+
+    async def _ask(self, raw: Floats, wanted: Mask, outputs: Floats, answered: Mask, closed: Mask) -> None:
+        """Ask all members about the rows that are wanted of them, and note what they say, or that they do not."""
+
+        async def ask(place: int, worker: Worker) -> None:
+            rows = np.flatnonzero(wanted[:, place])
+            try:
+                values = await worker.ask(raw[rows].astype(np.float32))
+            except Declined as declined:
+                closed[rows, place] = True
+                self._declined = str(declined)
+            except AtollError as error:
+                self._note_failure(place, error)
+            else:
+                outputs[rows, place] = self._aligned(place, values.astype(np.float64))
+                answered[rows, place] = True
+                self._tell_progress()
+
+        async with asyncio.TaskGroup() as group:
+            for place, worker in enumerate(self.workers):
+                if wanted[:, place].any():
+                    group.create_task(ask(place, worker))
+        self._require_somebody()
+
+    async def _lesson(self) -> Lesson:
+        """What the members say of the labelled rows: of all of them, or where an owner declines, of its own."""
+        assert self._brief.target is not None
+        raw = self._brief.raw_labelled()
+        units = self._brief.in_units(raw)
+        outputs = np.full((len(raw), len(self.workers), self._team.width), np.nan)
+        answered, closed = np.zeros(outputs.shape[:2], np.bool_), np.zeros(outputs.shape[:2], np.bool_)
+        await self._ask(raw, ~answered, outputs, answered, closed)
+        if closed.any():
+            everybody = Ensemble(self._team, "routing", self._brief.sample)
+            shares = await self._in_thread(partial(everybody.shares, units, np.zeros_like(closed)))
+            self._close_failed(closed, answered)
+            failed = np.array([worker.failed is not None for worker in self.workers])
+            await self._ask(raw, (shares > 0) & ~answered & ~failed, outputs, answered, closed)
+        if not answered.any():
+            raise OffSpecification(
+                f"no member answers about the labelled rows: {self._declined}", hint="try without labels"
+            )
+        return Lesson(units, outputs, self._brief.target)
+
+    def _choose(self, method: Method | Literal["auto"], lesson: Lesson) -> Choice:
+        """The method that validates best, of all or of the one that is asked for, over those who are left."""
+        places = tuple(place for place, worker in enumerate(self.workers) if worker.failed is None)
+        tried = [each for each in TRIED if each != "vote" or self._team.class_names]
+        names = tried if method == "auto" else [method]
+        candidates: dict[str, Reuser] = {name: make(self._team, name, places, self._brief.sample) for name in names}
+        return choose(candidates, lesson.units, lesson.outputs[:, list(places)], lesson.target, task_of(self._team))
+
+    def _close_failed(self, closed: Mask, answered: Mask) -> None:
+        for place, worker in enumerate(self.workers):
+            if worker.failed is not None:
+                closed[~answered[:, place], place] = True
+
+    def _note_failure(self, place: int, error: AtollError) -> None:
+        member, worker = self._team.members[place], self.workers[place]
+        if place not in self._noted:
+            self._noted.add(place)
+            self._reusing.emit("member_failed", MemberFailed(member.id, member.owner, error.message, worker.answered))
+
+    def _require_somebody(self) -> None:
+        failures = [worker.failed for worker in self.workers if worker.failed is not None]
+        if len(failures) < len(self.workers):
+            return
+        if len(failures) == 1:
+            raise failures[0]
+        told = "; ".join(dict.fromkeys(error.message for error in failures))
+        raise PolicyDenied(f"no member is left that answers: {told[:500]}", hint="search again")
+
+    def _require_answers(self) -> None:
+        if not any(worker.answered for worker in self.workers) and (words := self._declined):
+            raise OffSpecification(words, hint="search with exactly these rows, and take what is found for them")
+
+    def _aligned(self, place: int, values: Floats) -> Floats:
+        own = self._team.members[place].listing.class_names
+        return spread(values, own, self._team.class_names) if self._team.class_names else values
+
+    def _fetched(self, learnware_id: str) -> Callable[[int, int], None]:
+        return lambda done, size: self._reusing.emit("download", Downloading(learnware_id, done, size))
+
+    def _tell_progress(self) -> None:
+        done = sum(worker.answered for worker in self.workers)
+        if (done - self._told) * STEPS >= self._total:
+            self._told = done
+            self._reusing.emit("progress", Progress(done, max(done, self._total)))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _create(path: Path, rows: int, width: int) -> None:
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=(rows, width))
+
+
+def _write(path: Path, places: NDArray[np.int64], values: Floats) -> None:
+    np.lib.format.open_memmap(path, mode="r+")[places] = values

@@ -1,0 +1,142 @@
+"""The plan of a session, before anything is sent: one pass over the rows, and sentences of what leaves this node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from atoll.engine.reuse import Form, Method
+from atoll.node.reuse import words
+from atoll.node.reuse.brief import Brief
+from atoll.node.reuse.ensemble import Ensemble, routing
+from atoll.node.reuse.query import Place, PlannedMember, ReusePlan, ReuseQuery
+from atoll.node.search.plan import Candidate
+
+LITTLE = 0.5  # of the rows covered: below, that is worth a word
+
+
+class Survey(NamedTuple):
+    """How many rows each member has a say in (k,), how many rows no member covers, and how many get no answer."""
+
+    rows: tuple[int, ...]
+    uncovered: int
+    abstained: int
+
+
+@dataclass(frozen=True)
+class Directory:
+    """What is known beside the team: the ``name`` of an owner, whether a revision is ``cached`` here, and who we
+    are (``own``)."""
+
+    name: Callable[[str], str]
+    cached: Callable[[bytes], bool]
+    own: str
+
+
+def method_of(query: ReuseQuery, brief: Brief) -> Method | Literal["auto"]:
+    """The method, "auto" where labels are to choose it."""
+    if query.method == "auto":
+        return "auto" if brief.labelled is not None else "routing"
+    return query.method
+
+
+def survey(brief: Brief, query: ReuseQuery) -> Survey:
+    """One pass over all rows, which are checked on the way; blocking."""
+    team, count = brief.team, len(brief.team.members)
+    method = method_of(query, brief)
+    everything = method in ("auto", "pruning")  # who is asked about what will be known only then
+    routed: Method = "routing" if method in ("auto", "pruning", "augmentation") else msgspec.convert(method, Method)
+    ensemble = Ensemble(team, routed, brief.sample)
+    coverage = routing(team, tuple(range(count))).fit(brief.sample)
+    totals, uncovered = np.zeros(count, np.int64), 0
+    for places in brief.blocks():
+        units = brief.in_units(brief.raw(places))
+        covered = coverage.covered(units)
+        uncovered += int((~covered).sum())
+        answered = covered if query.abstain else np.ones(len(units), np.bool_)
+        closed = np.repeat(~answered[:, None], count, axis=1)
+        totals += int(answered.sum()) if everything else (ensemble.shares(units, closed) > 0).sum(axis=0)
+    return Survey(tuple(map(int, totals)), uncovered, uncovered if query.abstain else 0)
+
+
+def plan(
+    id_: str, query: ReuseQuery, brief: Brief, surveyed: Survey, skipped: Mapping[str, str], directory: Directory
+) -> ReusePlan:  # fmt: skip
+    """What will be done; blocking."""
+    team, method = brief.team, method_of(query, brief)
+    labelled = len(brief.labelled.labels) if brief.labelled is not None else 0
+    upto = "up to " if method in ("auto", "pruning") else ""
+    members = tuple(
+        _planned(member, place, weight, rows, upto, directory)
+        for member, place, weight, rows in zip(team.members, team.places, team.weights, surveyed.rows, strict=True)
+    )
+    routed: Form | None = team.form if method in ("auto", "routing", "selector", "augmentation") else None
+    sent = [each for each in members if each.place == "remote" and (each.rows or labelled)]
+    uncovered = surveyed.uncovered / brief.rows.count
+    return ReusePlan(
+        reuse_id=id_,
+        search_id=query.search_id,
+        method=method,
+        form=routed,
+        rows=brief.rows.count,
+        labelled=labelled,
+        members=members,
+        skipped=dict(skipped),
+        uncovered=uncovered,
+        abstained=surveyed.abstained,
+        leaves=_leaves(members, brief, labelled, upto, directory.own),
+        sends_rows=bool(sent),
+        licenses=tuple(sorted({each.license for each in members if each.license})),
+        advice=_advice(uncovered, query),
+    )
+
+
+def _planned(
+    member: Candidate, place: Place, weight: float, rows: int, upto: str, directory: Directory
+) -> PlannedMember:  # fmt: skip
+    listing, name = member.listing, directory.name(member.owner) or member.owner
+    own = member.owner == directory.own
+    downloaded = not own and directory.cached(listing.revision)
+    if own:
+        sees = "nobody else: it is this node's own, and runs here"
+    elif place == "local":
+        sees = f"no rows: it runs here; {name} sees that this node has downloaded it, under a pseudonym of yours"
+    else:
+        sees = f"{name} sees {upto}{words.count(rows)} of your rows in full, under a pseudonym of yours"
+    return PlannedMember(
+        member.id, listing.revision.hex(), listing.federation.hex(), member.owner, name, listing.semantic.name,
+        listing.semantic.license, weight, place, rows, downloaded, sees,
+    )  # fmt: skip
+
+
+def _leaves(
+    members: tuple[PlannedMember, ...], brief: Brief, labelled: int, upto: str, own: str
+) -> tuple[str, ...]:  # fmt: skip
+    """What leaves this node, in sentences, one for each owner, and what may happen besides."""
+    sentences = []
+    remote = [each for each in members if each.place == "remote" and (each.rows or labelled)]
+    for owner in dict.fromkeys(each.owner for each in remote):
+        theirs = [each for each in remote if each.owner == owner]
+        told = " and ".join(f"{upto}{words.count(each.rows)} for {each.name!r}" for each in theirs)
+        few = f", and your {words.count(labelled)} labelled rows without their labels" if labelled else ""
+        sentences.append(
+            f"To {theirs[0].owner_name} ({owner}): of your {words.count(brief.rows.count)} rows {told}, with all "
+            f"{brief.team.island.dimension} columns{few}; under a pseudonym of yours."
+        )
+    if not remote:
+        sentences.append("No row leaves this node.")
+    elif len(members) > 1:
+        sentences.append("If a member fails, rows that it has not answered go to the others of this plan.")
+    fetched = [each for each in members if each.place == "local" and each.owner != own and not each.downloaded]
+    sentences += [f"To {each.owner_name} ({each.owner}): a request for the package {each.name!r}." for each in fetched]
+    return tuple(sentences)
+
+
+def _advice(uncovered: float, query: ReuseQuery) -> str:
+    if uncovered <= LITTLE:
+        return ""
+    otherwise = "they get no answer" if query.abstain else "what is predicted for them is a guess"
+    return f"No member covers {uncovered:.0%} of your rows: {otherwise}."

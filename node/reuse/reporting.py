@@ -1,0 +1,184 @@
+"""The report of a session after its end: who did what, what came out, and what is known of how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from atoll.engine.reuse import Choice, Method
+from atoll.node.reuse import words
+from atoll.node.reuse.ensemble import task_of
+from atoll.node.reuse.execution import Execution
+from atoll.node.reuse.query import PlannedMember
+from atoll.node.reuse.result import BINS, MemberReport, ReuseReport
+from atoll.node.reuse.running import Reusing
+from atoll.node.reuse.team import Team
+from atoll.node.reuse.workers import Worker
+from atoll.protocol.listings import Quality
+from numpy.typing import NDArray
+
+CHUNK = 65_536  # rows
+
+
+class _Found(NamedTuple):
+    """What was predicted, in counts."""
+
+    classes: dict[str, int]
+    histogram: tuple[tuple[float, ...], tuple[int, ...]] | None
+    confidence: tuple[int, ...]
+
+
+def report(reusing: Reusing, execution: Execution, elapsed_ms: int) -> ReuseReport:
+    """Blocking: it reads the predictions."""
+    plan, team, count = reusing.plan, reusing.brief.team, reusing.brief.rows.count
+    members = tuple(
+        _member(planned, worker, float(share) / count, _quality(member.listing.quality))
+        for planned, worker, share, member in zip(
+            plan.members, execution.workers, execution.shares, team.members, strict=True
+        )
+    )
+    choice, found = execution.choice, _found(reusing, team)
+    routed = execution.method in ("routing", "selector", "augmentation")
+    return ReuseReport(
+        reuse_id=reusing.id,
+        search_id=plan.search_id,
+        method=execution.method,
+        chosen_because=_because(plan.method, execution.method, choice),
+        form=team.form if routed else None,
+        task=task_of(team),
+        class_names=team.class_names,
+        rows=count,
+        rows_local=sum(each.rows_answered for each in members if each.place == "local"),
+        rows_remote=sum(each.rows_answered for each in members if each.place == "remote"),
+        abstained=execution.unanswered,
+        labelled=plan.labelled,
+        uncovered=execution.uncovered / count,
+        members=members,
+        leaves=_left(members),
+        validation={name: (loss.mean, loss.error) for name, loss in choice.validation.items()} if choice else {},
+        expected=_expected(execution, team, members, count),
+        warnings=_warnings(reusing, execution, members),
+        class_counts=found.classes,
+        histogram=found.histogram,
+        confidence=found.confidence,
+        elapsed_ms=elapsed_ms,
+    )
+
+
+def _member(planned: PlannedMember, worker: Worker, weight: float, quality: str) -> MemberReport:
+    return MemberReport(
+        planned.learnware_id, planned.owner, planned.owner_name, planned.name, planned.license, planned.place, weight,
+        worker.asked, worker.answered, worker.seconds, worker.failed.message if worker.failed else "", quality,
+    )  # fmt: skip
+
+
+def _quality(quality: Quality | None) -> str:
+    return f"{quality.metric} {quality.value:.3g} on {quality.rows} rows" if quality is not None else ""
+
+
+def _because(planned: str, method: Method, choice: Choice | None) -> str:
+    if planned != "auto":
+        return "it was asked for" if planned != "routing" or choice else "it is what does best without labels"
+    assert choice is not None
+    loss = choice.validation[choice.method]
+    return (
+        f"of {len(choice.validation)} methods that were tried on your labelled rows, {words.method(method)} loses "
+        f"least, or no more than noise explains: {loss.mean:.3g} ± {loss.error:.2g}"
+    )
+
+
+def _left(members: Sequence[MemberReport]) -> tuple[str, ...]:
+    """What has left this node, in sentences."""
+    sent = [each for each in members if each.place == "remote" and each.rows_asked]
+    sentences = [
+        f"To {each.owner_name} ({each.owner}), for {each.name!r}: {words.counted(each.rows_asked, 'row')}, under a "
+        "pseudonym of yours."
+        for each in sent
+    ]
+    return tuple(sentences) or ("No row has left this node.",)
+
+
+def _expected(execution: Execution, team: Team, members: Sequence[MemberReport], count: int) -> str:
+    covered = f"Members cover {1 - execution.uncovered / count:.1%} of the rows."
+    if execution.choice is not None:
+        loss = execution.choice.validation[execution.choice.method]
+        what = "error rate" if team.class_names else "mean squared error"
+        return f"Cross-validated on your labelled rows: {what} {loss.mean:.3g} ± {loss.error:.2g}. {covered}"
+    return f"Without labelled rows nobody can say how good this is. {covered} {_signed(team, members)}"
+
+
+def _signed(team: Team, members: Sequence[MemberReport]) -> str:
+    """What owners have signed, weighted by share; each of it was measured on data of their own."""
+    told: dict[str, list[tuple[float, float]]] = {}
+    for member, report_ in zip(team.members, members, strict=True):
+        quality = member.listing.quality
+        if quality is not None and report_.weight > 0:
+            told.setdefault(quality.metric, []).append((report_.weight, quality.value))
+    if not told:
+        return "Their owners have signed no measured quality."
+    parts = []
+    for metric, values in sorted(told.items()):
+        weight = sum(share for share, _ in values)
+        mean = sum(share * value for share, value in values) / weight
+        parts.append(f"{metric} {mean:.3g} (members with {weight:.0%} of the say)")
+    return f"Their owners have signed, each measured on rows of its own: {', '.join(parts)}."
+
+
+def _warnings(reusing: Reusing, execution: Execution, members: Sequence[MemberReport]) -> tuple[str, ...]:
+    told = []
+    for planned, member, worker in zip(reusing.plan.members, members, execution.workers, strict=True):
+        if worker.failed is not None:
+            of = max(planned.rows + (reusing.plan.labelled if member.rows_asked else 0), member.rows_answered)
+            told.append(
+                f"{member.owner_name} ({member.name!r}) stopped answering after "
+                f"{words.count(member.rows_answered)} of {words.count(of)} rows: "
+                f"{worker.failed.message}; the others' shares were renormalised"
+            )
+        if worker.declined:
+            told.append(
+                f"{member.owner_name} ({member.name!r}) declined {words.counted(worker.declined, 'row')} as unlike the "
+                "data that it is good on: the others' shares were renormalised"
+            )
+    if len(reusing.plan.licenses) > 1:
+        told.append(f"The members' licences differ: {', '.join(reusing.plan.licenses)}. All of them bind you.")
+    if execution.unanswered:
+        lost = words.counted(execution.unanswered, "row")
+        told.append(f"{lost} without an answer: no member covers them, or would answer about them")
+    unknown = _unknown(reusing.brief.team)
+    if unknown:
+        told.append(f"No member knows the classes {', '.join(unknown[:8])} of your labels")
+    return tuple(told)
+
+
+def _unknown(team: Team) -> list[str]:
+    known = {name for member in team.members for name in member.listing.class_names}
+    return [name for name in team.class_names if name not in known]
+
+
+def _found(reusing: Reusing, team: Team) -> _Found:
+    array = np.lib.format.open_memmap(reusing.predictions, mode="r")
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(array), CHUNK)]
+    if not team.class_names:
+        return _Found({}, _histogram(array, chunks), ())
+    counts, confidence = np.zeros(len(team.class_names), np.int64), np.zeros(BINS, np.int64)
+    for chunk in chunks:
+        values = _answered(array[chunk])
+        counts += np.bincount(values.argmax(axis=1), minlength=len(counts))
+        confidence += np.histogram(np.clip(values.max(axis=1, initial=0.0), 0, 1), BINS, (0.0, 1.0))[0]
+    return _Found(dict(zip(team.class_names, counts.tolist(), strict=True)), None, tuple(confidence.tolist()))
+
+
+def _histogram(array: NDArray[np.float64], chunks: Sequence[slice]) -> tuple[tuple[float, ...], tuple[int, ...]] | None:
+    """Of the first of the values, between the least and the largest of them."""
+    ends = [(values.min(), values.max()) for chunk in chunks if len(values := _answered(array[chunk])[:, 0])]
+    if not ends:
+        return None
+    low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
+    edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
+    counts = sum((np.histogram(_answered(array[chunk])[:, 0], edges)[0] for chunk in chunks), np.zeros(BINS, np.int64))
+    return tuple(edges.tolist()), tuple(counts.tolist())
+
+
+def _answered(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(values[~np.isnan(values).any(axis=1)])

@@ -1,0 +1,91 @@
+"""The user's rows as a session reads them: a `.npy` file, mapped and never unpickled, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from atoll.engine.errors import NotFinite, TableError
+from atoll.engine.islands import Island
+from atoll.engine.tables import Table
+from atoll.engine.units import in_units_of
+from atoll.node.errors import RequestInvalid
+from numpy.typing import NDArray
+
+MAX_LABELLED = 10_000  # what methods are chosen by is few; more would only take longer
+
+
+@dataclass(frozen=True)
+class Rows:
+    """``count`` rows of ``width`` numbers in a file, in raw units, under ``columns`` (empty: nameless). ``digest`` is
+    what they were uploaded under."""
+
+    path: Path
+    columns: tuple[str, ...]
+    count: int
+    width: int
+    digest: bytes = b""
+
+    @classmethod
+    def open(cls, path: Path, columns: tuple[str, ...], most: int, digest: bytes = b"") -> Rows:
+        """A file of float32 or float64 (n, d), 1 <= n <= ``most``; TableError or RequestInvalid says what is wrong."""
+        array = _mapped(path)
+        if array.ndim != 2 or array.dtype not in (np.float32, np.float64):
+            raise TableError(f"the rows are {array.dtype} of shape {array.shape}: expected float32 or float64 (n, d)")
+        if not 1 <= len(array) <= most:
+            raise RequestInvalid(f"{len(array)} rows: 1 to {most} are taken at once", hint="see reuse.max_rows")
+        Table(np.zeros((0, array.shape[1])), columns)  # the names are checked there
+        return cls(path, columns, len(array), array.shape[1], digest)
+
+    def table(self) -> Table:
+        """All of them, for few rows only."""
+        return Table(np.array(_mapped(self.path), np.float64), self.columns)
+
+    def sample(self, most: int) -> Table:
+        """At most so many of them, evenly spread."""
+        return self.at(np.unique(np.linspace(0, self.count - 1, min(most, self.count)).astype(np.int64)))
+
+    def at(self, places: NDArray[np.int64]) -> Table:
+        """The rows of these numbers."""
+        return Table(np.array(_mapped(self.path)[places], np.float64), self.columns)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows whose ``labels`` are known: names of classes, or target values. ``digest`` is what they were uploaded under,
+    if they were."""
+
+    rows: Table
+    labels: tuple[str, ...] | tuple[float, ...]
+    digest: bytes = b""
+
+    def __post_init__(self) -> None:
+        if len(self.rows.values) != len(self.labels):
+            raise RequestInvalid(f"{len(self.labels)} labels for {len(self.rows.values)} labelled rows")
+        if not 2 <= len(self.labels) <= MAX_LABELLED:
+            raise RequestInvalid(f"{len(self.labels)} labelled rows: 2 to {MAX_LABELLED} are of use")
+
+
+def in_island(rows: Table, island: Island, units: Mapping[str, str]) -> NDArray[np.float64]:
+    """Raw rows (n, d) in the island's units and order of columns; NotFinite where a value is missing or too large for
+    a model, naming the columns."""
+    raw = in_units_of(island, rows, units).select(island.names)
+    sound = np.abs(raw) <= np.finfo(np.float32).max
+    if not sound.all():
+        columns = [island.names[place] for place in np.flatnonzero(~sound.all(axis=0))]
+        shown = ", ".join(columns[:8]) + (" ..." if len(columns) > 8 else "")
+        raise NotFinite(
+            f"the rows hold NaN, infinite or too large values, in columns {shown}", hint="fill or drop them first"
+        )
+    return raw
+
+
+def _mapped(path: Path) -> NDArray[np.floating]:
+    """The array of a file, which is as long as its header says."""
+    try:
+        with np.errstate(over="raise"):  # a shape beyond what can be counted
+            return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, EOFError, ArithmeticError, OSError) as error:
+        raise TableError(f"the rows are not a plain numeric .npy array: {error}") from None

@@ -1,0 +1,49 @@
+"""A reuse session: planned, then run once it is started, told as it goes, remembered until it is forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from atoll.node.reuse.brief import Brief
+from atoll.node.reuse.query import ReusePlan, ReuseQuery
+from atoll.node.reuse.result import ReuseReport, State
+from atoll.node.telling import Telling
+
+
+class Reusing(Telling):
+    """Lives in the asyncio loop. ``used`` is when somebody last looked, in seconds that only grow."""
+
+    def __init__(self, query: ReuseQuery, plan: ReusePlan, brief: Brief, folder: Path, used: float) -> None:
+        super().__init__()
+        self.id = plan.reuse_id
+        self.query = query
+        self.plan = plan
+        self.brief = brief
+        self.folder = folder
+        self.used = used
+        self.report: ReuseReport | None = None
+        self.forgotten = False
+        self.emit("plan", plan)
+
+    @property
+    def state(self) -> State:
+        if self.task is None:
+            return "planned"
+        if not self.task.done():
+            return "running"
+        return "done" if self.report is not None else "failed"
+
+    @property
+    def ended(self) -> bool:
+        return self.forgotten or super().ended
+
+    @property
+    def predictions(self) -> Path:
+        """The answer, once it is done: `.npy`, float64 (n, c), NaN in rows that have none."""
+        return self.folder / "predictions.npy"
+
+    async def result(self) -> ReuseReport:
+        """The report at the end; what ended it if that was an error."""
+        await self.happens(lambda: self.report is not None)
+        assert self.report is not None  # it ends with a report or an error
+        return self.report

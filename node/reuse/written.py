@@ -1,0 +1,41 @@
+"""Predictions as CSV, block by block: the label of each row and the probability of each class, or the values; empty
+cells in rows that have no answer."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 8192  # rows
+DIGITS = 6
+
+
+def labels_of(values: NDArray[np.float64], class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """The likeliest class of each row (n, c), empty where nothing was predicted; nothing for a regression."""
+    if not class_names:
+        return ()
+    answered = ~np.isnan(values).any(axis=1)
+    places = np.where(answered, np.where(np.isnan(values), -1.0, values).argmax(axis=1), -1)
+    return tuple(class_names[place] if place >= 0 else "" for place in places)
+
+
+def csv_blocks(values: NDArray[np.float64], class_names: tuple[str, ...]) -> Iterator[str]:
+    """The rows (n, c), which may be mapped from a file, in their order, after a line that names the columns."""
+    width = values.shape[1]
+    nameless = ["value"] if width == 1 else [f"value_{place}" for place in range(1, width + 1)]
+    yield _lines([["label", *class_names] if class_names else nameless])
+    for start in range(0, len(values), BLOCK):
+        block = np.array(values[start : start + BLOCK])
+        labels = labels_of(block, class_names)
+        rows = [["" if value != value else f"{value:.{DIGITS}g}" for value in row] for row in block.tolist()]
+        yield _lines([label, *row] for label, row in zip(labels, rows, strict=True)) if labels else _lines(rows)
+
+
+def _lines(rows: Iterable[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,145 @@
+"""The forms of the page as they come: read part by part, files onto disk, nothing longer than it may be."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from aiohttp import BodyPartReader, web
+from atoll.engine.specs.formats import SUFFIXES
+from atoll.engine.tables import READERS
+from atoll.node.errors import RequestInvalid
+
+TABLES = (".csv", *READERS)
+MAX_UPLOAD = 32 * 1024 * 1024
+UPLOAD_SECONDS = 120.0
+MAX_FIELD, MAX_PARTS, MAX_SMALL_FORM = 4096, 200, 16_384
+PIECE = 256 * 1024
+
+Suffixes = tuple[str, ...]
+
+
+@dataclass
+class Parts:
+    """``values`` of the fields, ``files`` by field, and what is wrong with them."""
+
+    values: dict[str, list[str]] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def first(self, name: str) -> str:
+        return next(iter(self.values.get(name, ())), "")
+
+
+@asynccontextmanager
+async def passing_folder() -> AsyncIterator[Path]:
+    """For files that nobody else may read, and that are gone with it."""
+    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="atoll-page-")
+    try:
+        yield Path(folder)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder)
+
+
+async def read_parts(
+    request: web.Request, folder: Path, check: Callable[[str], None] | None, begin: Callable[[], None],
+    takes: Mapping[str, Suffixes],
+) -> Parts:  # fmt: skip
+    """The form, its files in ``folder``: by field, those with one of the suffixes that it ``takes``. ``check`` is
+    handed the form's token, which must come first (None: a header has carried it), and ``begin`` called before the
+    first file. RequestInvalid for what no page of ours sends, or not in time; whatever ``check`` and ``begin``
+    raise."""
+    if not request.content_type == "multipart/form-data":
+        raise RequestInvalid("not the form of this page")
+    try:
+        async with asyncio.timeout(UPLOAD_SECONDS):
+            return await _read_parts(request, folder, check, begin, takes)
+    except TimeoutError:
+        raise RequestInvalid(f"the form did not come within {UPLOAD_SECONDS:.0f} seconds") from None
+
+
+async def _read_parts(
+    request: web.Request, folder: Path, check: Callable[[str], None] | None, begin: Callable[[], None],
+    takes: Mapping[str, Suffixes],
+) -> Parts:  # fmt: skip
+    found, checked = Parts(), check is None
+    try:
+        reader, count = await request.multipart(), 0
+        while (part := await reader.next()) is not None:
+            count += 1
+            if not isinstance(part, BodyPartReader) or not part.name or count > MAX_PARTS:
+                raise RequestInvalid("not the form of this page")
+            if part.filename is None:
+                text = (await _bytes(part, MAX_FIELD)).decode("utf-8", "replace")
+                found.values.setdefault(part.name, []).append(text)
+            elif checked and part.name in takes:
+                await _keep(part, folder, found, begin, takes[part.name])
+            if check is not None and not checked:
+                check(found.first("csrf"))
+                checked = True
+            if found.errors:
+                break  # the rest is not worth waiting for
+    except (ValueError, AssertionError, RuntimeError):  # of aiohttp, for a body that is no multipart
+        raise RequestInvalid("not the form of this page") from None
+    if not checked:
+        raise RequestInvalid("an empty form")
+    return found
+
+
+async def read_small_form(request: web.Request) -> dict[str, str]:
+    """The fields of a form without files."""
+    data = await request.content.read(MAX_SMALL_FORM + 1)
+    while len(data) <= MAX_SMALL_FORM and (more := await request.content.read(MAX_SMALL_FORM)):
+        data += more
+    if len(data) > MAX_SMALL_FORM:
+        raise RequestInvalid("the form is too large")
+    try:
+        fields = parse_qs(data.decode(), keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        raise RequestInvalid("not the form of this page") from None
+    return {name: values[0] for name, values in fields.items()}
+
+
+async def _keep(part: BodyPartReader, folder: Path, found: Parts, begin: Callable[[], None], takes: Suffixes) -> None:
+    """The file under the name of its field with the suffix that it had; a fault is one of the field."""
+    name, suffix = str(part.name), Path(part.filename or "").suffix.lower()
+    size, path = 0, folder / f"{name}{suffix}"
+    while piece := await part.read_chunk(PIECE):
+        if suffix not in takes:
+            specifications = f" or a specification ({', '.join(SUFFIXES)})" if set(SUFFIXES) <= set(takes) else ""
+            found.errors[name] = f"Give a table ({', '.join(TABLES)}){specifications}."
+            return
+        if not size and not found.files:
+            begin()
+        size += len(piece)
+        if size > MAX_UPLOAD:
+            found.errors[name] = (
+                f"Larger than the {MAX_UPLOAD >> 20} MiB that this page takes; "
+                "the command line, `atoll search --data` and `atoll predict`, takes files of any size."
+            )
+            return
+        await asyncio.to_thread(_append, path, piece)
+    if size:
+        found.files[name] = path
+    elif part.filename:
+        found.errors[name] = "This file is empty."
+
+
+def _append(path: Path, piece: bytes | bytearray) -> None:
+    with path.open("ab") as file:
+        file.write(piece)
+
+
+async def _bytes(part: BodyPartReader, limit: int) -> bytes:
+    data = b""
+    while piece := await part.read_chunk(limit + 1):
+        data += piece
+        if len(data) > limit:
+            raise RequestInvalid(f"a field is longer than {limit} bytes")
+    return data

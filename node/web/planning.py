@@ -1,0 +1,101 @@
+"""From a search to a plan: the form that asks for the rows, and what it makes of them. Nothing is sent to anybody."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+from atoll.engine.errors import AtollError, FeatureMismatch, SpecificationError, TableError
+from atoll.engine.targets import as_numbers
+from atoll.node.errors import NothingFound
+from atoll.node.reuse.rows import Labelled, Rows
+from atoll.node.search.query import MixtureView
+from atoll.node.search.running import Running, Session
+from atoll.node.web.answers import html, scripted, sentence
+from atoll.node.web.asking import FILES, Asking
+from atoll.node.web.fitting import Reading, Sheet, Unreadable
+from atoll.node.web.parts import passing_folder, read_parts
+from atoll.node.web.visit import Visit
+from atoll.protocol.errors import NotFound
+
+if TYPE_CHECKING:
+    from atoll.node.reuse.running import Reusing
+
+
+async def ask(visit: Visit) -> web.Response:
+    """The form; for whoever may not predict, how they may."""
+    try:
+        visit.check_may_predict()
+    except AtollError as error:
+        return await html(visit, "may_not_predict.html", error.code, search=visit.request.match_info["id"])
+    running, session = await _searched(visit)
+    return await _form(visit, running, session, Asking())
+
+
+async def plan(visit: Visit) -> web.StreamResponse:
+    """To the plan; faults beside their fields."""
+    visit.check_may_predict()
+    check = None if visit.check_header() else visit.check_form
+    running, session = await _searched(visit)
+    with visit.node.fitting.room(known=True) as begin:
+        async with passing_folder() as folder:
+            asking = Asking.read(await read_parts(visit.request, folder, check, begin, FILES))
+            reusing = None if asking.errors else await _planned(visit, running, session, asking, folder)
+    if reusing is None and scripted(visit):
+        return web.json_response({"errors": asking.errors}, status=422)
+    if reusing is None:
+        return await _form(visit, running, session, asking)
+    if scripted(visit):
+        return web.json_response({"page": f"/reuses/{reusing.id}"})
+    raise web.HTTPSeeOther(f"/reuses/{reusing.id}")
+
+
+async def _searched(visit: Visit) -> tuple[Running, Session]:
+    """The search, once it has an answer, and what it has found to predict with; NotFound if that is nothing."""
+    running = visit.node.searcher.running(visit.request.match_info["id"], visit.user)
+    await running.answer()
+    if running.session is None:
+        raise NotFound("this search has found nothing to predict with", hint="search by rows of your data")
+    return running, running.session
+
+
+async def _planned(visit: Visit, running: Running, session: Session, asking: Asking, folder: Path) -> Reusing | None:
+    """The plan for the rows; None if there is none, whose faults are told by field."""
+    node, numeric = visit.node, not session.members[0].listing.class_names
+    into = (str(folder / "rows.array"), str(folder / "labelled.array"))
+    reading = Reading(into, str(asking.files.get("labelled", "")), asking.target, numeric)
+    try:
+        sheets = await node.fitting.sheets(asking.files["file"], reading, impute=asking.impute)
+        rows = await asyncio.to_thread(Rows.open, Path(into[0]), sheets[0].columns, node.config.reuse.max_rows)
+        labelled = await asyncio.to_thread(_labelled, Path(into[1]), sheets[1], numeric) if sheets[1:] else None
+        return await node.reuser.plan(asking.query(running.id, visit.user), rows, labelled)
+    except AtollError as error:
+        asking.errors[_field(error)] = sentence(error)
+        return None
+
+
+def _labelled(path: Path, sheet: Sheet, numeric: bool) -> Labelled:
+    rows = Rows.open(path, sheet.columns, len(sheet.target)).table()
+    return Labelled(rows, tuple(as_numbers(sheet.target).tolist()) if numeric else sheet.target)
+
+
+def _field(error: AtollError) -> str:
+    """Of the form, to which an error belongs."""
+    match error:
+        case Unreadable():
+            return error.field
+        case NothingFound():
+            return "force"
+        case FeatureMismatch() | SpecificationError() | TableError():
+            return "file"
+    return "form"
+
+
+async def _form(visit: Visit, running: Running, session: Session, asking: Asking) -> web.Response:
+    await visit.node.fitting.prepare()
+    mixture: MixtureView = session.mixture
+    response = await html(visit, "predict.html", asking=asking, running=running, mixture=mixture)
+    response.set_status(422 if asking.errors else 200)
+    return response

@@ -1,0 +1,128 @@
+"""The pages of a reuse: its plan, to which the user says yes or no, what is being done, what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from aiohttp import web
+from atoll.engine.errors import AtollError
+from atoll.node.api.streaming import last_event, streamed
+from atoll.node.errors import ConsentNeeded
+from atoll.node.reuse import report
+from atoll.node.reuse.written import csv_blocks
+from atoll.node.web import following
+from atoll.node.web.answers import html, sentence
+from atoll.node.web.following import Doing
+from atoll.node.web.headers import guarded
+from atoll.node.web.live import Part
+from atoll.node.web.parts import read_small_form
+from atoll.node.web.visit import Visit
+
+if TYPE_CHECKING:
+    from atoll.node.reuse.running import Reusing
+
+
+async def show(visit: Visit) -> web.Response:
+    """The plan, how far it is carried out, or the report."""
+    return await _page(visit, _reusing(visit))
+
+
+async def start(visit: Visit) -> web.Response:
+    """Carry the plan out, if rows may leave where they have to."""
+    reusing, fields = await _act(visit)
+    try:
+        visit.node.reuser.start(reusing.id, visit.user, send=bool(fields.get("send")))
+    except ConsentNeeded as error:
+        unsent = "Tick this if these rows may leave this node, or let only what runs here predict."
+        return await _page(visit, reusing, {"send": unsent}, error.code)
+    raise web.HTTPSeeOther(f"/reuses/{reusing.id}")
+
+
+async def only_here(visit: Visit) -> web.Response:
+    """Another plan for the same rows, in which none of them leaves this node."""
+    reusing, _ = await _act(visit)
+    query = msgspec.structs.replace(reusing.query, local_only=True)
+    try:
+        again = await visit.node.reuser.plan(query, reusing.brief.rows, reusing.brief.labelled)
+    except AtollError as error:
+        return await _page(visit, reusing, {"here": sentence(error)}, error.code)
+    raise web.HTTPSeeOther(f"/reuses/{again.id}")
+
+
+async def forget(visit: Visit) -> web.Response:
+    """Delete rows and predictions, and end what is under way."""
+    reusing, _ = await _act(visit)
+    await visit.node.reuser.forget(reusing.id, visit.user)
+    raise web.HTTPSeeOther(f"/searches/{reusing.query.search_id}")
+
+
+async def events(visit: Visit) -> web.StreamResponse:
+    """The reuse as it goes, as server-sent events with parts of the page in them."""
+    reusing, after = _reusing(visit), last_event(visit.request)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        async for event, part in following.parts(visit.node, reusing, after):
+            name = "end" if event.event == "end" else "part"
+            yield b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, name.encode(), msgspec.json.encode(part))
+
+    def broken(code: str, words: str) -> bytes:
+        return b"event: broken\ndata: %s\n\n" % msgspec.json.encode(Part(words))
+
+    stream = guarded(web.StreamResponse(headers={"Content-Type": "text/event-stream"}))
+    return await streamed(visit.request, stream, pieces(), broken)
+
+
+async def predictions(visit: Visit) -> web.StreamResponse:
+    """A CSV, in pieces: it may be large."""
+    reusing = _reusing(visit)
+    told = await reusing.result()
+    values = await asyncio.to_thread(np.load, reusing.predictions, mmap_mode="r", allow_pickle=False)
+    blocks = csv_blocks(values, told.class_names)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        while block := await asyncio.to_thread(next, blocks, ""):
+            yield block.encode()
+
+    disposition = f'attachment; filename="predictions-{reusing.id}.csv"'
+    headers = {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": disposition}
+    stream = guarded(web.StreamResponse(headers=headers))
+    return await streamed(visit.request, stream, pieces(), lambda code, words: b"")
+
+
+async def written(visit: Visit) -> web.Response:
+    """The report as a file of its own."""
+    reusing = _reusing(visit)
+    text = await asyncio.to_thread(report.page, await reusing.result())
+    headers = {"Content-Disposition": f'attachment; filename="report-{reusing.id}.html"'}
+    return web.Response(text=text, content_type="text/html", headers=headers)
+
+
+def _reusing(visit: Visit) -> Reusing:
+    visit.check_may_predict()
+    return visit.node.reuser.reusing(visit.request.match_info["id"], visit.user)
+
+
+async def _act(visit: Visit) -> tuple[Reusing, dict[str, str]]:
+    """Of a form that a page of ours has sent."""
+    fields = await read_small_form(visit.request)
+    visit.check_form(fields.get("csrf", ""))
+    return _reusing(visit), fields
+
+
+async def _page(visit: Visit, reusing: Reusing, errors: dict[str, str] | None = None, code: str = "") -> web.Response:
+    told, broken = None, ""
+    if reusing.state in ("done", "failed"):
+        try:
+            told = await reusing.result()
+        except AtollError as error:
+            broken = sentence(error)
+    done = await asyncio.to_thread(following.done, visit.node, reusing, told) if told else ""
+    doing = Doing(reusing.plan).take(reusing.so_far)
+    return await html(
+        visit, "reuse.html", code, reusing=reusing, plan=reusing.plan, doing=doing, done=done, broken=broken,
+        errors=errors or {},
+    )  # fmt: skip

@@ -1,0 +1,107 @@
+"""Rows to predict, and labelled ones, as arrays that a node maps: what the process that reads files does with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from atoll.engine.errors import AtollError, NotFinite, TableError
+from atoll.engine.tables import Table
+from atoll.engine.targets import as_numbers, chunks_without, read_labelled
+from atoll.node.reuse.rows import MAX_LABELLED
+from atoll.node.web.fitting import Answer, Order, Reading, Sheet
+from numpy.typing import NDArray
+
+TOO_LARGE = "the file takes more memory than this page gives it; use `atoll predict`"
+SHOWN = 8  # columns named in a message
+
+Chunks = Callable[[], Iterator[Table]]
+Means = NDArray[np.float64] | None
+
+
+def read(order: Order, reading: Reading, into: Sequence[BinaryIO]) -> Answer:
+    """The rows as an array, and the labelled ones; what is wrong with either file is told of its field."""
+    path, labelled, field = Path(Path(order.file).name), Path(Path(reading.labelled).name), "file"
+    try:
+        means = _means(chunks_without(path, reading.target)) if order.impute else None
+        sheets = [write(lambda: chunks_without(path, reading.target), into[0], means)]
+        if reading.labelled:
+            path, field = labelled, "labelled"
+            sheets.append(_labelled(labelled, reading, into[1], order.impute))
+        return Answer(sheets=tuple(sheets))
+    except AtollError as error:
+        return Answer(refused=told(error, path, error.hint), field=field)
+    except MemoryError:
+        return Answer(refused=TOO_LARGE, field=field)
+
+
+def told(error: AtollError, path: Path, hint: str | None) -> str:
+    """An error as a fault of the form, which names no file."""
+    words = error.message.removeprefix(f"{path}: ")
+    return f"{words}; {hint}" if hint else words
+
+
+def write(chunks: Chunks, into: BinaryIO, means: Means = None) -> Sheet:
+    """Rows as the bytes of a .npy, float64 (n, d), with ``means`` (d,) where cells are empty; NotFinite without."""
+    count, width = 0, 0
+    columns: tuple[str, ...] = ()
+    for chunk in chunks():
+        values = _filled(chunk, means)
+        if not width:
+            columns, width = chunk.columns, values.shape[1]
+            _header(into, 0, width)
+        into.write(np.ascontiguousarray(values, "<f8").tobytes())
+        count += len(values)
+    if not count:
+        raise TableError("there are no rows")
+    into.seek(0)
+    _header(into, count, width)  # as long as the first: numpy leaves room for the number of rows
+    into.flush()
+    return Sheet(columns)
+
+
+def _labelled(path: Path, reading: Reading, into: BinaryIO, impute: bool) -> Sheet:
+    if not reading.target:
+        raise TableError("which of its columns holds the labels?", hint="name it beside the file")
+    rows, target = read_labelled(path, reading.target)
+    if len(target) > MAX_LABELLED:
+        raise TableError(f"{len(target)} labelled rows where at most {MAX_LABELLED} are taken", hint="a sample will do")
+    if reading.numeric:
+        as_numbers(target)
+    return Sheet(write(lambda: iter([rows]), into, _means([rows]) if impute else None).columns, target)
+
+
+def _header(into: BinaryIO, count: int, width: int) -> None:
+    described = {"descr": "<f8", "fortran_order": False, "shape": (count, width)}
+    np.lib.format.write_array_header_1_0(into, described)
+
+
+def _filled(chunk: Table, means: Means) -> NDArray[np.float64]:
+    good = np.isfinite(chunk.values)
+    if means is not None:
+        return np.where(good, chunk.values, means)
+    if not good.all():
+        bad = np.flatnonzero(~good.all(axis=0))
+        named = ", ".join(chunk.columns[place] if chunk.columns else str(place) for place in bad[:SHOWN])
+        raise NotFinite(
+            f"{(~good).sum()} cells are empty, NaN or infinite, in columns {named}",
+            hint="clean them, or let column means take their place",
+        )
+    return chunk.values
+
+
+def _means(chunks: Iterable[Table]) -> NDArray[np.float64]:
+    """Of the finite cells of each column, (d,); NotFinite where there are none."""
+    sums: NDArray[np.float64] | float = 0.0
+    counts: NDArray[np.int64] | int = 0
+    columns: tuple[str, ...] = ()
+    for chunk in chunks:
+        good, columns = np.isfinite(chunk.values), chunk.columns
+        sums, counts = sums + np.where(good, chunk.values, 0.0).sum(axis=0), counts + good.sum(axis=0)
+    empty = np.flatnonzero(np.asarray(counts) == 0)
+    if empty.size:
+        named = ", ".join(columns[place] if columns else str(place) for place in empty[:SHOWN])
+        raise NotFinite(f"there is no number in columns {named}")
+    return np.asarray(sums / counts)
