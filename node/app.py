@@ -47,6 +47,7 @@ from atoll.node.store.blobs import BlobStore
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.code import AdmittedCode
 from atoll.node.store.dock import Dock
+from atoll.node.store.downloads import DownloadCache
 from atoll.node.store.environment import Store
 from atoll.node.store.federations import Federations
 from atoll.node.store.ledger import Ledger
@@ -159,11 +160,9 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     network = Network(services, config.p2p)
     pseudonyms = Pseudonyms(identity)
     searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms)
-    downloads, code, threads = (
-        Downloads(store, blobs, network),
-        AdmittedCode(store),
-        ThreadPoolExecutor(PREDICTING, "reuse"),
-    )
+    cache = DownloadCache(store, blobs, config.reuse.cache_bytes, now_ms)
+    downloads = Downloads(identity.peer, network, catalogue, blobs, cache, pseudonyms)
+    code, threads = AdmittedCode(store), ThreadPoolExecutor(PREDICTING, "reuse")
     workshop = Workshop(network, owner, identity.peer, downloads, blobs, models, pseudonyms, code, threads)
     reuser = Reuser(searcher, workshop, peers.name, config.reuse, home / "reuse")
     acceptance = AcceptanceQueue(

@@ -5,6 +5,7 @@ AtollError
 ├── StoreError               store.failed
 │   ├── StoreTooNew          store.too_new        the home was written by a newer Atoll
 │   ├── StoreFull            store.full           no space for the write
+│   ├── CacheFull            cache.full           no room among the downloads for another one
 │   └── HomeMissing          home.missing         not initialised
 ├── AddressTaken             http.address_in_use
 ├── Unauthorised             auth.required        no token, or an unknown or expired one
@@ -43,6 +44,10 @@ class StoreTooNew(StoreError):
 
 class StoreFull(StoreError):
     code = "store.full"
+
+
+class CacheFull(StoreError):
+    code = "cache.full"
 
 
 class HomeMissing(StoreError):
@@ -153,6 +158,7 @@ OUTCOMES: dict[str, Outcome] = {
     "store.failed": Outcome(503, 1),
     "store.too_new": Outcome(500, 21),
     "store.full": Outcome(507, 1),
+    "cache.full": Outcome(507, 1),
     "home.missing": Outcome(500, 20),
     "http.address_in_use": Outcome(500, 20),
     "auth.required": Outcome(401, 11),

@@ -87,8 +87,9 @@ class Owner:
         )  # fmt: skip
         return Prediction(Array.of(values), listing.class_names)
 
-    def package(self, asker: Asker, federation: bytes, revision: bytes, *, resumed: bool = False) -> Path:
-        """The file of a package that may be downloaded; one that is ``resumed`` counts no more, if it has counted."""
+    def package(self, asker: Asker, federation: bytes, revision: bytes, *, resumed: bool = False) -> tuple[Path, bytes]:
+        """The file of a package that may be downloaded, and its SHA-256; one that is ``resumed`` counts no more, if it
+        has counted."""
         listing = next((each for each in self._listings(federation) if each.revision == revision), None)
         now = now_ms()
         if listing is None or not self.gate.acts(listing, asker, now):
@@ -96,7 +97,8 @@ class Owner:
         self.gate.require("download", listing, asker, now)
         counted = resumed and self.gate.used("download", listing, asker, now) > 0
         self.gate.count("download", [(listing, 0 if counted else 1)], asker, now)
-        return self._dock.served_path(self._dock.get(listing.learnware_id))
+        learnware = self._dock.get(listing.learnware_id)
+        return self._dock.served_path(learnware), learnware.row.served
 
     def ask(self, asker: Asker, request: AskRequest) -> AskReply:
         """Take a request for what the policy grants on request, and say how things stand."""

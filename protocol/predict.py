@@ -12,7 +12,8 @@ from atoll.protocol.messages import Message
 PROTOCOL = "/atoll/predict/1"
 MAX_ROWS = 100_000  # of one request
 IN_FLIGHT = 3  # frames sent and not answered yet
-FIRST_ROWS, LEAST_ROWS, FRAME_ROWS, FRAME_BYTES = 512, 64, 4096, 1 << 20
+FIRST_ROWS, LEAST_ROWS, FRAME_ROWS = 512, 64, 4096
+FIRST_BYTES, FRAME_BYTES = 1 << 18, 1 << 20  # of the rows of the first frame, and of any
 QUICK, SLOW = 0.5, 4.0  # seconds for a frame below which the next is larger, and above which it is smaller
 
 NO_ROWS = Array("float32", (0, 0), b"")
@@ -39,8 +40,9 @@ class Pace:
     """How many ``rows`` the next frame has: more while the owner is quick, fewer where it is slow."""
 
     def __init__(self, columns: int) -> None:
-        self._most = max(1, min(FRAME_ROWS, FRAME_BYTES // (4 * max(1, columns))))
-        self.rows = min(FIRST_ROWS, self._most)
+        size = 4 * max(1, columns)
+        self._most = max(1, min(FRAME_ROWS, FRAME_BYTES // size))
+        self.rows = max(1, min(FIRST_ROWS, FIRST_BYTES // size))
 
     def answered(self, seconds: float) -> None:
         """A frame was answered so long after the one before it, or after it was sent if that was later."""

@@ -4,7 +4,7 @@ from atoll.engine.matching.candidates import mixture_candidates
 from atoll.engine.matching.distances import RkmeIndex, gram_matrix
 from atoll.engine.matching.folding import Specifications, faces, unchanged
 from atoll.engine.matching.hubs import Neighbourhoods, neighbourhoods
-from atoll.engine.matching.mixture import MAX_MEMBERS, Method, solve_mixture
+from atoll.engine.matching.mixture import MAX_MEMBERS, MIN_GAIN, Method, solve_mixture
 from atoll.engine.matching.norms import odd_norms
 from atoll.engine.matching.represented import mixture_of_rkmes, mixture_of_sketches, mmd2_of_sketches
 from atoll.engine.matching.scores import similarity
@@ -16,6 +16,7 @@ from atoll.engine.matching.weights import Mixture
 __all__ = [
     "ERROR_BAND",
     "MAX_MEMBERS",
+    "MIN_GAIN",
     "Method",
     "Mixture",
     "Neighbourhoods",

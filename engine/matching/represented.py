@@ -19,8 +19,9 @@ from atoll.engine.specs.sketch import Sketch
 
 
 def mixture_of_rkmes(
-    query: Rkme, candidates: Sequence[Rkme], *, method: Method = "greedy", max_members: int = MAX_MEMBERS
-) -> Mixture:
+    query: Rkme, candidates: Sequence[Rkme], *, method: Method = "greedy", max_members: int = MAX_MEMBERS,
+    min_gain: float = MIN_GAIN,
+) -> Mixture:  # fmt: skip
     """The exact mixture; DimensionMismatch unless all are of one island."""
     index = RkmeIndex({f"{place:06d}": candidate for place, candidate in enumerate(candidates)})
     cross = index.cross(query)
@@ -28,7 +29,7 @@ def mixture_of_rkmes(
         return solve_mixture(index.gram(), cross, query.norm2, method=method, max_members=max_members)
     diagonal = np.array([candidate.norm2 for candidate in candidates])
     return greedy.select(
-        lambda place: index.cross(candidates[place]), diagonal, cross, query.norm2, max_members, MIN_GAIN
+        lambda place: index.cross(candidates[place]), diagonal, cross, query.norm2, max_members, min_gain
     )  # Gram rows of the members alone, not of all candidates
 
 
@@ -41,8 +42,9 @@ def mmd2_of_sketches(query: Sketch, members: Sequence[Sketch], weights: Sequence
 
 
 def mixture_of_sketches(
-    query: Sketch, candidates: Sequence[Sketch], *, method: Method = "greedy", max_members: int = MAX_MEMBERS
-) -> Mixture:
+    query: Sketch, candidates: Sequence[Sketch], *, method: Method = "greedy", max_members: int = MAX_MEMBERS,
+    min_gain: float = MIN_GAIN,
+) -> Mixture:  # fmt: skip
     """The estimated mixture; DimensionMismatch unless all sketches have one length."""
     for each in (query, *candidates):
         check_length(each, len(query.values))
@@ -50,4 +52,4 @@ def mixture_of_sketches(
     rows = np.array([each.floats() for each in candidates], np.float64).reshape(len(candidates), len(own))
     gram = gram_of_sketches(rows, np.array([each.bias for each in candidates]))
     norm2 = float(own @ own) - query.bias
-    return solve_mixture(gram, rows @ own, norm2, method=method, max_members=max_members)
+    return solve_mixture(gram, rows @ own, norm2, method=method, max_members=max_members, min_gain=min_gain)

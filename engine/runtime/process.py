@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 STDERR_KEPT = 4096
 STDERR_BYTES = 1 << 20  # of one call; a model that prints more is stopped
 ROWS_BYTES = 16 << 20  # rows of one call; more are sent in slices
+FIRST_ROWS = 64  # of a model whose speed is not known
+SHARE, GROWTH = 0.25, 16  # of the time of a call that a slice is meant to take, and how much larger than the one before
 PIPE_BYTES = 1 << 20
 END_SECONDS = 10.0
 
@@ -46,6 +48,7 @@ class ModelProcess:
         self._limits = limits
         self._lock = threading.Lock()
         self._closed = False
+        self._rows = FIRST_ROWS  # of the next slice
         self._printed = b""
         self._printed_bytes = 0
         for descriptor in ends[1:]:
@@ -60,12 +63,20 @@ class ModelProcess:
         self.isolation = tuple(frames.printable(layer, 40) for layer in loaded.isolation[:16])
 
     def predict(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 (n, inputs) to finite float32 (n, outputs); after SandboxLimit the process is gone."""
+        """float32 (n, inputs) to finite float32 (n, outputs); after SandboxLimit the process is gone.
+
+        Many rows are several calls, each of as many as the model is quick enough for.
+        """
         if rows.ndim != 2 or rows.shape[1] != self._signature.inputs:
             raise ModelError(f"the model takes {self._signature.inputs} columns, got shape {rows.shape}")
-        step = max(1, ROWS_BYTES // (4 * max(rows.shape[1], self._signature.outputs)))
-        parts = [self._predict_slice(rows[start : start + step]) for start in range(0, len(rows), step)]
-        return np.concatenate(parts) if parts else np.zeros((0, self._signature.outputs), np.float32)
+        most = max(1, ROWS_BYTES // (4 * max(rows.shape[1], self._signature.outputs)))
+        parts, start = [np.zeros((0, self._signature.outputs), np.float32)], 0
+        while start < len(rows):
+            part, began = rows[start : start + min(most, self._rows)], time.monotonic()
+            parts.append(self._predict_slice(part))
+            self._pace(len(part), time.monotonic() - began)
+            start += len(part)
+        return np.concatenate(parts)
 
     @property
     def alive(self) -> bool:
@@ -92,6 +103,11 @@ class ModelProcess:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _pace(self, rows: int, seconds: float) -> None:
+        room = SHARE * self._limits.call_seconds / max(seconds, 1e-6)
+        if room < 1 or rows >= self._rows:
+            self._rows = max(1, int(rows * min(room, GROWTH)))
 
     def _predict_slice(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         number = secrets.randbits(48)

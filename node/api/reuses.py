@@ -35,7 +35,7 @@ class LabelledBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rows that were uploaded (their SHA-256 in hex), with the class or value of each."""
 
     rows: str
-    labels: tuple[str, ...] | tuple[float, ...]
+    labels: tuple[str | float, ...]
     columns: tuple[str, ...] = ()
 
 

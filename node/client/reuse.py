@@ -154,8 +154,8 @@ class ReuseCalls(Transport):
     async def _labelled(self, rows: Any, labels: Labels) -> LabelledBody:
         table = await asyncio.to_thread(table_of, rows)
         plain = np.asarray(labels).tolist()
-        told = tuple(map(str, plain)) if any(isinstance(label, str) for label in plain) else tuple(map(float, plain))
-        return LabelledBody(await self._upload(table, _silent), told, table.columns)
+        told = [label if isinstance(label, str) else float(label) for label in plain]
+        return LabelledBody(await self._upload(table, _silent), tuple(told), table.columns)
 
     async def _upload(self, table: Table, progress: Progress) -> str:
         """The SHA-256 (hex) under which the node has the rows now."""

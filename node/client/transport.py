@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from atoll.node.config import default_home
 from atoll.node.errors import NodeUnreachable, RequestInvalid
 
 T = TypeVar("T")
+AT_ONCE = 1 << 20  # bytes of a body; a longer one is sent in pieces
 TIMEOUT = aiohttp.ClientTimeout(total=120, connect=5)
 
 
@@ -71,8 +73,9 @@ class Transport:
         self, method: str, path: str, data: bytes | None = None, params: dict[str, str] | None = None
     ) -> bytes:
         url = f"{self._url}/api/v1/{path}"
+        body = io.BytesIO(data) if data is not None and len(data) > AT_ONCE else data
         with self._reaching():
-            async with self._session.request(method, url, data=data, params=params) as response:
+            async with self._session.request(method, url, data=body, params=params) as response:
                 answer = await response.read()
         if response.status >= 400:
             raise RemoteError(problem(answer, response.status))

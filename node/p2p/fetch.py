@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import BinaryIO, Literal
 
+import msgspec
 import trio
 from atoll.engine.errors import AtollError, IntegrityError
 from atoll.node.p2p.errors import ProtocolViolation
@@ -15,6 +15,7 @@ from atoll.node.p2p.exchange import receive_request, request
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.streams import Channel, Streams
 from atoll.node.serving import Owner
+from atoll.node.store.partial import Partial
 from atoll.protocol import limits
 from atoll.protocol.fetch import PROTOCOL, FetchHeader, FetchRequest
 from atoll.protocol.messages import Refusal, encode
@@ -49,10 +50,8 @@ class Provider:
             data = self._owner.island(message.federation, message.digest)
             return FetchHeader(len(data), hashlib.sha256(data).digest()), _bytes_from(data, message.offset)
         asker = Asker(peer, message.user[:USER])
-        path = self._owner.package(asker, message.federation, message.digest, resumed=message.offset > 0)
-        file = path.open("rb")
-        digest = hashlib.file_digest(file, "sha256").digest()
-        size = file.tell()
+        path, digest = self._owner.package(asker, message.federation, message.digest, resumed=message.offset > 0)
+        size, file = path.stat().st_size, path.open("rb")
         file.seek(min(max(message.offset, 0), size))
         return FetchHeader(size, digest), file
 
@@ -73,32 +72,58 @@ async def fetch_small(
             raise ProtocolViolation(f"{header.size} bytes where at most {limit} are allowed")
         data = b""
         while len(data) < header.size:
-            data += await channel.receive(limits.FETCH_CHUNK)
-    if len(data) != header.size or hashlib.sha256(data).digest() != header.sha256:
+            data += await _next_chunk(channel, header.size - len(data))
+    if hashlib.sha256(data).digest() != header.sha256:
         raise IntegrityError("what was received does not have the hash that was promised")
     return data
 
 
 async def fetch_file(
-    streams: Streams, peer: str, federation: bytes, revision: bytes, partial: Path, user: str, deadline: float,
+    streams: Streams, peer: str, message: FetchRequest, partial: Partial, room: Callable[[int], None], deadline: float,
     progress: Progress | None = None,
-) -> bytes:  # fmt: skip
-    """Download a package into ``partial``, going on where it stands; returns the SHA-256 that it has to have.
+) -> None:  # fmt: skip
+    """Download a package into ``partial``, going on where it stands; the caller checks what came.
 
-    The caller checks the hash of the whole file and moves it to its place.
+    ``room(size)`` blocks, and raises if there is none for a package of so many bytes. Where the owner promises other
+    bytes than those that are here, it begins anew.
     """
-    offset = partial.stat().st_size if partial.exists() else 0
+    try:
+        await _fetch_on(streams, peer, message, partial, room, deadline, progress)
+    except _OtherBytes:
+        await trio.to_thread.run_sync(partial.discard)
+        await _fetch_on(streams, peer, message, partial, room, deadline, progress)
+
+
+async def _fetch_on(
+    streams: Streams, peer: str, message: FetchRequest, partial: Partial, room: Callable[[int], None], deadline: float,
+    progress: Progress | None,
+) -> None:  # fmt: skip
+    done = await trio.to_thread.run_sync(lambda: partial.size)
     async with streams.open(peer, PROTOCOL, deadline=deadline) as channel:
-        message = FetchRequest(federation, "package", revision, offset, user)
-        header = await request(channel, message, FetchHeader, limit=limits.CONTROL_FRAME)
-        if not 0 < header.size <= limits.PACKAGE or offset > header.size:
-            partial.unlink(missing_ok=True)
-            raise ProtocolViolation(f"a package of {header.size} bytes cannot go on at {offset}")
-        with partial.open("ab") as file:
-            while offset < header.size:
-                chunk = await channel.receive(limits.FETCH_CHUNK)
+        asked = msgspec.structs.replace(message, offset=done)
+        header = await request(channel, asked, FetchHeader, limit=limits.CONTROL_FRAME)
+        if not 0 < header.size <= limits.PACKAGE or len(header.sha256) != hashlib.sha256().digest_size:
+            raise ProtocolViolation(f"a package of {header.size} bytes, where at most {limits.PACKAGE} are allowed")
+        if done and (header.sha256 != partial.promised or done > header.size):
+            raise _OtherBytes("other bytes than those that are here")
+        await trio.to_thread.run_sync(room, header.size)
+        path = await trio.to_thread.run_sync(partial.begin, header.sha256)
+        with path.open("ab") as file:
+            while done < header.size:
+                chunk = await _next_chunk(channel, header.size - done)
                 await trio.to_thread.run_sync(file.write, chunk)
-                offset += len(chunk)
+                done += len(chunk)
                 if progress:
-                    progress(offset, header.size)
-    return header.sha256
+                    progress(done, header.size)
+
+
+class _OtherBytes(AtollError):
+    """The package is not the one whose beginning is here."""
+
+
+async def _next_chunk(channel: Channel, left: int) -> bytes:
+    """ProtocolViolation where an owner sends chunks that lead nowhere, or beyond the end."""
+    chunk = await channel.receive(limits.FETCH_CHUNK)
+    if not 0 < len(chunk) <= left:
+        raise ProtocolViolation(f"a chunk of {len(chunk)} bytes where {left} were left")
+    return chunk

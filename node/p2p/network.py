@@ -12,7 +12,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -45,9 +44,11 @@ from atoll.node.publishing import Publisher
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.federations import Federation, Federations
+from atoll.node.store.partial import Partial
 from atoll.protocol import ask as ask_protocol
 from atoll.protocol import fetch, hello, join, limits, match, peers, predict, sync
 from atoll.protocol.ask import AskReply, AskRequest
+from atoll.protocol.fetch import FetchRequest
 from atoll.protocol.gossip import Announcement, News
 from atoll.protocol.join import KnownPeer
 from atoll.protocol.match import MatchReply, MatchRequest
@@ -191,17 +192,17 @@ class Network:
         call, predictions = self._thread.call, self._predictions
         await call(predictions.begin, peer)
         try:
-            yield RemoteModel(partial(call, predictions.predict, peer), request)
+            yield RemoteModel(lambda rows: call(predictions.predict, peer, request, rows))
         finally:
             with contextlib.suppress(ChannelClosed):  # the network has ended
                 await call(predictions.end, peer)
 
     async def fetch_package(
-        self, peer: str, federation: bytes, revision: bytes, target: Path, user: str, progress: Progress | None = None
-    ) -> bytes:
-        """Download into ``target`` (resuming); returns the promised SHA-256."""
-        call = partial(fetch_file, self._streams, peer, federation, revision, target, user, TRANSFER_DEADLINE, progress)
-        return await self._thread.call(call)
+        self, peer: str, message: FetchRequest, partial: Partial, room: Callable[[int], None],
+        progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        """Download into ``partial``, resuming; see fetch_file."""
+        await self._thread.call(fetch_file, self._streams, peer, message, partial, room, TRANSFER_DEADLINE, progress)
 
     async def request(self, peer: str, message: AskRequest) -> AskReply:
         """Ask an owner for what it grants on request."""
@@ -282,7 +283,7 @@ class Network:
         predicting = PredictionProvider(shares(owner.predict)).answer
         serve(match.PROTOCOL, MatchProvider(owner, self._peers).answer, admit=admitted)
         serve(ask_protocol.PROTOCOL, self._requests(AskRequest, shares(owner.ask)), admit=admitted, concurrency=4)
-        self._streams.serve(predict.PROTOCOL, predicting, deadline=TRANSFER_DEADLINE, admit=admitted, concurrency=8)
+        serve(predict.PROTOCOL, predicting, admit=admitted, concurrency=8)
 
     async def _hasten_at_the_end(self) -> None:
         try:

@@ -6,7 +6,7 @@ model that takes its time stalls no stream. An owner that dies is seen when its 
 
 from __future__ import annotations
 
-import functools
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ import numpy as np
 import trio
 from atoll.engine.encoding import Array
 from atoll.engine.errors import AtollError, DimensionMismatch
-from atoll.node.p2p.errors import ChannelClosed, ProtocolViolation
+from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation
 from atoll.node.p2p.exchange import Answer
 from atoll.node.p2p.streams import Channel, Streams
 from atoll.protocol import limits
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 DEADLINE = 45.0  # seconds for each frame: a model may have to be loaded, or to wait for others
 STREAMS = 4  # to one owner at a time; it serves 8 of a peer
 IDLE = 5.0  # seconds after which a stream that nobody uses is not used again: its owner may have ended it
+SILENCE = 10.0  # seconds for which an owner waits for a request
 AHEAD = 2  # frames an owner reads while it answers one, none of them behind a frame of more than
 AHEAD_BYTES = 2 << 20
 THREADS = 16  # predictions for others at a time; most of them wait for a model
@@ -91,19 +92,18 @@ class Predictions:
 class RemoteModel:
     """One learnware at its owner, for one user; from asyncio."""
 
-    def __init__(self, predict: Callable[[PredictRequest, Rows], Awaitable[Rows]], request: PredictRequest) -> None:
+    def __init__(self, predict: Callable[[Rows], Awaitable[Rows]]) -> None:
         self._predict = predict
-        self._request = request
 
     async def predict(self, rows: Rows) -> Rows:
-        """float32 (n, outputs) of ``rows`` float32 (n, d), raw units, in the order of the island's features.
+        """float32 (n, outputs) of ``rows`` float32 (n, d): raw units, in the order of the island's features.
 
-        Several calls at a time go on beside each other. PeerRefused, or an error of ``p2p.*``: then none of the rows has
-        an answer, though the owner may have counted some.
+        Calls may run at the same time. PeerRefused, or an error of ``p2p.*``: then no row has an answer, though
+        the owner may have counted some.
         """
         if rows.ndim != 2 or not len(rows):
             raise DimensionMismatch(f"rows of shape {rows.shape}: expected at least one row of the island's features")
-        return await self._predict(self._request, rows)
+        return await self._predict(rows)
 
 
 class _Exchange:
@@ -164,14 +164,6 @@ def _values(data: bytes, rows: int) -> Rows:
     return values.numpy()
 
 
-@dataclass
-class _Asked:
-    """A request that has come in."""
-
-    data: bytes
-    answered: trio.Event = field(default_factory=trio.Event)
-
-
 class PredictionProvider:
     """The owner's side: requests are decoded, answered by ``answer(peer, request)`` and encoded in a thread."""
 
@@ -182,34 +174,13 @@ class PredictionProvider:
     async def answer(self, channel: Channel) -> None:
         """Answer requests in order until the peer closes, and then none any more; garbage becomes a ProtocolViolation,
         for which the peer is blamed."""
-        write, read = trio.open_memory_channel[_Asked](AHEAD)
-        gone = trio.Event()
-        await together(
-            functools.partial(self._read_ahead, channel, write, gone),
-            functools.partial(self._answer_all, channel, read, gone),
-        )
+        serving = _Serving(channel, self._reply)
+        await together(serving.read_ahead, serving.answer)
 
-    async def _read_ahead(self, channel: Channel, write: trio.MemorySendChannel[_Asked], gone: trio.Event) -> None:
-        async with write:
-            while True:
-                try:
-                    asked = _Asked(await channel.receive(limits.PREDICT_FRAME))
-                except ChannelClosed:
-                    gone.set()
-                    return
-                await write.send(asked)
-                if len(asked.data) > AHEAD_BYTES:
-                    await asked.answered.wait()
+    async def _reply(self, peer: str, data: bytes) -> bytes:
+        return await trio.to_thread.run_sync(self._answered, peer, data, limiter=self._threads)
 
-    async def _answer_all(self, channel: Channel, read: trio.MemoryReceiveChannel[_Asked], gone: trio.Event) -> None:
-        async for asked in read:
-            if gone.is_set():
-                return
-            reply = await trio.to_thread.run_sync(self._reply, channel.peer, asked.data, limiter=self._threads)
-            await channel.send(reply)
-            asked.answered.set()
-
-    def _reply(self, peer: str, data: bytes) -> bytes:
+    def _answered(self, peer: str, data: bytes) -> bytes:
         try:
             request = decode(data, PredictRequest, limit=limits.PREDICT_FRAME)
         except ProtocolError as error:
@@ -218,6 +189,51 @@ class PredictionProvider:
             return encode(self._answer(peer, request))
         except AtollError as error:
             return encode(Refusal.of(error))
+
+
+class _Serving:
+    """One stream of requests. Whoever waits for an answer may be silent, anybody else not for long."""
+
+    def __init__(self, channel: Channel, reply: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+        self._channel = channel
+        self._reply = reply
+        self._write, self._read = trio.open_memory_channel[tuple[bytes, trio.Event]](AHEAD)
+        self._unanswered = 0
+        self._silence = trio.CancelScope()
+        self._gone = False
+
+    async def read_ahead(self) -> None:
+        async with self._write:
+            while True:
+                try:
+                    await self._arrival()
+                    data, answered = await self._channel.receive(limits.PREDICT_FRAME), trio.Event()
+                except ChannelClosed:
+                    self._gone = True
+                    return
+                self._unanswered += 1
+                await self._write.send((data, answered))
+                if len(data) > AHEAD_BYTES:
+                    await answered.wait()
+
+    async def answer(self) -> None:
+        async for data, answered in self._read:
+            if self._gone:
+                return
+            await self._channel.send(await self._reply(self._channel.peer, data))
+            answered.set()
+            self._unanswered -= 1
+            self._bound_silence()
+
+    async def _arrival(self) -> None:
+        with trio.CancelScope() as self._silence:
+            self._bound_silence()
+            await self._channel.arrived()
+        if self._silence.cancelled_caught:
+            raise PeerTimeout(f"no request from {self._channel.peer} for {SILENCE:g} s")
+
+    def _bound_silence(self) -> None:
+        self._silence.deadline = math.inf if self._unanswered else trio.current_time() + SILENCE
 
 
 async def together(*parts: Callable[[], Awaitable[None]]) -> None:

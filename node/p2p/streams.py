@@ -63,6 +63,12 @@ class Channel:
                 raise ProtocolViolation(f"a frame of {length} bytes where at most {limit} are allowed")
             return await self._take(length)
 
+    async def arrived(self) -> None:
+        """Returns when some of the next frame is here. However long that takes."""
+        if not self._buffer:
+            with self._bounded("receive", math.inf):
+                await self._fill()
+
     async def read(self, limit: int = CHUNK) -> bytes:
         """For bytes that are in no frames: what there is, b"" at the end. However long that takes."""
         if self._buffer:
@@ -108,14 +114,17 @@ class Channel:
 
     async def _take(self, count: int) -> bytes:
         while len(self._buffer) < count:
-            chunk = await self._stream.read(CHUNK)
-            if not chunk:
-                raise ChannelClosed("the peer closed the stream")
-            self._count(len(chunk), 0)
-            self._buffer += chunk
+            await self._fill()
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]
         return taken
+
+    async def _fill(self) -> None:
+        chunk = await self._stream.read(CHUNK)
+        if not chunk:
+            raise ChannelClosed("the peer closed the stream")
+        self._count(len(chunk), 0)
+        self._buffer += chunk
 
     def _count(self, received: int, sent: int) -> None:
         if self._meter is not None:

@@ -1,54 +1,173 @@
-"""Packages of other owners: fetched once, resumed if broken off, checked against the listing, kept."""
+"""Downloads: packages fetched once from whoever has them, resumed where they broke off, checked, and kept in a cache.
+
+One fetch of a revision at a time; others that want it wait for that. Runs on the asyncio side; files are read and
+written in threads.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import compress
+from pathlib import Path
+from weakref import WeakValueDictionary
 
-from atoll.engine.errors import IntegrityError
-from atoll.engine.packages import Manifest, open_package
+from atoll.engine.errors import AtollError, IntegrityError
+from atoll.engine.packages import Manifest
 from atoll.engine.packages.manifest import read_manifest
+from atoll.node.clock import now_ms
+from atoll.node.errors import StoreError
+from atoll.node.p2p.fetch import Progress
 from atoll.node.p2p.network import Network
+from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.store.blobs import BlobStore
-from atoll.node.store.downloads import DownloadRow
-from atoll.node.store.environment import Store
+from atoll.node.store.catalogue import Catalogue
+from atoll.node.store.downloads import DownloadCache, DownloadRow
+from atoll.node.store.partial import Partial
+from atoll.protocol.fetch import FetchRequest
+from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
+
+TOLD_EVERY = 1 << 20  # bytes
 
 
 class Downloads:
-    """Runs on the asyncio side."""
+    """Files of other institutions' learnwares. ``own`` is this node's PeerId: it fetches nothing from itself."""
 
-    def __init__(self, store: Store, blobs: BlobStore, network: Network) -> None:
-        self._store = store
-        self._blobs = blobs
+    def __init__(
+        self, own: str, network: Network, catalogue: Catalogue, blobs: BlobStore, cache: DownloadCache,
+        pseudonyms: Pseudonyms,
+    ) -> None:  # fmt: skip
+        self._own = own
         self._network = network
-        self._rows = store.table("downloads", DownloadRow)
-        self._fetching: dict[bytes, asyncio.Lock] = {}
+        self._catalogue = catalogue
+        self._blobs = blobs
+        self._cache = cache
+        self._pseudonyms = pseudonyms
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
-    async def get(self, owner: str, listing: Listing, user: str) -> tuple[Manifest, bytes]:
-        """(manifest, model digest) of a package."""
-        async with self._fetching.setdefault(listing.revision, asyncio.Lock()):
-            row = await asyncio.to_thread(self._downloaded, listing.revision)
-            if row is None:
-                partial = self._blobs.partial(listing.revision.hex())
-                digest = await self._network.fetch_package(owner, listing.federation, listing.revision, partial, user)
-                row = await asyncio.to_thread(self._take_in, listing.revision, digest)
-        manifest = await asyncio.to_thread(self._blobs.path(row.manifest).read_bytes)
-        return read_manifest(manifest), row.model
+    @asynccontextmanager
+    async def using(
+        self, owner: str, listing: Listing, user: str, progress: Progress | None = None
+    ) -> AsyncIterator[tuple[Manifest, bytes]]:
+        """(manifest, digest of the model) of a package, which stays within the block; as :meth:`get`."""
+        with self._cache.used(listing.revision):
+            row = await self._fetched(owner, listing, user, progress)
+            manifest = await asyncio.to_thread(self._blobs.path(row.manifest).read_bytes)
+            yield read_manifest(manifest), row.model
+
+    async def get(
+        self, owner: str, listing: Listing, user: str, progress: Progress | None = None
+    ) -> tuple[Manifest, bytes]:
+        """(manifest, digest of the model) of a package, fetched for ``user`` of this node if it is not here yet.
+
+        ``progress`` is called in this loop, about every megabyte. What its owner says, if it refuses; ``p2p.*`` if it
+        is not there, or breaks off: to ask again goes on from there. IntegrityError for a wrong package; CacheFull.
+        """
+        async with self.using(owner, listing, user, progress) as found:
+            return found
+
+    async def file(self, owner: str, listing: Listing, user: str, progress: Progress | None = None) -> DownloadRow:
+        """As :meth:`get`: what is kept of the package."""
+        with self._cache.used(listing.revision):
+            return await self._fetched(owner, listing, user, progress, whole=True)
+
+    def path(self, row: DownloadRow) -> Path:
+        """Where the package itself is."""
+        return self._blobs.path(row.package)
 
     def cached(self, revision: bytes) -> bool:
-        """Whether it is here already."""
-        return self._downloaded(revision) is not None
+        """Whether nothing would be fetched."""
+        return self._cache.find(revision) is not None
 
-    def _downloaded(self, revision: bytes) -> DownloadRow | None:
-        with self._store.view() as txn:
-            return self._rows.get(txn, revision)
+    def find(self, revision: bytes) -> DownloadRow | None:
+        return self._cache.find(revision)
 
-    def _take_in(self, revision: bytes, digest: bytes) -> DownloadRow:
-        self._blobs.adopt_checked(self._blobs.partial(revision.hex()), digest)
-        with open_package(self._blobs.path(digest), specifications=False) as package:
-            if package.revision != revision:
-                raise IntegrityError("the package is not the revision that its listing names")
-            model = self._blobs.put_pieces(package.pieces(package.manifest.model))
-            row = DownloadRow(self._blobs.put(package.manifest_bytes), model)
-        self._store.write(lambda txn: self._rows.put(txn, revision, row)).result()
+    def all(self) -> list[tuple[bytes, DownloadRow]]:
+        """By revision; what was used last comes first."""
+        return self._cache.all()
+
+    def forget(self, revision: bytes) -> None:
+        """NotFound, or NodeBusy while it is used; returns after commit."""
+        self._cache.forget(revision)
+
+    async def _fetched(
+        self, owner: str, listing: Listing, user: str, progress: Progress | None, *, whole: bool = False
+    ) -> DownloadRow:
+        """``whole``: with the package itself, which versions before have not kept."""
+        async with self._turns.setdefault(listing.revision, asyncio.Lock()):
+            row = await asyncio.to_thread(self._cache.find, listing.revision)
+            if row is None or (whole and not row.package):
+                return await self._fetch(owner, listing, user, _told(progress))
+        await asyncio.to_thread(self._cache.touch, listing.revision, row)
         return row
+
+    async def _fetch(self, owner: str, listing: Listing, user: str, progress: Progress | None) -> DownloadRow:
+        """From its owner, else from whoever else lists these very bytes; the first failure is told."""
+        try:
+            return await self._fetch_from(owner, listing, user, progress)
+        except StoreError:
+            raise
+        except AtollError as error:
+            first = error
+        for other in await asyncio.to_thread(self._others, owner, listing):
+            try:
+                return await self._fetch_from(peer_id(other.owner), other, user, progress)
+            except AtollError:
+                continue
+        raise first
+
+    def _others(self, owner: str, listing: Listing) -> list[Listing]:
+        """Listings of the same revision, in other federations or by other owners."""
+        found = [each for each in self._catalogue.alive(now_ms()) if each.revision == listing.revision]
+        places = ((peer_id(each.owner), each.federation) for each in found)
+        new = [peer != self._own and (peer, federation) != (owner, listing.federation) for peer, federation in places]
+        return list(compress(found, new))
+
+    async def _fetch_from(self, owner: str, listing: Listing, user: str, progress: Progress | None) -> DownloadRow:
+        """IntegrityError if what an owner has sent from its beginning is not the package; what was resumed may be at
+        fault itself, and is fetched once more."""
+        growing = await asyncio.to_thread(Partial, self._blobs, listing.revision)
+        try:
+            return await self._fetch_on(growing, owner, listing, user, progress)
+        except _Resumed:
+            return await self._fetch_on(growing, owner, listing, user, progress)
+
+    async def _fetch_on(
+        self, growing: Partial, owner: str, listing: Listing, user: str, progress: Progress | None
+    ) -> DownloadRow:
+        revision, federation = listing.revision, listing.federation
+        resumed = await asyncio.to_thread(lambda: growing.size) > 0
+        message = FetchRequest(federation, "package", revision, user=self._pseudonyms.of(user, federation))
+        take_in = partial(
+            self._cache.take_in, revision, growing, learnware_id=listing.learnware_id, owner=listing.owner
+        )
+        with self._cache.coming(revision) as room:
+            await self._network.fetch_package(owner, message, growing, room, progress)
+            try:
+                return await asyncio.to_thread(take_in)
+            except IntegrityError as error:
+                if resumed:
+                    raise _Resumed(error.message) from None
+                raise
+
+
+class _Resumed(IntegrityError):
+    """Of a download that was not fetched from its beginning."""
+
+
+def _told(progress: Progress | None) -> Progress | None:
+    """``progress``, called in this loop from any thread, now and then and at the end."""
+    if progress is None:
+        return None
+    loop, told, last = asyncio.get_running_loop(), progress, 0
+
+    def tell(done: int, size: int) -> None:
+        nonlocal last
+        if done - last >= TOLD_EVERY or done == size or done < last:
+            last = done
+            loop.call_soon_threadsafe(told, done, size)
+
+    return tell

@@ -14,6 +14,7 @@ import numpy as np
 from atoll.engine.encoding import Array
 from atoll.engine.errors import ModelError, ModelRefused
 from atoll.engine.islands import Island
+from atoll.engine.packages import Manifest
 from atoll.engine.runtime import ModelPool
 from atoll.engine.runtime.formats import Trust
 from atoll.node.p2p.network import Network
@@ -69,7 +70,8 @@ class Workshop:
         if member.owner == self.own:
             yield partial(checked, self._own(listing, island, pseudonym))
         elif place == "local":
-            yield partial(checked, await self._here(member, island, pseudonym, fetched))
+            async with self.downloads.using(member.owner, listing, user, fetched) as (manifest, model):
+                yield partial(checked, self._here(listing, island, manifest, model, pseudonym))
         else:
             there = self.network.predicting(
                 member.owner, listing.federation, listing.learnware_id, island.digest, pseudonym
@@ -97,9 +99,7 @@ class Workshop:
 
         return predict
 
-    async def _here(self, member: Candidate, island: Island, user: str, fetched: Fetched) -> Predict:
-        listing = member.listing
-        manifest, model = await self.downloads.get(member.owner, listing, user)
+    def _here(self, listing: Listing, island: Island, manifest: Manifest, model: bytes, user: str) -> Predict:
         admitted = self.code.admits(listing.owner, listing.revision)
         if admitted and manifest.environment:
             raise ModelRefused(

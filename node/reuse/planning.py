@@ -90,7 +90,7 @@ def plan(
         leaves=_leaves(members, brief, labelled, upto, directory.own),
         sends_rows=bool(sent),
         licenses=tuple(sorted({each.license for each in members if each.license})),
-        advice=_advice(uncovered, query),
+        advice=_advice(team.served, uncovered, query),
     )
 
 
@@ -135,7 +135,9 @@ def _leaves(
     return tuple(sentences)
 
 
-def _advice(uncovered: float, query: ReuseQuery) -> str:
+def _advice(served: bool, uncovered: float, query: ReuseQuery) -> str:
+    if not served:
+        return "The learnwares that may be used do not cover your data: predictions are guesses."
     if uncovered <= LITTLE:
         return ""
     otherwise = "they get no answer" if query.abstain else "what is predicted for them is a guess"

@@ -140,6 +140,8 @@ def _warnings(reusing: Reusing, execution: Execution, members: Sequence[MemberRe
                 f"{member.owner_name} ({member.name!r}) declined {words.counted(worker.declined, 'row')} as unlike the "
                 "data that it is good on: the others' shares were renormalised"
             )
+    if not reusing.brief.team.served:
+        told.append(reusing.plan.advice)
     if len(reusing.plan.licenses) > 1:
         told.append(f"The members' licences differ: {', '.join(reusing.plan.licenses)}. All of them bind you.")
     if execution.unanswered:

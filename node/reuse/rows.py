@@ -58,7 +58,7 @@ class Labelled:
     if they were."""
 
     rows: Table
-    labels: tuple[str, ...] | tuple[float, ...]
+    labels: tuple[str | float, ...]
     digest: bytes = b""
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ All members are of one island and predict the same kind of thing; each has a pla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from math import isfinite
 from typing import NamedTuple
@@ -24,13 +24,15 @@ from atoll.protocol.errors import PolicyDenied
 NEITHER = "its owner offers you neither download nor prediction"
 Kind = tuple[bool, int]  # classifier or not, width of a regression: what can be combined
 CLASSIFIERS: Kind = (True, 0)
+EVEN = 0.3  # of the weights, that all members share alike; measured: algorithms, reuse
 SHOWN = 8  # names in a message
 
 
 @dataclass(frozen=True)
 class Team:
     """``members`` with their ``places`` and ``weights`` (k,); ``form`` is what they can all be routed by.
-    ``class_names`` are all that any member, or label, names, empty for a regression of ``width`` values."""
+    ``class_names`` are all that any member, or label, names, empty for a regression of ``width`` values. ``served``:
+    the mixture explains enough of the user's data to be worth reusing."""
 
     island: Island
     members: tuple[Candidate, ...]
@@ -39,6 +41,7 @@ class Team:
     form: Form
     class_names: tuple[str, ...]
     width: int
+    served: bool = True
 
 
 class _Found(NamedTuple):
@@ -78,7 +81,8 @@ def gather(session: Session, query: ReuseQuery, labelled: Labelled | None, own: 
             hint="ask their owners: `atoll learnware ask`; or force it",
         )
     skipped = {each.id: _why_not(each, query) for each in session.members if place_of(each, query, own) is None}
-    return team_of(best.island, best.members, best.weights, query, labelled, own), skipped
+    team = team_of(best.island, best.members, best.weights, query, labelled, own)
+    return replace(team, served=best.explained >= SERVED), skipped
 
 
 def team_of(
@@ -153,10 +157,28 @@ def _mixture(usable: list[Candidate], ground: Ground, query: ReuseQuery) -> _Fou
         usable = sorted(usable, key=lambda each: each.doubtful)[:1]
     if not usable:
         return _Found(ground.island, (), (), 0.0)
-    view, members = mixture_of(usable, rkme, ground.sketch, query.members)
+    view, members = mixture_of(usable, rkme, ground.sketch, query.members, min_gain=0.0)
     if not members and query.force:
         return _Found(ground.island, (usable[0],), (1.0,), view.explained)
-    return _Found(ground.island, members, tuple(member.weight for member in view.members), view.explained)
+    team = _filled_up(members, usable, query)
+    return _Found(ground.island, team, _shrunk([member.weight for member in view.members], len(team)), view.explained)
+
+
+def _filled_up(members: tuple[Candidate, ...], usable: Sequence[Candidate], query: ReuseQuery) -> tuple[Candidate, ...]:
+    """With the nearest beside the mixture: what a row weighs decides better than what few points do."""
+    if not members or query.method == "single":
+        return members
+    inside = {each.key for each in members}
+    others = [each for each in usable if each.key not in inside and not each.doubtful]
+    if all(each.points for each in members):
+        others = [each for each in others if each.points]  # routing is in one form
+    return (*members, *others)[: max(query.members, len(members))]
+
+
+def _shrunk(weights: Sequence[float], count: int) -> tuple[float, ...]:
+    """The weights of a mixture, and 0 for who is not in it, moved a little towards equal ones; they sum to 1."""
+    padded = [*weights, *[0.0] * (count - len(weights))]
+    return tuple((1.0 - EVEN) * each / sum(weights) + EVEN / count for each in padded)
 
 
 def _nobody(session: Session, query: ReuseQuery, labelled: Labelled | None) -> PolicyDenied | RequestInvalid:

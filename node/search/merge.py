@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from atoll.engine.matching import (
     MAX_MEMBERS,
+    MIN_GAIN,
     Mixture,
     mixture_of_rkmes,
     mixture_of_sketches,
@@ -175,20 +176,21 @@ def considered(ranked: Sequence[Candidate], query: SpecificationQuery, field: Fi
 
 
 def mixture_of(
-    near: Sequence[Candidate], user: Rkme | None, asked: Sketch, max_members: int = MAX_MEMBERS
-) -> tuple[MixtureView, tuple[Candidate, ...]]:
+    near: Sequence[Candidate], user: Rkme | None, asked: Sketch, max_members: int = MAX_MEMBERS,
+    min_gain: float = MIN_GAIN,
+) -> tuple[MixtureView, tuple[Candidate, ...]]:  # fmt: skip
     """The mixture over ``near``: of RKMEs and stand-ins, which are weighted points both, unless those that are not
-    known are worth more than their not being, then of sketches. ``user`` is the user's
-    RKME, if it is to count, and ``asked`` the sketch."""
+    known are worth more than their not being, then of sketches. ``user`` is the user's RKME, if it is to count, and
+    ``asked`` the sketch."""
     known = [candidate for candidate in near if candidate.points]
     by_points: Representation = "rkme" if all(candidate.rkme for candidate in known) else "stand-in"
     exact = None
     if user is not None and known:
         points = [candidate.points for candidate in known if candidate.points]
-        exact = mixture_of_rkmes(user, points, max_members=max_members)
+        exact = mixture_of_rkmes(user, points, max_members=max_members, min_gain=min_gain)
         if len(known) == len(near):
             return _view(exact, known, user.norm2, by_points)
-    estimated = mixture_of_sketches(asked, _sketches(near), max_members=max_members)
+    estimated = mixture_of_sketches(asked, _sketches(near), max_members=max_members, min_gain=min_gain)
     if user is not None and exact is not None:
         members = _sketches([known[place] for place in exact.members])
         apart = mmd2_of_sketches(asked, members, exact.weights) - estimated.mmd2

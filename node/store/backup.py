@@ -1,7 +1,8 @@
-"""Making a backup: the store as one read transaction sees it, then the blobs that its rows name.
+"""Making a backup: the store as one read transaction sees it, then the blobs that rows of its dock name.
 
-Blobs are immutable and nothing removes them, so copying them after the snapshot is consistent with it, whatever is
-written meanwhile. No blob is held in memory; the snapshot waits on disk, as a file without a name.
+They are immutable and nothing removes them, so copying them after the snapshot is consistent with it, whatever is
+written meanwhile; downloads can be fetched again, and are left out. No blob is held in memory; the snapshot waits on
+disk, as a file without a name.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from atoll.node import identity as identities
 from atoll.node.store import backup_file
 from atoll.node.store.backup_file import CHUNK, CONFIG, KEY, STORE, Manifest, Member, Progress
 from atoll.node.store.dock import DockRow
-from atoll.node.store.downloads import DownloadRow
 from atoll.node.store.durable import replacing
 from atoll.node.store.environment import Store
 from atoll.node.store.verification import read_store
@@ -52,8 +52,7 @@ def make(store: Store, home: Path, peer: str, now: int, *, with_key: bool) -> Ba
     try:
         with store.view() as txn:
             store.copy(txn, snapshot)
-            tables = (store.table("dock", DockRow), store.table("downloads", DownloadRow))
-            blobs = {digest.hex() for table in tables for _, row in table.scan(txn) for digest in row.blobs}
+            blobs = {digest.hex() for _, row in store.table("dock", DockRow).scan(txn) for digest in row.blobs}
         parts += [_of_snapshot(snapshot), *_of_blobs(home, sorted(blobs))]
     except BaseException:
         snapshot.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ class BlobStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._claims = threading.RLock()
         self._partial = root / "partial"
         self._partial.mkdir(parents=True, exist_ok=True)
 
@@ -32,6 +34,17 @@ class BlobStore:
 
     def has(self, digest: bytes) -> bool:
         return self.path(digest).exists()
+
+    @contextmanager
+    def claiming(self) -> Iterator[None]:
+        """Held from before blobs are put until the row that names them is there, and by whoever removes what no row
+        names: nobody removes what somebody is about to name."""
+        with self._claims:
+            yield
+
+    def remove(self, digest: bytes) -> None:
+        """Delete a blob that no row names; the caller is claiming."""
+        self.path(digest).unlink(missing_ok=True)
 
     def put(self, data: bytes) -> bytes:
         """Store ``data``; returns its digest, after fsync."""

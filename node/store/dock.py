@@ -92,7 +92,7 @@ class Dock:
 
     def add(self, path: Path, *, quality: Measured | None = None) -> Learnware:
         """Take in an uploaded package after checking all of it; returns after commit."""
-        with open_package(path) as package:
+        with open_package(path) as package, self._blobs.claiming():
             if package.manifest.owner != self._owner:
                 raise RequestInvalid(
                     "the package was made for another owner", hint="pack it with this node's peer id as owner"
@@ -100,8 +100,8 @@ class Dock:
             if package.manifest.learnware_id and package.learnware_id not in self._open:
                 raise RequestInvalid("the package revises a learnware that is not in this dock")
             row = msgspec.structs.replace(self._store_files(package), quality=quality)
-        learnware = self._opened(row)
-        self._store.write(lambda txn: self._rows.put(txn, row.learnware_id, row)).result()
+            learnware = self._opened(row)
+            self._store.write(lambda txn: self._rows.put(txn, row.learnware_id, row)).result()
         with self._lock:
             self._open[row.learnware_id] = learnware
         self._tell(row.learnware_id)

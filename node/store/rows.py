@@ -57,8 +57,13 @@ def check(table: str, key: bytes, row: object) -> None:
 
 
 def blobs_of(row: object) -> tuple[bytes, ...]:
-    """The blobs that a row names."""
-    return row.blobs if isinstance(row, (DockRow, DownloadRow)) else ()
+    """The blobs that a row names, and that have to be there."""
+    return row.blobs if isinstance(row, DockRow) else ()
+
+
+def cached_by(row: object) -> tuple[bytes, ...]:
+    """The blobs that a row names and that can be fetched again: they are in no backup, and may be missing."""
+    return row.blobs if isinstance(row, DownloadRow) else ()
 
 
 def _head(key: bytes, row: Record) -> bytes:

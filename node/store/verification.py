@@ -32,12 +32,14 @@ MAX_DAMAGE = 100
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """What reading a store found: rows by table, the blobs (hex) they name, and in words what is damaged."""
+    """What reading a store found: rows by table, the blobs (hex) they name, those that may be missing (``cached``), and
+    in words what is damaged."""
 
     schema: int = 0
     tables: dict[str, int] = {}
     blobs: tuple[str, ...] = ()
     damage: tuple[str, ...] = ()
+    cached: tuple[str, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -87,8 +89,9 @@ def verify_home(home: Path, *, deep: bool = True, progress: Progress | None = No
         peer = ""
         damage.append(error.message)
     contents = read_store(home / "store", deep=deep)
-    size = 0
-    for done, digest in enumerate(contents.blobs):
+    cached = [digest for digest in contents.cached if (home / blob_name(digest)).exists()]
+    blobs, size = (*contents.blobs, *cached), 0
+    for done, digest in enumerate(blobs):
         path = home / blob_name(digest)
         try:
             size += path.stat().st_size
@@ -97,8 +100,8 @@ def verify_home(home: Path, *, deep: bool = True, progress: Progress | None = No
         except OSError as error:
             damage.append(f"blob {digest} cannot be read: {error.strerror}")
         if progress:
-            progress(done + 1, len(contents.blobs))
-    return Report(peer, contents.tables, len(contents.blobs), size, (*contents.damage, *damage))
+            progress(done + 1, len(blobs))
+    return Report(peer, contents.tables, len(blobs), size, (*contents.damage, *damage))
 
 
 def verify_after_crash(home: Path) -> None:
@@ -130,11 +133,14 @@ class _Reading:
         self.schema = 0
         self.tables: dict[str, int] = {}
         self.blobs: set[bytes] = set()
+        self.cached: set[bytes] = set()
         self.damage: list[str] = []
 
     def contents(self) -> Contents:
-        blobs = tuple(sorted(digest.hex() for digest in self.blobs))
-        return Contents(self.schema, self.tables, blobs, tuple(map(_printable, self.damage[:MAX_DAMAGE])))
+        blobs, cached = (
+            tuple(sorted(digest.hex() for digest in digests)) for digests in (self.blobs, self.cached - self.blobs)
+        )
+        return Contents(self.schema, self.tables, blobs, tuple(map(_printable, self.damage[:MAX_DAMAGE])), cached)
 
     def read(self, folder: Path) -> None:
         with self._finding("the store"):
@@ -169,6 +175,7 @@ class _Reading:
             return
         row = rows.decode(table, raw)
         self.blobs.update(rows.blobs_of(row))
+        self.cached.update(rows.cached_by(row))
         if self._deep:
             rows.check(table, key, row)
 

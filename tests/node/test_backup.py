@@ -28,8 +28,10 @@ from atoll.node.store import backup_file, restoring
 from atoll.node.store.backup import make, offline
 from atoll.node.store.backup_file import Manifest, Member
 from atoll.node.store.blobs import BlobStore
-from atoll.node.store.downloads import DownloadRow
+from atoll.node.store.dock import DockRow
+from atoll.node.store.downloads import DownloadCache, DownloadRow
 from atoll.node.store.environment import Store
+from atoll.node.store.verification import verify_home
 from atoll.protocol.listings import Offers
 from click.testing import CliRunner
 
@@ -42,6 +44,13 @@ def silent(done, total):
 
 def restore(path, home, identity=None):
     return restoring.restore(path, home, NOW, identity=identity, progress=silent)
+
+
+def put_blobs(store, blobs, *contents):
+    """As those of a learnware of the dock."""
+    manifest, model, *others = map(blobs.put, contents)
+    row = DockRow(bytes(32), bytes(32), manifest, model, others[0] if others else model, ())
+    store.write(lambda txn: store.table("dock", DockRow).put(txn, bytes(32), row)).result()
 
 
 def contents(home):
@@ -65,8 +74,7 @@ def home(make_home):
     """A stopped node's home, with two blobs."""
     made, _ = make_home("node")
     blobs, store = BlobStore(made / "blobs"), Store(made / "store")
-    row = DownloadRow(blobs.put(b"manifest" * 100), blobs.put(os.urandom(3000)))
-    store.write(lambda txn: store.table("downloads", DownloadRow).put(txn, bytes(32), row)).result()
+    put_blobs(store, blobs, b"manifest" * 100, os.urandom(3000))
     store.close()
     return made
 
@@ -267,8 +275,7 @@ async def test_a_blob_that_has_changed_breaks_the_backup_off_and_leaves_nothing(
 async def test_a_caller_that_hangs_up_leaves_a_node_that_goes_on(start, tmp_path, answered, monkeypatch):
     (node,) = await start("node")
     store, blobs = node.node.store, node.node.blobs
-    row = DownloadRow(blobs.put(os.urandom(64 << 20)), blobs.put(b"model"))
-    store.write(lambda txn: store.table("downloads", DownloadRow).put(txn, bytes(32), row)).result()
+    put_blobs(store, blobs, os.urandom(64 << 20), b"model")
     headers = {"Authorization": f"Bearer {node.token}"}
     outcome = answered(node)
     async with aiohttp.ClientSession(headers=headers) as session:
@@ -308,6 +315,21 @@ def test_restoring_gives_the_home_again_and_marks_it(home, whole, tmp_path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["b.tar", "deep", "empty", "new", "node"]
 
 
+def test_downloads_are_in_no_backup_and_a_home_without_their_files_is_whole(home, tmp_path):
+    blobs, store = BlobStore(home / "blobs"), Store(home / "store")
+    row = DownloadRow(blobs.put(b"a manifest"), blobs.put(b"a model"))
+    store.write(lambda txn: store.table("downloads", DownloadRow).put(txn, bytes(32), row)).result()
+    store.close()
+    offline(home, tmp_path / "b.tar", NOW, with_key=True, progress=silent)
+    assert restoring.verify(tmp_path / "b.tar", silent).blobs == 2
+    assert not restore(tmp_path / "b.tar", tmp_path / "new").damage
+    blobs.path(row.model).write_bytes(b"changed")
+    assert "has changed" in verify_home(home).damage[0]
+    again = Store(tmp_path / "new" / "store")
+    assert DownloadCache(again, BlobStore(tmp_path / "new" / "blobs"), 1 << 30, lambda: NOW).all() == []
+    again.close()
+
+
 def test_a_backup_is_a_tar_that_any_tar_reads(home, whole):
     with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
         names = tar.getnames()
@@ -320,8 +342,7 @@ def test_a_backup_is_a_tar_that_any_tar_reads(home, whole):
 
 def test_chunks_stay_small_however_large_a_blob_is(home, tmp_path):
     blobs, store = BlobStore(home / "blobs"), Store(home / "store")
-    row = DownloadRow(blobs.put(bytes(20 << 20)), blobs.put(b"model"))
-    store.write(lambda txn: store.table("downloads", DownloadRow).put(txn, b"\1" * 32, row)).result()
+    put_blobs(store, blobs, bytes(20 << 20), b"model")
     backup = make(store, home, "peer", NOW, with_key=False)
     sizes = [len(chunk) for chunk in backup.chunks()]
     backup.close()
@@ -527,7 +548,8 @@ async def served(home):
         await asyncio.wait_for(process.communicate(), 30)
 
 
-async def test_a_killed_node_is_verified_and_starts_again(home):
+async def test_a_killed_node_is_verified_and_starts_again(make_home):
+    home, _ = make_home("killed")
     async with served(home) as process:
         line = await asyncio.wait_for(process.stdout.readline(), 60)
         assert json.loads(line)["peer_id"]
@@ -540,7 +562,8 @@ async def test_a_killed_node_is_verified_and_starts_again(home):
     assert not lock.was_killed(home)
 
 
-async def test_a_killed_node_with_a_damaged_store_says_what_to_do(home):
+async def test_a_killed_node_with_a_damaged_store_says_what_to_do(make_home):
+    home, _ = make_home("killed")
     async with served(home) as process:
         await asyncio.wait_for(process.stdout.readline(), 60)
         process.send_signal(signal.SIGKILL)

@@ -12,9 +12,11 @@ from atoll.engine.specs import fit_rkme
 from atoll.node.clock import now_ms
 from atoll.node.p2p.exchange import ask
 from atoll.node.p2p.fetch import fetch_small
+from atoll.node.store.partial import Partial
 from atoll.protocol import limits, match, predict
 from atoll.protocol.ask import PROTOCOL as ASK
 from atoll.protocol.ask import AskReply, AskRequest
+from atoll.protocol.fetch import FetchRequest
 from atoll.protocol.match import MatchReply, MatchRequest
 from atoll.protocol.policy import ACTS, Policy, Rule
 from atoll.protocol.predict import Prediction, PredictRequest
@@ -106,16 +108,17 @@ class Scene:
 
 async def downloads(asker, owner, raw, revision):
     """Whether a whole package came."""
-    path = asker.running.node.blobs.partial(f"test-{revision.hex()}")
+    partial = Partial(asker.running.node.blobs, revision)
     try:
+        message = FetchRequest(raw, "package", revision, user=asker.user)
         target = owner.node.identity.peer
-        await asker.running.node.network.fetch_package(target, raw, revision, path, asker.user)
-        return path.stat().st_size > 0
+        await asker.running.node.network.fetch_package(target, message, partial, lambda size: None)
+        return partial.size > 0
     except AtollError:
-        assert not path.exists()
+        assert partial.size == 0
         return False
     finally:
-        path.unlink(missing_ok=True)
+        partial.discard()
 
 
 @pytest.fixture

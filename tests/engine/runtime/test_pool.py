@@ -180,6 +180,13 @@ def test_rows_of_many_frames_come_back_in_order(written, opened):
     assert np.array_equal(pool.predict("m", path, ROW, rows), rows)
 
 
+def test_a_slow_model_gets_as_many_rows_at_a_time_as_it_is_quick_enough_for(written, opened):
+    slow = b"import time\ndef predict(rows):\n    time.sleep(0.002 * len(rows))\n    return rows\n"
+    pool = opened(limits=Limits(call_seconds=1.0))
+    rows = np.arange(4 * 1000, dtype=np.float32).reshape(-1, 4)
+    assert (pool.predict("slow", written(slow), ROW, rows, trust="own") == rows).all()  # at once it would take 2 s
+
+
 def test_no_rows_give_no_rows(written, opened):
     assert opened(1).predict("m", written(files.identity()), ROW, np.zeros((0, 4), np.float32)).shape == (0, 4)
 

@@ -127,3 +127,16 @@ def join(address_of):
 @pytest.fixture
 def make_node():
     return Node
+
+
+@pytest.fixture
+def linked(hosts, address_of):
+    """``async with linked(on_misbehaviour=...) as (server, client, peer)``: the options are the server's."""
+
+    @asynccontextmanager
+    async def linked(**options):
+        async with hosts(2) as (first, second):
+            server, client = Streams(first, **options), Streams(second)
+            yield server, client, await client.connect(address_of(first), deadline=5)
+
+    return linked

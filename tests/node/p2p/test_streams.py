@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import random
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 import pytest
 import trio
@@ -27,19 +27,6 @@ async def ask(streams, peer, protocol, frame):
     async with streams.open(peer, protocol, deadline=5) as channel:
         await channel.send(frame)
         return await channel.receive(LIMIT)
-
-
-@pytest.fixture
-def linked(hosts, address_of):
-    """``async with linked(on_misbehaviour=...) as (server, client, peer)``: the options are the server's."""
-
-    @asynccontextmanager
-    async def linked(**options):
-        async with hosts(2) as (first, second):
-            server, client = Streams(first, **options), Streams(second)
-            yield server, client, await client.connect(address_of(first), deadline=5)
-
-    return linked
 
 
 def test_frames_of_every_size_arrive_whole_and_in_order(run, linked):

@@ -1,0 +1,94 @@
+"""Labelled rows choose how the members are used, say what that is worth, and may name classes in other ways."""
+
+import numpy as np
+import pytest
+from atoll.engine.tables import Table
+from atoll.node.client import RemoteError
+
+
+def of(scene, places):
+    return Table(scene.rows.values[places], scene.rows.columns), scene.labels[places]
+
+
+@pytest.fixture
+def split(here):
+    """(labelled rows, labels), (other rows, labels)."""
+    order = np.random.default_rng(0).permutation(len(here.labels))
+    return of(here, order[:120]), of(here, order[120:])
+
+
+async def test_labels_choose_a_method_and_say_what_it_is_worth(here, split):
+    (few, labels), (rows, truth) = split
+    search_id = await here.search(rows)
+
+    reused = await here.client.reuse(search_id, rows, labelled=(few, labels))
+
+    report, error = reused.report, np.mean(reused.labels.astype(int) != truth)
+    loss, standard_error = report.validation[report.method]
+    assert {"routing", "averaging", "vote", "single", "pruning", "augmentation"} == report.validation.keys()
+    assert report.labelled == len(labels)
+    assert report.validation[report.method][0] <= report.validation["routing"][0]
+    assert abs(loss - error) < 3 * standard_error + 0.03
+    assert f"{loss:.3g} ±" in report.expected
+    assert f"of {len(report.validation)} methods" in report.chosen_because
+    assert all(member.rows_asked >= len(labels) for member in report.members)
+
+
+async def test_with_labels_a_plan_tells_the_most_that_can_happen(here, split):
+    (few, labels), (rows, _) = split
+
+    plan = (await here.client.plan_reuse(await here.search(rows), rows, labelled=(few, labels))).plan
+
+    assert (plan.method, plan.labelled) == ("auto", len(labels))
+    assert [member.rows for member in plan.members] == [len(rows.values)] * 2
+
+
+async def test_a_method_that_is_asked_for_is_validated_too(here, split):
+    (few, labels), (rows, _) = split
+
+    reused = await here.client.reuse(await here.search(rows), rows, labelled=(few, labels), method="pruning")
+
+    assert reused.report.method == "pruning"
+    assert list(reused.report.validation) == ["pruning"]
+    assert reused.report.chosen_because == "it was asked for"
+
+
+async def test_labels_that_came_as_numbers_are_the_classes(here, split):
+    (few, labels), (rows, truth) = split
+
+    reused = await here.client.reuse(await here.search(rows), rows, labelled=(few, [f"{label:.1f}" for label in labels]))
+
+    assert reused.class_names == ("0", "1", "2", "3", "4")
+    assert np.mean(reused.labels.astype(int) == truth) > 0.9
+
+
+async def test_labels_that_no_member_knows(here, split):
+    (few, labels), (rows, _) = split
+    search_id = await here.search(rows)
+
+    with pytest.raises(RemoteError, match=r"no model knows any of your classes yes, no; they know 0, 1, 2") as refused:
+        await here.client.plan_reuse(search_id, rows, labelled=(few, ["yes", "no"] * 60))
+    assert refused.value.code == "request.invalid"
+    one = ["ten" if label == 4 else str(label) for label in labels]
+    reused = await here.client.reuse(search_id, rows, labelled=(few, one))
+    assert "No member knows the classes ten of your labels" in reused.report.warnings
+    assert "ten" in reused.class_names
+
+
+async def test_what_needs_labels_or_is_too_little_of_them_says_so(here, split):
+    (few, _), (rows, _) = split
+    search_id = await here.search(rows)
+
+    with pytest.raises(RemoteError, match="pruning learns from labelled rows"):
+        await here.client.plan_reuse(search_id, rows, method="pruning")
+    with pytest.raises(RemoteError, match="3 labels for 120 labelled rows"):
+        await here.client.plan_reuse(search_id, rows, labelled=(few, ["1", "2", "3"]))
+
+
+async def test_without_labels_the_report_is_honest_about_what_is_known(here):
+    reused = await here.client.reuse(await here.search(), here.rows)
+
+    assert "nobody can say how good this is" in reused.report.expected
+    assert "have signed no measured quality" in reused.report.expected
+    assert reused.report.validation == {}
+    assert reused.report.chosen_because == "it is what does best without labels"
