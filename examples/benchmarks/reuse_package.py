@@ -56,6 +56,6 @@ def _label_free(losses: Losses) -> Sequence[str]:
 def _loss(user: User, told: NDArray[np.float64]) -> float:
     if not np.isfinite(told).all():
         return float("nan")
-    return float(np.mean(told != user.truth)) if user.truth.dtype.kind == "i" else float(
-        np.mean((told - user.truth) ** 2)
+    return (
+        float(np.mean(told != user.truth)) if user.truth.dtype.kind == "i" else float(np.mean((told - user.truth) ** 2))
     )
