@@ -14,7 +14,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-FOLDS = 5
+FOLDS = 3
 BOOSTED: dict[str, Any] = {"verbose": -1, "n_jobs": 1, "min_child_samples": 5, "n_estimators": 60}
 
 
@@ -25,13 +25,13 @@ def self_trained(
     models = (
         (
             make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)),
-            RandomForestClassifier(200, random_state=0),
+            RandomForestClassifier(100, random_state=0),
             LGBMClassifier(**BOOSTED),
         )
         if classes
         else (
             make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 3, 12))),
-            RandomForestRegressor(200, random_state=0),
+            RandomForestRegressor(100, random_state=0),
             LGBMRegressor(**BOOSTED),
         )
     )

@@ -17,14 +17,15 @@ AT_MOST = 1800.0  # seconds for one market
 Losses = dict[str, NDArray[np.float64]]  # method -> (users,)
 
 
-def package_losses(market: Market, island: Island) -> Losses:
-    """Losses of every method for every user, and under ``TIMES`` CPU seconds; nothing where the package is not there.
+def package_losses(market: Market, island: Island, thorough: int) -> Losses:
+    """Losses of every method for every user, and under ``TIMES`` CPU seconds (of the job selector for the first
+    ``thorough`` users only, NaN for others); nothing where the package is not there.
 
     Rows are given in the island's units: in raw ones its kernel of fixed width would see nothing.
     """
     users, learnwares = market.users, market.learnwares
     found = package(
-        None, "market", side=SIDE, at_most=AT_MOST,
+        None, "market", side=SIDE, at_most=AT_MOST, thorough=thorough,
         rows=np.concatenate([island.transform(each.rows) for each in learnwares]),
         counts=np.array([len(each.rows.values) for each in learnwares]),
         queries=np.stack([island.transform(user.rows) for user in users]),
@@ -56,6 +57,5 @@ def _label_free(losses: Losses) -> Sequence[str]:
 def _loss(user: User, told: NDArray[np.float64]) -> float:
     if not np.isfinite(told).all():
         return float("nan")
-    return (
-        float(np.mean(told != user.truth)) if user.truth.dtype.kind == "i" else float(np.mean((told - user.truth) ** 2))
-    )
+    wrong = told != user.truth if user.truth.dtype.kind == "i" else (told - user.truth) ** 2
+    return float(np.mean(wrong))
