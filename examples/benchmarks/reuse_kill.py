@@ -30,13 +30,13 @@ async def measured(work: Path | None) -> list[Figure]:
     truth = user.truth[chosen]
     gone = [each for each in report.members if each.failed]
     told = " ".join(report.warnings)
+    unnamed = {each.owner_name for each in gone if each.owner_name not in told}
     return [
         Figure("rows without a prediction", int(np.isnan(disturbed).sum()), "", 0),
         Figure("members that failed", len(gone), "", 1, least=True),
         Figure("of their rows answered before", sum(each.rows_answered for each in gone), "", 1, least=True),
         Figure("of their rows asked for", sum(each.rows_asked for each in gone)),
-        Figure("owners that the report's warnings name", len({each.owner_name for each in gone if each.owner_name in told}),
-               "", len({each.owner_name for each in gone}), least=True, note=told),
+        Figure("owners that failed and the report does not name", len(unnamed), "", 0, note=told),
         Figure("seconds, nobody killed", before, "s"),
         Figure("seconds, one owner killed", after, "s"),
         Figure("mean squared error, nobody killed", float(np.mean((undisturbed[:, 0] - truth) ** 2))),
