@@ -83,18 +83,35 @@ def _csv(path: Path, place: int) -> Iterator[Targeted]:
         reader = csv.reader(file)
         header = tuple(name.strip() for name in next(reader))
         for lines in _some(reader):
-            read = [_split(cells, header, place, number) for number, cells in lines]
             names = (*header[:place], *header[place + 1 :])
-            values = np.array([numbers for numbers, _ in read], np.float64).reshape(len(read), len(names))
-            yield Targeted(Table(values, names), tuple(cell for _, cell in read))
+            values = _quickly(lines, header, place)
+            if values is None:
+                slowly = [_cell_by_cell(cells, header, place, number) for number, cells in lines]
+                values = np.array(slowly, np.float64).reshape(len(lines), len(names))
+            yield Targeted(Table(values, names), tuple(cells[place].strip() for _, cells in lines))
 
 
-def _split(cells: list[str], header: tuple[str, ...], place: int, number: int) -> tuple[list[float], str]:
-    """The numbers of a line, and its target."""
+def _quickly(lines: list[tuple[int, list[str]]], header: tuple[str, ...], place: int) -> NDArray[np.float64] | None:
+    """The numbers (n, d) as numpy reads them; None where it does not, or where a line has other cells."""
+    if not lines or any(len(cells) != len(header) for _, cells in lines):
+        return None
+    try:
+        values = np.loadtxt(
+            [",".join(_others(cells, place)) for _, cells in lines], delimiter=",", comments=None, ndmin=2
+        )
+    except ValueError:
+        return None
+    return values if values.shape == (len(lines), len(header) - 1) else None
+
+
+def _others(cells: list[str], place: int) -> list[str]:
+    return cells[:place] + cells[place + 1 :]
+
+
+def _cell_by_cell(cells: list[str], header: tuple[str, ...], place: int, number: int) -> list[float]:
     if len(cells) != len(header):
         raise TableError(f"line {number} has {len(cells)} cells where the header has {len(header)}")
-    names, others = ((*row[:place], *row[place + 1 :]) for row in (header, tuple(cells)))
-    return cells_of(others, names, number), cells[place].strip()
+    return cells_of(_others(cells, place), (*header[:place], *header[place + 1 :]), number)
 
 
 def _some(reader: Any) -> Iterator[list[tuple[int, list[str]]]]:

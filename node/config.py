@@ -75,18 +75,19 @@ class ServingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     match_burst: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
 
 
-class ReuseSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What downloaded packages may take on disk (bytes); and rows and bytes of one upload of data."""
-
-    cache_bytes: Bytes = 20 * 1024**3
-    max_rows: Annotated[int, msgspec.Meta(ge=1, le=1 << 32)] = 1_000_000
-    max_upload_bytes: Bytes = 1024**3
-
-
 class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much epsilon may be spent on one data set, over all that is published of it."""
 
     epsilon_limit: float = 4.0
+
+
+class ReuseSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What users may have predicted at once: rows, and bytes of them; and what packages that were downloaded may take
+    on disk."""
+
+    max_rows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1_000_000
+    max_upload_bytes: Bytes = 1 << 30
+    cache_bytes: Bytes = 20 << 30
 
 
 class SandboxSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,8 +13,9 @@ import msgspec
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One line of the stream of a search (plan, hit, peer_done, peer_failed, answer, correction) or of a reuse session
-    (plan, download, progress, member_failed, chosen), each of which closes with end. ``id`` counts from 1."""
+    """One line of the stream of a search (plan, hit, peer_done, peer_failed, answer, correction), of a reuse session
+    (plan, download, progress, member_failed, chosen) or of downloads (download, fetched, failed), each of which closes
+    with end. ``id`` counts from 1."""
 
     id: int
     event: str

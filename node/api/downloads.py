@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,10 +11,12 @@ from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node.api.files import sent
 from atoll.node.api.routing import Route, read_json, reply, user_of
-from atoll.node.api.searches import event_writer, stream_events
+from atoll.node.api.streaming import follow, writer_of
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
-from atoll.node.search.running import Event
+from atoll.node.reuse.result import Downloading
+from atoll.node.store.downloads import DownloadRow
+from atoll.node.telling import Telling
 from atoll.protocol.errors import NotFound, PolicyDenied
 from atoll.protocol.ids import parse_digest, peer_id
 from atoll.protocol.listings import Listing
@@ -36,7 +36,7 @@ class DownloadBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DownloadView(msgspec.Struct, frozen=True):
-    """A package that is here: its ``sha256`` is that of the file, ``bytes`` what it takes with what is in it."""
+    """A package that is here: ``sha256`` and ``size`` are those of its file; ``held`` is all that it takes on disk."""
 
     learnware_id: str
     revision: str
@@ -44,14 +44,29 @@ class DownloadView(msgspec.Struct, frozen=True):
     owner: str
     sha256: str
     size: int
-    bytes: int
+    held: int
     used_at: int
+
+    @classmethod
+    def of(cls, revision: bytes, row: DownloadRow) -> DownloadView:
+        owner = peer_id(row.owner) if row.owner else ""
+        return cls(
+            row.learnware_id.hex(), revision.hex(), row.name, owner, row.package.hex(), row.package_size, row.size,
+            row.used_at,
+        )  # fmt: skip
 
 
 class FailureView(msgspec.Struct, frozen=True):
+    """Why a learnware was not fetched."""
+
+    learnware_id: str
     code: str
     detail: str
     hint: str | None = None
+
+    @classmethod
+    def of(cls, learnware_id: str, error: AtollError) -> FailureView:
+        return cls(learnware_id, error.code, error.message, error.hint)
 
 
 class DownloadsView(msgspec.Struct, frozen=True):
@@ -61,32 +76,25 @@ class DownloadsView(msgspec.Struct, frozen=True):
     failed: dict[str, FailureView]
 
 
-class ProgressView(msgspec.Struct, frozen=True):
-    """Bytes of the package of one learnware."""
-
-    learnware_id: str
-    done: int
-    size: int
-
-
 async def index(node: Node, request: web.Request) -> web.Response:
-    return reply([_of_row(revision, row) for revision, row in await asyncio.to_thread(node.downloads.all)])
+    return reply([DownloadView.of(*found) for found in await asyncio.to_thread(node.downloads.all)])
 
 
 async def fetch(node: Node, request: web.Request) -> web.StreamResponse:
-    """Fetch what is not here yet; answered whole, or streamed: ``download`` (progress), ``fetched``, ``failed``, and last
-    ``end`` with the whole answer. Whoever goes ends it, and goes on from there by asking again."""
+    """Fetch what is not here yet; answered whole, or streamed: ``download`` (progress), ``fetched``, ``failed``, and
+    last ``end`` with the whole answer. Whoever goes ends it, and goes on from there by asking again."""
     body = await read_json(request, DownloadBody)
     fetching = _Fetching(node, user_of(request), await asyncio.to_thread(_wanted, node, body, user_of(request)))
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(fetching.run())
+        fetching.task = group.create_task(fetching.run())
         try:
-            writer = event_writer(request)
-            if writer is None:
-                return reply(await task)
-            return await stream_events(request, fetching.events(), writer)
+            writer = writer_of(request)
+            if writer is not None:
+                return await follow(request, fetching, writer)
+            await fetching.task
+            return reply(fetching.answer)
         finally:
-            task.cancel()
+            fetching.task.cancel()
 
 
 async def file(node: Node, request: web.Request) -> web.StreamResponse:
@@ -114,62 +122,59 @@ def file_name(name: str, learnware_id: str) -> str:
     return f"{words or 'learnware'}-{learnware_id[:12]}.zip"
 
 
-class _Fetching:
-    """What one request wants. Lives in its task group."""
+class _Fetching(Telling):
+    """What one request wants."""
 
     def __init__(self, node: Node, user: str, wanted: dict[str, Listing | FailureView]) -> None:
+        super().__init__()
         self._node = node
         self._user = user
         self._wanted = wanted
         self._few = asyncio.Semaphore(AT_ONCE)
-        self._count = 0
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._done: list[DownloadView] = []
+        self._failed: dict[str, FailureView] = {}
 
-    async def run(self) -> DownloadsView:
-        done: list[DownloadView] = []
-        failed: dict[str, FailureView] = {}
+    @property
+    def answer(self) -> DownloadsView:
+        return DownloadsView(tuple(sorted(self._done, key=lambda each: each.learnware_id)), self._failed)
+
+    async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             for learnware_id, listing in self._wanted.items():
-                group.create_task(self._one(learnware_id, listing, done, failed))
-        answer = DownloadsView(tuple(sorted(done, key=lambda each: each.learnware_id)), failed)
-        self._tell("end", answer)
-        self._queue.put_nowait(None)
-        return answer
+                group.create_task(self._one(learnware_id, listing))
+        self.emit("end", self.answer)
 
-    async def events(self) -> AsyncIterator[Event]:
-        while (event := await self._queue.get()) is not None:
-            yield event
-
-    async def _one(
-        self, learnware_id: str, listing: Listing | FailureView, done: list[DownloadView],
-        failed: dict[str, FailureView],
-    ) -> None:  # fmt: skip
-        if isinstance(listing, FailureView):
-            failure = listing
-        else:
+    async def _one(self, learnware_id: str, listing: Listing | FailureView) -> None:
+        failure = listing if isinstance(listing, FailureView) else None
+        if not isinstance(listing, FailureView):
             try:
                 async with self._few:
-                    done.append(await self._fetched(listing))
-                self._tell("fetched", done[-1])
-                return
+                    self._done.append(await self._fetched(listing))
             except AtollError as error:
-                failure = FailureView(error.code, error.message, error.hint)
-        failed[learnware_id] = failure
-        self._tell("failed", {"learnware_id": learnware_id, **msgspec.structs.asdict(failure)})
+                failure = FailureView.of(learnware_id, error)
+        if failure is None:
+            self.emit("fetched", self._done[-1])
+        else:
+            self._failed[learnware_id] = failure
+            self.emit("failed", failure)
 
     async def _fetched(self, listing: Listing) -> DownloadView:
-        owner, learnware_id = peer_id(listing.owner), listing.learnware_id.hex()
+        owner, id_ = peer_id(listing.owner), listing.learnware_id
         if owner == self._node.identity.peer:
-            return await asyncio.to_thread(_of_dock, self._node, listing)
-        told = partial(self._progress, learnware_id)
-        return _of_row(listing.revision, await self._node.downloads.file(owner, listing, self._user, told))
+            return await asyncio.to_thread(_of_dock, self._node, owner, id_)
 
-    def _progress(self, learnware_id: str, done: int, size: int) -> None:
-        self._tell("download", ProgressView(learnware_id, done, size))
+        def progress(done: int, size: int) -> None:
+            self.emit("download", Downloading(id_.hex(), done, size))
 
-    def _tell(self, event: str, data: object) -> None:
-        self._count += 1
-        self._queue.put_nowait(Event(self._count, event, data))
+        row = await self._node.downloads.file(owner, listing, self._user, progress)
+        return DownloadView.of(listing.revision, row)
+
+
+def _of_dock(node: Node, owner: str, learnware_id: bytes) -> DownloadView:
+    learnware = node.dock.get(learnware_id)
+    size, row = node.dock.served_path(learnware).stat().st_size, learnware.row
+    name = learnware.manifest.semantic.name
+    return DownloadView(learnware_id.hex(), row.revision.hex(), name, owner, row.served.hex(), size, size, now_ms())
 
 
 def _wanted(node: Node, body: DownloadBody, user: str) -> dict[str, Listing | FailureView]:
@@ -178,18 +183,28 @@ def _wanted(node: Node, body: DownloadBody, user: str) -> dict[str, Listing | Fa
         raise RequestInvalid(f"name a search, or 1 to {MOST} learnwares")
     found: dict[str, Listing | FailureView] = {}
     for member in node.searcher.session(body.search_id, user).members if body.search_id else ():
-        own = member.owner == node.identity.peer
-        found[member.id] = member.listing if own or "download" in member.may else _not_offered(member.listing)
+        offered = member.owner == node.identity.peer or "download" in member.may
+        found[member.id] = member.listing if offered else _not_offered(member.listing)
     for learnware_id in body.learnwares:
         try:
             found[learnware_id] = node.catalogue.find(parse_digest(learnware_id), now_ms())
         except AtollError as error:
-            found[learnware_id] = FailureView(error.code, error.message, error.hint)
+            found[learnware_id] = FailureView.of(learnware_id, error)
     return found
 
 
 def _not_offered(listing: Listing) -> FailureView:
-    return FailureView(
-        PolicyDenied.code, f"{listing.semantic.name}: the owner does not offer you to download it",
-        "ask the owner for it: `atoll learnware ask`",
-    )  # fmt: skip
+    name = listing.semantic.name
+    error = PolicyDenied(f"{name}: the owner does not offer you to download it", hint="ask: `atoll learnware ask`")
+    return FailureView.of(listing.learnware_id.hex(), error)
+
+
+ROUTES = (
+    Route("GET", "/api/v1/downloads", index, "predict", "Packages that were fetched", result=list[DownloadView]),
+    Route(
+        "POST", "/api/v1/downloads", fetch, "predict", "Fetch learnwares, or all of a search's mixture",
+        DownloadBody, DownloadsView, act="download.fetch", noted=("learnwares", "search_id"),
+    ),
+    Route("GET", "/api/v1/downloads/{revision}", file, "predict", "A package that is here, as a file"),
+    Route("DELETE", "/api/v1/downloads/{revision}", forget, "admin", "Remove it", act="download.forget"),
+)  # fmt: skip

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
-import numpy as np
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.engine.reuse import Form, Method
+from atoll.node.api.files import sent
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.api.streaming import follow, last_event, sse, writer_of
 from atoll.node.api.submissions import PIECE, UploadView
@@ -21,7 +19,7 @@ from atoll.node.reuse.query import Place, ReusePlan, ReuseQuery
 from atoll.node.reuse.result import ReuseReport, State
 from atoll.node.reuse.rows import Labelled
 from atoll.node.reuse.running import Reusing
-from atoll.node.reuse.written import csv_blocks
+from atoll.node.reuse.written import csv_file
 from atoll.node.telling import Event
 from atoll.protocol.ids import parse_digest
 
@@ -126,10 +124,9 @@ async def predictions(node: Node, request: web.Request) -> web.StreamResponse:
     reusing = _reusing(node, request)
     told = await _done(reusing)
     npy = NPY in request.headers.get("Accept", "")
-    path = reusing.predictions if npy else await asyncio.to_thread(_csv, reusing, told.class_names)
-    disposition = f'attachment; filename="predictions-{reusing.id}{path.suffix}"'
-    headers = {"Content-Type": NPY if npy else "text/csv; charset=utf-8", "Content-Disposition": disposition}
-    return web.FileResponse(path, headers=headers)
+    path = reusing.predictions if npy else await asyncio.to_thread(csv_file, reusing.predictions, told.class_names)
+    media_type, name = NPY if npy else "text/csv", f"predictions-{reusing.id}{path.suffix}"
+    return await sent(request, path, name, media_type=media_type, name=name)  # a session predicts once
 
 
 async def report(node: Node, request: web.Request) -> web.Response:
@@ -151,22 +148,6 @@ async def _done(reusing: Reusing) -> ReuseReport:
     if reusing.state in ("planned", "running"):
         raise RequestInvalid("this session has not ended", hint="start it, and follow its events to the end")
     return await reusing.result()
-
-
-def _csv(reusing: Reusing, class_names: tuple[str, ...]) -> Path:
-    """Written when it is first asked for."""
-    path = reusing.predictions.with_suffix(".csv")
-    if not path.exists():
-        values = np.load(reusing.predictions, mmap_mode="r")
-        _write(path, csv_blocks(values, class_names))
-    return path
-
-
-def _write(path: Path, blocks: Iterable[str]) -> None:
-    growing = path.with_suffix(".part")
-    with growing.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(blocks)
-    growing.replace(path)
 
 
 def _view(reusing: Reusing) -> ReuseView:

@@ -1,7 +1,7 @@
 """Who is signed in with a browser: sessions in memory, kept under the hash of the random id that the cookie holds.
 
-A session is worth what its token is worth at the moment, and never more than reading and, on the pages, predicting. Forms carry a token that only
-this node can have made for that browser.
+A session is worth what its token is worth at the moment, and never more than reading and, on the pages, predicting.
+Forms carry a token that only this node can have made for that browser.
 """
 
 from __future__ import annotations

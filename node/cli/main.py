@@ -16,6 +16,7 @@ from atoll.node.cli import (
     demo,
     doctor,
     federation,
+    fetch,
     home,
     identity,
     learnware,
@@ -37,7 +38,7 @@ def cli() -> None:
 
 for command in (
     home.init, home.serve, home.config, doctor.doctor, demo.demo, spec.spec, learnware.learnware, policy.request,
-    code.code, search.search, predict.predict,
+    code.code, search.search, predict.predict, fetch.fetch,
     peer.peer, federation.federation, network.island, network.token, audit.audit,
     identity.identity, backup.backup, backup.restore, backup.verify,
 ):  # fmt: skip

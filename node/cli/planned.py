@@ -16,15 +16,16 @@ from atoll.node.reuse import words
 from atoll.node.reuse.query import ReusePlan
 from rich.console import Console
 
-COLUMNS = ("name", "owner", "# weight", "runs at", "# rows", "licence")
-
 
 def show(plan: ReusePlan) -> None:
     """Who would take part, and what would leave the node, to whom."""
-    console = Console(stderr=True)
-    method = f"the method is chosen on the {words.counted(plan.labelled, 'labelled row')}"
-    told = method if plan.method == "auto" and plan.labelled else words.method(plan.method)
-    title = f"Plan: {words.counted(len(plan.members), 'model')} for {words.counted(plan.rows, 'row')}, {told}"
+    chosen = plan.method == "auto"
+    told = f"the method is chosen on {words.counted(plan.labelled, 'labelled row')}"
+    how = told if chosen else words.method(plan.method)
+    click.echo(
+        f"Plan: {words.counted(len(plan.members), 'model')} for {words.counted(plan.rows, 'row')}, {how}", err=True
+    )
+    columns = ("name", "owner", "# weight", "runs at", "# rows, at most" if chosen else "# rows", "licence")
     rows = [
         (
             each.name, each.owner_name or short(each.owner), words.percent(each.weight), words.PLACES[each.place],
@@ -32,7 +33,7 @@ def show(plan: ReusePlan) -> None:
         )
         for each in plan.members
     ]  # fmt: skip
-    console.print(table(title, COLUMNS, rows))
+    Console(stderr=True).print(table("", columns, rows))
     for line in _about(plan):
         click.echo(clean(line), err=True)
 

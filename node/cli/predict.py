@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -25,6 +24,7 @@ from atoll.node.clock import now_ms
 from atoll.node.reuse.query import MAX_MEMBERS, Form, Method, Place, ReusePlan
 from atoll.node.reuse.report import Asked, page
 from atoll.node.reuse.result import ReuseReport
+from atoll.node.reuse.written import labels_of
 from atoll.node.search.fitting import fit_rows
 from atoll.node.search.query import Privacy, SearchPlan, SearchResult
 from atoll.node.store.durable import replacing
@@ -125,12 +125,12 @@ async def predict(
     await asyncio.to_thread(_write, report, values, output, page_path, asked)
     reusing.conclude(report)
     _tell(f"Report: {page_path}")
-    labels = predictions.labels_of(values, report.class_names)
+    labels = labels_of(values, report.class_names)
     if as_json:
         rows = () if output else tuple(tuple(None if cell != cell else cell for cell in row) for row in values.tolist())
         print_json(Predicted(report, str(page_path), str(output) if output else None, () if output else labels, rows))
     elif output is None:
-        predictions.write_to(sys.stdout, values, report.class_names)
+        predictions.show(values, report.class_names)
 
 
 async def _search(
@@ -150,7 +150,10 @@ async def _search(
     def told(plan: SearchPlan) -> None:
         _tell(f"Search: {plan.leaves}")
 
-    return await found.follow(client.search_events(fitted, SemanticQuery(), privacy=privacy), told, live=False)
+    answer = await found.follow(client.search_events(fitted, SemanticQuery(), privacy=privacy), told, live=False)
+    if answer.peers_failed:
+        _tell(f"note: {found.failures(answer, await found.names_of(client, answer))}")
+    return answer
 
 
 @asynccontextmanager

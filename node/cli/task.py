@@ -102,20 +102,22 @@ def _means(rows: Table, data: Path) -> NDArray[np.float64]:
             f"{data}: no row has a finite value in columns {_listed(_names(rows, counts == 0))}",
             hint="leave such columns out",
         )
-    return np.where(finite, rows.values, 0.0).sum(axis=0) / counts
+    means: NDArray[np.float64] = np.where(finite, rows.values, 0.0).sum(axis=0) / counts
+    return means
 
 
 def _filled(rows: Table, means: NDArray[np.float64] | None, path: str) -> Table:
-    finite = np.isfinite(rows.values)
-    if finite.all():
+    missing: NDArray[np.bool_] = ~np.isfinite(rows.values)
+    if not missing.any():
         return rows
     if means is None:
+        columns: NDArray[np.bool_] = np.any(missing, axis=0)
         raise NotFinite(
-            f"{path}: {int((~finite).sum())} cells are empty, NaN or infinite, in columns "
-            f"{_listed(_names(rows, ~finite.all(axis=0)))}",
+            f"{path}: {int(missing.sum())} cells are empty, NaN or infinite, in columns "
+            f"{_listed(_names(rows, columns))}",
             hint="clean them, or let column means of DATA take their place: --impute",
         )
-    return Table(np.where(finite, rows.values, means), rows.columns)
+    return Table(np.where(missing, means, rows.values), rows.columns)
 
 
 def _names(rows: Table, chosen: NDArray[np.bool_]) -> list[str]:

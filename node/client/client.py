@@ -38,6 +38,7 @@ from atoll.node.api.privacy import GrantView, QueryBudgetBody, SpendingBody, Spe
 from atoll.node.api.submissions import SubmissionBody, SubmissionView, UploadView
 from atoll.node.api.tokens import TokenBody, TokenView
 from atoll.node.client.download import receive
+from atoll.node.client.fetching import DownloadCalls
 from atoll.node.client.question import question, rows_of
 from atoll.node.client.reuse import PIECE, ReuseCalls
 from atoll.node.client.streams import SearchEvent, follow
@@ -63,7 +64,7 @@ from atoll.protocol.policy import Act, Policy
 from numpy.typing import NDArray
 
 
-class AsyncClient(ReuseCalls):
+class AsyncClient(ReuseCalls, DownloadCalls):
     """``async with AsyncClient(url, token) as client``; every method raises RemoteError or NodeUnreachable."""
 
     async def node(self) -> NodeView:

@@ -1,5 +1,5 @@
-"""Following a search or a reuse session, event by event, over NDJSON; a connection that breaks is taken up where it
-broke.
+"""Following a search, a reuse session or downloads, event by event, over NDJSON; a connection that breaks is taken up
+where it broke.
 
 Promises: every event once, in order, and after the last one the end; NodeUnreachable if the node does not come back.
 """
@@ -14,6 +14,7 @@ from typing import Literal, TypeVar, get_args
 
 import aiohttp
 import msgspec
+from atoll.node.api.downloads import DownloadBody, DownloadsView, DownloadView, FailureView
 from atoll.node.api.problems import Problem
 from atoll.node.api.searches import MAX_DEADLINE_MS, SearchBody
 from atoll.node.api.streaming import NDJSON
@@ -27,6 +28,7 @@ ATTEMPTS = 6  # to take a stream up again, without an event in between
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds before an attempt; each is twice as long as the one before
 SPARE = 15.0  # seconds without a word beyond the deadline, after which a connection counts as broken
 REUSE_SECONDS = 300.0  # without a word, after which a connection to a session counts as broken
+DOWNLOAD_SECONDS = 120.0  # the same: an owner may hang, and a package of 2 GiB is checked
 MAX_LINE = 32 * 1024 * 1024
 
 EventName = Literal["plan", "hit", "peer_done", "peer_failed", "answer", "correction", "end"]
@@ -44,6 +46,10 @@ REUSE_TYPES: Mapping[str, type[ReuseEventData]] = {
     "end": ReuseReport,
 }  # fmt: skip
 assert set(REUSE_TYPES) == set(get_args(ReuseEventName))
+DownloadData = Downloading | DownloadView | FailureView | DownloadsView
+DOWNLOAD_TYPES: Mapping[str, type[DownloadData]] = {
+    "download": Downloading, "fetched": DownloadView, "failed": FailureView, "end": DownloadsView,
+}  # fmt: skip
 T = TypeVar("T")
 
 
@@ -122,6 +128,24 @@ async def follow_reuse(session: aiohttp.ClientSession, url: str) -> AsyncGenerat
             if each.event in REUSE_TYPES:
                 data = _data(each, REUSE_TYPES[each.event], url)
                 yield ReuseEvent(each.id, msgspec.convert(each.event, ReuseEventName), data)
+
+
+async def follow_downloads(
+    session: aiohttp.ClientSession, url: str, body: DownloadBody
+) -> AsyncGenerator[DownloadData]:
+    """What becomes of downloads at a node, up to the whole answer. ``url`` is that of its downloads. Where it breaks
+    off it is asked again, and goes on from what is there."""
+
+    def connect(last: int) -> AsyncGenerator[_Told]:
+        return _connection(session, "POST", url, DOWNLOAD_SECONDS, 0, msgspec.json.encode(body))
+
+    def gone(why: str) -> NodeUnreachable:
+        return NodeUnreachable(f"the download broke off: {why}", hint="the same command goes on from there")
+
+    async with aclosing(_taken_up(connect, gone, lambda: True)) as told:
+        async for each in told:
+            if each.event in DOWNLOAD_TYPES:
+                yield _data(each, DOWNLOAD_TYPES[each.event], url)
 
 
 async def _taken_up(

@@ -21,6 +21,7 @@ from atoll.engine.specs.noised import Specification
 from atoll.node.api.information import NodeView
 from atoll.node.api.learnwares import LearnwareView, ListingView
 from atoll.node.client.client import AsyncClient
+from atoll.node.client.fetching import Fetched, FetchProgress
 from atoll.node.client.learnware import LoadedLearnware
 from atoll.node.client.reuse import Confirm, Labels, Reused
 from atoll.node.client.streams import SearchEvent
@@ -174,6 +175,14 @@ class Client:
         """Predict few rows with the mixture that a search found, at once. Rows go to the node, and with ``send`` to
         owners that predict; RemoteError (reuse.consent) where they would have to and may not."""
         return self._run(self._client.predict(search_id, rows, prefer=prefer, force=force, send=send))
+
+    def fetch(
+        self, learnwares: Sequence[str] = (), *, search_id: str = "", folder: Path | str = ".",
+        progress: FetchProgress | None = None,
+    ) -> Fetched:  # fmt: skip
+        """Packages of some learnwares (ids), or of all members of a search's mixture, into ``folder``; what broke off
+        goes on. ``progress`` is called in another thread."""
+        return self._run(self._client.fetch(learnwares, search_id=search_id, folder=folder, progress=progress))
 
     def load(self, learnware_id: str, *, prefer: Place = "local", send: bool = False) -> LoadedLearnware:
         """A learnware of the network as a model: ``atoll.Client().load(id).predict(rows)``. ``send`` lets rows go to

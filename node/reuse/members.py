@@ -71,7 +71,7 @@ class Workshop:
             yield partial(checked, self._own(listing, island, pseudonym))
         elif place == "local":
             async with self.downloads.using(member.owner, listing, user, fetched) as (manifest, model):
-                yield partial(checked, self._here(listing, island, manifest, model, pseudonym))
+                yield partial(checked, self._here(listing, island, pseudonym, manifest, model))
         else:
             there = self.network.predicting(
                 member.owner, listing.federation, listing.learnware_id, island.digest, pseudonym
@@ -99,7 +99,7 @@ class Workshop:
 
         return predict
 
-    def _here(self, listing: Listing, island: Island, manifest: Manifest, model: bytes, user: str) -> Predict:
+    def _here(self, listing: Listing, island: Island, user: str, manifest: Manifest, model: bytes) -> Predict:
         admitted = self.code.admits(listing.owner, listing.revision)
         if admitted and manifest.environment:
             raise ModelRefused(

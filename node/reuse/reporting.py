@@ -39,7 +39,7 @@ def report(reusing: Reusing, execution: Execution, elapsed_ms: int) -> ReuseRepo
         )
     )
     choice, found = execution.choice, _found(reusing, team)
-    routed = execution.method in ("routing", "selector", "augmentation")
+    routed = execution.method not in ("averaging", "vote", "single")
     return ReuseReport(
         reuse_id=reusing.id,
         search_id=plan.search_id,
@@ -70,6 +70,7 @@ def _member(planned: PlannedMember, worker: Worker, weight: float, quality: str)
     return MemberReport(
         planned.learnware_id, planned.owner, planned.owner_name, planned.name, planned.license, planned.place, weight,
         worker.asked, worker.answered, worker.seconds, worker.failed.message if worker.failed else "", quality,
+        planned.revision,
     )  # fmt: skip
 
 

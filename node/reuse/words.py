@@ -61,6 +61,11 @@ def percent(share: float) -> str:
     return f"{share:.1%}" if 0 < share < 0.0995 or 0.9 < share < 1 else f"{share:.0%}"
 
 
+def seconds(elapsed: float) -> str:
+    """A time that something took."""
+    return f"{elapsed:.1f} s" if elapsed >= 0.1 else "under 0.1 s"
+
+
 def loss(mean: float, task: str) -> str:
     """A validation loss."""
     return f"{mean:.1%}" if task == "classification" else f"{mean:.4g}"

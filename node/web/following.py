@@ -83,4 +83,9 @@ def _part(node: Node, reusing: Reusing, doing: Doing, event: Event) -> Part:
 
 def done(node: Node, reusing: Reusing, told: ReuseReport) -> str:
     """What a session has come to; render it in a thread."""
-    return render("_done.html", node, id=reusing.id, report=told, body=report.body(told))
+    return render("_done.html", node, id=reusing.id, report=told, body=report.body(told, asked(node)))
+
+
+def asked(node: Node) -> report.Asked:
+    """What the report cannot know."""
+    return report.Asked(node=node.config.node.name)

@@ -6,8 +6,10 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from aiohttp import web
 from atoll.engine.errors import AtollError, FeatureMismatch, SpecificationError, TableError
+from atoll.engine.tables import Table
 from atoll.engine.targets import as_numbers
 from atoll.node.errors import NothingFound
 from atoll.node.reuse.rows import Labelled, Rows
@@ -63,7 +65,7 @@ async def _searched(visit: Visit) -> tuple[Running, Session]:
 
 async def _planned(visit: Visit, running: Running, session: Session, asking: Asking, folder: Path) -> Reusing | None:
     """The plan for the rows; None if there is none, whose faults are told by field."""
-    node, numeric = visit.node, not session.members[0].listing.class_names
+    node, numeric = visit.node, _numeric(session)
     into = (str(folder / "rows.array"), str(folder / "labelled.array"))
     reading = Reading(into, str(asking.files.get("labelled", "")), asking.target, numeric)
     try:
@@ -76,8 +78,14 @@ async def _planned(visit: Visit, running: Running, session: Session, asking: Ask
         return None
 
 
+def _numeric(session: Session) -> bool:
+    """Whether values are predicted, not classes."""
+    usable = [*session.members, *(each for ground in session.grounds for each in ground.candidates)]
+    return bool(usable) and not usable[0].listing.class_names
+
+
 def _labelled(path: Path, sheet: Sheet, numeric: bool) -> Labelled:
-    rows = Rows.open(path, sheet.columns, len(sheet.target)).table()
+    rows = Table(np.load(path, allow_pickle=False), sheet.columns)
     return Labelled(rows, tuple(as_numbers(sheet.target).tolist()) if numeric else sheet.target)
 
 

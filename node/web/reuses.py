@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node.api.streaming import last_event, streamed
-from atoll.node.errors import ConsentNeeded
+from atoll.node.errors import ConsentNeeded, RequestInvalid
 from atoll.node.reuse import report
-from atoll.node.reuse.written import csv_blocks
+from atoll.node.reuse.result import ReuseReport
+from atoll.node.reuse.written import csv_file
 from atoll.node.web import following
 from atoll.node.web.answers import html, sentence
-from atoll.node.web.following import Doing
+from atoll.node.web.following import Doing, asked
 from atoll.node.web.headers import guarded
 from atoll.node.web.live import Part
 from atoll.node.web.parts import read_small_form
@@ -77,26 +77,19 @@ async def events(visit: Visit) -> web.StreamResponse:
 
 
 async def predictions(visit: Visit) -> web.StreamResponse:
-    """A CSV, in pieces: it may be large."""
-    reusing = _reusing(visit)
-    told = await reusing.result()
-    values = await asyncio.to_thread(np.load, reusing.predictions, mmap_mode="r", allow_pickle=False)
-    blocks = csv_blocks(values, told.class_names)
-
-    async def pieces() -> AsyncIterator[bytes]:
-        while block := await asyncio.to_thread(next, blocks, ""):
-            yield block.encode()
-
+    """As CSV."""
+    reusing, told = await _done(visit)
+    path = await asyncio.to_thread(csv_file, reusing.predictions, told.class_names)
     disposition = f'attachment; filename="predictions-{reusing.id}.csv"'
-    headers = {"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": disposition}
-    stream = guarded(web.StreamResponse(headers=headers))
-    return await streamed(visit.request, stream, pieces(), lambda code, words: b"")
+    return web.FileResponse(
+        path, headers={"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": disposition}
+    )
 
 
 async def written(visit: Visit) -> web.Response:
     """The report as a file of its own."""
-    reusing = _reusing(visit)
-    text = await asyncio.to_thread(report.page, await reusing.result())
+    reusing, told = await _done(visit)
+    text = await asyncio.to_thread(report.page, told, asked(visit.node))
     headers = {"Content-Disposition": f'attachment; filename="report-{reusing.id}.html"'}
     return web.Response(text=text, content_type="text/html", headers=headers)
 
@@ -104,6 +97,13 @@ async def written(visit: Visit) -> web.Response:
 def _reusing(visit: Visit) -> Reusing:
     visit.check_may_predict()
     return visit.node.reuser.reusing(visit.request.match_info["id"], visit.user)
+
+
+async def _done(visit: Visit) -> tuple[Reusing, ReuseReport]:
+    reusing = _reusing(visit)
+    if reusing.state in ("planned", "running"):
+        raise RequestInvalid("nothing is predicted yet", hint="see the plan, and how far it is carried out")
+    return reusing, await reusing.result()
 
 
 async def _act(visit: Visit) -> tuple[Reusing, dict[str, str]]:

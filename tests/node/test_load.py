@@ -22,10 +22,10 @@ async def test_a_learnware_is_loaded_and_predicts_where_its_owner_lets_it(
     await until(south, lambda: south.node.catalogue.islands() != [])
     rows, truth = digits.of(0, 1), digits.labels_of(0, 1)
 
-    model = atoll.Client(south.url, south.token).load(learnware)
+    model = atoll.Client(south.url, south.token).load(learnware, send=place == "remote")
     found = await asyncio.to_thread(model.predict, rows)
     shares = await asyncio.to_thread(model.predict_proba, rows)
-    answer = await south.client.load(learnware).answer(rows)
+    answer = await south.client.load(learnware, send=place == "remote").answer(rows)
 
     assert np.mean(found.astype(int) == truth) > 0.95
     assert shares.shape == (len(truth), 2)

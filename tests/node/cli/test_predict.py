@@ -15,16 +15,24 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from atoll.engine.islands import Island
+from atoll.engine.packages.convert import to_onnx
+from atoll.engine.packages.pack import pack
+from atoll.engine.runtime import Signature
+from atoll.engine.semantic import SemanticSpec
+from atoll.engine.tables import Table
 from atoll.node.cli import planned, predictions
 from atoll.node.cli.predict import Predicted
 from atoll.node.cli.task import read_task
+from atoll.node.clock import now_ms
 from atoll.node.reuse.query import PlannedMember, ReusePlan
+from atoll.protocol.errors import PolicyDenied
 from atoll.protocol.listings import Offers
+from sklearn.linear_model import LinearRegression
 
 README = Path(__file__).parents[3] / "README.md"
 PREDICTS = Offers(disclose="members", predict="members")
 DOWNLOADED = Offers(disclose="members", predict="members", download="members")
-BY_ITSELF = PREDICTS
 
 
 @pytest.fixture
@@ -111,12 +119,15 @@ def test_labelled_columns_may_come_in_any_order_and_means_of_the_data_fill_both(
 
 
 @pytest.fixture
-async def two(federated, publish, changed):
-    """``await two(offers)``: a node that is asked, with zeros and ones, and another, with twos and threes on offer."""
+async def two(federated, publish, changed, digits):
+    """``await two(offers)``: a node that is asked, with zeros and ones of its own (or not), and another, with twos and
+    threes on offer."""
 
-    async def start(offers, own=BY_ITSELF):
+    async def start(offers, *, own=True):
         (asked, other), federation = await federated("Asked House", "Harbour Clinic")
-        ids = [await publish(asked, federation, own, 0, 1), await publish(other, federation, offers, 2, 3)]
+        await asked.client.add_island(digits.island())
+        ids = [await publish(asked, federation, PREDICTS, 0, 1)] if own else [None]
+        ids.append(await publish(other, federation, offers, 2, 3))
         owned = bytes.fromhex(federation), other.node.identity.public
         await changed(asked, lambda: len(asked.node.catalogue.of_owner(*owned)) == 1)
         return asked, other, ids
@@ -157,7 +168,7 @@ async def test_one_line_goes_from_rows_to_predictions_and_a_report(two, predict,
     assert len(lines) == len(digit_files)
     assert np.mean([line[0] == digit for line, digit in zip(lines, digit_files, strict=True)]) > 0.9
     assert all(sum(map(float, line[1:])) == pytest.approx(1, abs=1e-3) for line in lines)
-    order = ["the column digit of rows.csv is left out", "To the node at", "Search: ", "Plan: 2 models", "Harbour Clinic",
+    order = ["the column digit of rows.csv is left out", "To the node at", "Search: ", "Plan: 2 models",
              "From the node: To Harbour Clinic", "Method: ", "Cross-validated", "Report: rows.report.html"]  # fmt: skip
     places = [err.find(words) for words in order]
     assert -1 not in places, (order[places.index(-1)], err)
@@ -167,6 +178,7 @@ async def test_one_line_goes_from_rows_to_predictions_and_a_report(two, predict,
                   "atoll predict rows.csv --target digit --labelled few.csv --yes"):  # fmt: skip
         assert words in text
     assert asked.token not in text
+    assert not asked.node.reuser._sessions
     assert [use.act for use in await other.client.usage(foreign)].count("predict") == 1
 
 
@@ -192,6 +204,65 @@ async def test_no_row_leaves_without_a_yes(two, predict, digit_files, monkeypatc
     assert "predict" in [use.act for use in await other.client.usage(foreign)]
 
 
+async def test_who_fails_is_named_and_the_others_answer(two, predict, digit_files, monkeypatch):
+    asked, other, _ = await two(PREDICTS)
+    require = other.node.gate.require
+
+    def refuse(act, *arguments):
+        if act == "predict":
+            raise PolicyDenied("closed today")
+        return require(act, *arguments)
+
+    monkeypatch.setattr(other.node.gate, "require", refuse)
+    code, out, err = await predict(asked, "rows.csv", "--target", "digit", "--yes")
+    assert code == 0, err
+    assert len(out.splitlines()) == len(digit_files) + 1
+    assert "Digits 2 3 of Harbour Clinic is left out after 0 rows: " in err
+    assert "warning: Harbour Clinic" in err
+    text = Path("rows.report.html").read_text()
+    assert "1 of them not to the end" in text
+    assert "closed today" in text
+
+
+@pytest.fixture
+async def prices(start):
+    """A node with one learnware, which predicts a value of two columns: twice the first less the second."""
+    (node,) = await start("Price House")
+    federation = (await node.client.create_federation("test")).id
+    rows = Table(np.random.default_rng(0).normal(size=(400, 2)), ("size", "age"))
+    model = LinearRegression().fit(rows.values, rows.values @ [2.0, -1.0])
+    island, package = Island.mint(rows), io.BytesIO()
+    await node.client.add_island(island)
+    pack(
+        package, to_onnx(model, 2), rows, island, SemanticSpec("Prices"), Signature("regression", 2, 1),
+        owner=node.node.identity.peer, created_at=now_ms(), salt=bytes(16), size=20,
+    )  # fmt: skip
+    learnware = await node.client.add_learnware(package.getvalue())
+    await node.client.publish(learnware.learnware_id, federation, PREDICTS)
+    return node
+
+
+async def test_values_are_predicted_and_their_truth_has_to_be_numbers(prices, predict, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(1).normal(size=(300, 2))
+    frame = pd.DataFrame(rows, columns=["size", "age"])
+    frame[["age", "size"]].to_csv("rows.csv", index=False)
+    frame.assign(price=rows @ [2.0, -1.0])[:50].to_csv("few.csv", index=False)
+    asking = ("rows.csv", "--target", "price", "--labelled", "few.csv")
+    code, out, err = await predict(prices, *asking, "--method", "routing")
+    assert code == 0, err
+    header, *values = out.splitlines()
+    assert header == "value"
+    assert np.allclose(np.array(values, float), rows @ [2.0, -1.0], atol=1e-3)
+    assert "mean squared error" in err
+    text = Path("rows.report.html").read_text()
+    assert "Histogram of the predicted values" in text
+    frame.assign(price="dear")[:50].to_csv("few.csv", index=False)
+    code, _, err = await predict(prices, *asking)
+    assert code == 2
+    assert "classes dear; they know values" in err
+
+
 async def test_files_json_and_an_earlier_search(two, predict, digit_files, digits):
     asked, *_ = await two(DOWNLOADED)
     found = await asked.client.search_rows(digits.of(0, 1, 2, 3))
@@ -213,10 +284,29 @@ async def test_files_json_and_an_earlier_search(two, predict, digit_files, digit
 
 
 async def test_who_may_predict_with_nothing_is_told_whom_to_ask(two, predict, digit_files):
-    asked, _, (_, foreign) = await two(Offers(predict="ask"), own=Offers())
+    asked, _, (_, foreign) = await two(Offers(predict="ask"), own=False)
     code, _, err = await predict(asked, "rows.csv", "--target", "digit", "--force")
     assert code == 12
     assert f"atoll learnware ask {foreign} --for predict" in err
+
+
+async def test_rows_that_nobody_covers_are_not_predicted(two, predict, digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked, *_ = await two(DOWNLOADED)
+    noise = np.random.default_rng(0).integers(0, 17, (300, 64))
+    pd.DataFrame(noise, columns=digits.of(0).columns).to_csv("rows.csv", index=False)
+    code, out, err = await predict(asked, "rows.csv")
+    assert (code, out) == (13, "")
+    assert "no learnware covers" in err
+    assert "force it" in err
+
+
+async def test_an_owner_that_does_not_answer_the_search_is_named(two, predict, digit_files, held):
+    asked, other, _ = await two(PREDICTS)
+    held(other)
+    code, _, err = await predict(asked, "rows.csv", "--target", "digit", "--no-send")
+    assert code == 0, err
+    assert "note: 1 of 2 owners did not answer: Harbour Clinic" in err
 
 
 async def test_labels_that_no_model_knows_are_refused(two, predict, digit_files):
@@ -238,15 +328,15 @@ async def test_a_column_too_many_is_named_with_what_to_do(two, predict, digit_fi
 
 async def test_ctrl_c_ends_it_at_the_node_too(two, digit_files, monkeypatch):
     asked, other, _ = await two(PREDICTS)
-    let, predicting = threading.Event(), threading.Event()
-    run = other.node.owner.predict
+    let, predicting, require = threading.Event(), threading.Event(), other.node.gate.require
 
-    def late(*arguments):
-        predicting.set()
-        let.wait(30)
-        return run(*arguments)
+    def late(act, *arguments):
+        if act == "predict":
+            predicting.set()
+            let.wait(60)
+        return require(act, *arguments)
 
-    monkeypatch.setattr(other.node.owner, "predict", late)
+    monkeypatch.setattr(other.node.gate, "require", late)
     environment = os.environ | {"ATOLL_URL": asked.url, "ATOLL_TOKEN": asked.token}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "atoll.node.cli", "predict", "rows.csv", "--target", "digit", "--yes",
@@ -260,7 +350,7 @@ async def test_ctrl_c_ends_it_at_the_node_too(two, digit_files, monkeypatch):
         let.set()
     assert (process.returncode, out) == (130, b"")
     assert not Path("rows.report.html").exists()
-    assert sessions_of(asked) == []
+    assert not asked.node.reuser._sessions
 
 
 async def test_the_commands_of_the_readme_run_as_they_stand(two, predict, digit_files):
@@ -284,8 +374,8 @@ def test_predictions_are_written_in_order_with_gaps_where_there_is_no_answer(tmp
     path = tmp_path / "made.csv"
     predictions.write(path, np.array([[0.25, 0.75], [np.nan, np.nan], [1, 0]]), ("a,b", "c"))
     assert path.read_text() == 'label,"a,b",c\nc,0.25,0.75\n,,\n"a,b",1,0\n'
-    predictions.write(path, np.array([[-0.5], [np.nan], [1234567.0]]), ())
-    assert path.read_text() == "value\n-0.5\n\n1.23457e+06\n"
+    predictions.write(path, np.array([[-0.5], [np.nan], [1234567.25]]), ())
+    assert path.read_text() == 'value\n-0.5\n""\n1234567.25\n'
     predictions.write(path, np.ones((1, 2)), ())
     assert path.read_text() == "value_1,value_2\n1,1\n"
 

@@ -56,7 +56,9 @@ async def test_a_method_that_is_asked_for_is_validated_too(here, split):
 async def test_labels_that_came_as_numbers_are_the_classes(here, split):
     (few, labels), (rows, truth) = split
 
-    reused = await here.client.reuse(await here.search(rows), rows, labelled=(few, [f"{label:.1f}" for label in labels]))
+    reused = await here.client.reuse(
+        await here.search(rows), rows, labelled=(few, [f"{label:.1f}" for label in labels])
+    )
 
     assert reused.class_names == ("0", "1", "2", "3", "4")
     assert np.mean(reused.labels.astype(int) == truth) > 0.9

@@ -43,7 +43,7 @@ class Visitor:
 
     async def send(self, path, fields, *, token=None, **arguments):
         """Post a form as the page before would; ``token`` instead of its own."""
-        data = aiohttp.FormData(default_to_multipart=path == "/search")
+        data = aiohttp.FormData(default_to_multipart=path.endswith(("/search", "/predict")))
         if token != "":
             data.add_field("csrf", self.page.form_token if token is None else token)
         for name, value in fields:
@@ -91,6 +91,21 @@ async def two(federated, publish, changed):
     owned = bytes.fromhex(federation), other.node.identity.public
     await changed(asked, lambda: len(asked.node.catalogue.of_owner(*owned)) == 1)
     return (asked, other), federation, learnwares
+
+
+@pytest.fixture
+def labelled(digits):
+    """``labelled(0, 2)``: as ``csv``, some of them, with their digits in a column ``digit`` between the others."""
+
+    def of(*classes, count=60, name="digit"):
+        table, labels, file = digits.of(*classes), digits.labels_of(*classes), io.StringIO()
+        print(",".join([*table.columns[:5], name, *table.columns[5:]]), file=file)
+        for row, label in list(zip(table.values, labels, strict=True))[:count]:
+            cells = [f"{value:g}" for value in row]
+            print(",".join([*cells[:5], str(label), *cells[5:]]), file=file)
+        return file.getvalue().encode()
+
+    return of
 
 
 @pytest.fixture

@@ -126,3 +126,103 @@ async def test_nothing_sticks_out_of_narrow_or_wide_screens(two, page, width):
     await page.click("#go")
     await page.wait_for_selector("html[data-search=ended]", state="attached")
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+async def plan_by_keyboard(page, rows):
+    """From what was found to the plan of a prediction."""
+    await tab_to(page, "a[href$='/predict']")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/predict")
+    await page.set_input_files("#file", {"name": "rows.csv", "mimeType": "text/csv", "buffer": rows})
+    await tab_to(page, "#go")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/reuses/*")
+
+
+async def search_by(page, rows):
+    await page.set_input_files("#file", {"name": "rows.csv", "mimeType": "text/csv", "buffer": rows})
+    await page.click("#go")
+    await page.wait_for_selector("html[data-search=ended]", state="attached", timeout=60_000)
+
+
+async def test_by_keyboard_alone_rows_are_predicted_after_the_user_has_agreed(two, page, csv, digits):
+    (asked, _), *_ = two
+    rows = csv(0, 1, 2, 3)
+    await sign_in(page, asked)
+    await search_by(page, rows)
+    await plan_by_keyboard(page, rows)
+    await tab_to(page, ".agree button.main")
+    await page.keyboard.press("Enter")  # the browser itself asks for the tick
+    assert await page.evaluate("document.activeElement.id") == "send"
+    await page.keyboard.press("Space")
+    await tab_to(page, ".agree button.main")
+    await page.keyboard.press("Enter")
+    count = len(digits.of(0, 1, 2, 3).values)
+    await expect(page.locator("#reuse h1")).to_have_text(re.compile(f"Predictions for {count} rows"))
+    await expect(page).to_have_title(re.compile("Predictions for"))
+    async with page.expect_download() as downloading:
+        await page.click("text=Save the predictions")
+    download = await downloading.value
+    assert download.suggested_filename.startswith("predictions-")
+    assert len((await asyncio.to_thread((await download.path()).read_text)).splitlines()) == count + 1
+
+
+async def test_what_is_predicted_is_followed_while_an_owner_is_slow(two, page, held, csv):
+    (asked, other), *_ = two
+    rows = csv(0, 1, 2, 3)
+    await sign_in(page, asked)
+    await search_by(page, rows)
+    await plan_by_keyboard(page, rows)
+    let = held(other)
+    await page.check("#send")
+    await page.click(".agree button.main")
+    await expect(page.locator("#reuse h1")).to_contain_text("Predicting")
+    await expect(page.locator("#so-far")).to_be_visible()
+    await expect(page.locator(".forget button")).to_have_text("Stop and delete")
+    await asyncio.to_thread(let.set)
+    await expect(page.locator("#reuse h1")).to_contain_text("Predictions for")
+    assert await page.evaluate("document.activeElement.tagName") == "H1"
+    await expect(page.locator(".forget button")).to_have_text("Delete rows and predictions")
+    await page.click(".forget button")
+    await page.wait_for_url("**/searches/*")
+
+
+async def test_faults_of_a_prediction_come_to_the_field_and_files_stay_chosen(two, page, csv):
+    (asked, _), *_ = two
+    rows = csv(0, 1)
+    await sign_in(page, asked)
+    await search_by(page, rows)
+    await page.click("a[href$='/predict']")
+    await page.click("#go")
+    await expect(page.locator("#file-error")).to_contain_text("Give the rows")
+    assert await page.evaluate("document.activeElement.id") == "file"
+    await page.set_input_files("#file", {"name": "rows.csv", "mimeType": "text/csv", "buffer": rows})
+    await page.click(".more summary")
+    await page.select_option("#method", "pruning")
+    await page.click(".more summary")
+    await page.click("#go")
+    await expect(page.locator("#method-error")).to_contain_text("learns from labelled rows")
+    assert await page.evaluate("document.activeElement.id") == "method"
+    await page.select_option("#method", "auto")
+    await page.click("#go")
+    await page.wait_for_url("**/reuses/*")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_nothing_of_a_prediction_sticks_out_of_narrow_or_wide_screens(two, page, csv, width):
+    (asked, _), *_ = two
+    rows = csv(0, 1)
+    await page.set_viewport_size({"width": width, "height": 800})
+    await sign_in(page, asked)
+    await search_by(page, rows)
+    await page.click("a[href$='/predict']")
+    await page.click(".more summary")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    await page.set_input_files("#file", {"name": "rows.csv", "mimeType": "text/csv", "buffer": rows})
+    await page.check("input[name=runs][value=here]")
+    await page.click("#go")
+    await page.wait_for_url("**/reuses/*")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    await page.click(".agree button.main")
+    await expect(page.locator("#reuse h1")).to_contain_text("Predictions for")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width

@@ -4,12 +4,15 @@ import asyncio
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 from atoll.engine.errors import SpecificationError
 from atoll.node.errors import NodeBusy
+from atoll.node.reuse.rows import MAX_LABELLED
 from atoll.node.web import fitting
-from atoll.node.web.fitting import FOR_THE_KNOWN, PLACES, Fitting
+from atoll.node.web.fitting import FOR_THE_KNOWN, PLACES, Fitting, Reading, Unreadable
 
 TRY = """
 import json, socket, sys
@@ -17,7 +20,7 @@ from pathlib import Path
 from atoll.engine.runtime import kernel
 from atoll.node.web.fitter import confine
 
-file, other = Path(sys.argv[1]), Path(sys.argv[2])
+file, second, other = map(Path, sys.argv[1:])
 
 def attempt(act):
     try:
@@ -26,10 +29,11 @@ def attempt(act):
         return type(error).__name__
     return "done"
 
-confine(file)
+confine(file, second)
 print(json.dumps({
-    "landlock": kernel.read_only_beneath([str(file)]),
+    "landlock": kernel.read_only_beneath([str(file), str(second)]),
     "own": attempt(file.read_bytes),
+    "second": attempt(second.read_bytes),
     "other": attempt(other.read_bytes),
     "write": attempt(lambda: file.with_name("new").write_bytes(b"x")),
     "memory": attempt(lambda: bytearray(6 << 30)),
@@ -37,17 +41,65 @@ print(json.dumps({
 """
 
 
-def test_the_process_reads_its_file_and_nothing_else(tmp_path):
+def test_the_process_reads_its_files_and_nothing_else(tmp_path):
     (tmp_path / "own").mkdir()
-    own, other = tmp_path / "own" / "rows.csv", tmp_path / "other.csv"
-    for path in (own, other):
+    own, second, other = tmp_path / "own" / "rows.csv", tmp_path / "own" / "few.csv", tmp_path / "other.csv"
+    for path in (own, second, other):
         path.write_text("a\n1\n")
-    said = subprocess.run([sys.executable, "-P", "-c", TRY, own, other], capture_output=True, check=True).stdout
+    said = subprocess.run([sys.executable, "-P", "-c", TRY, own, second, other], capture_output=True, check=True).stdout
     found = json.loads(said)
-    assert (found["own"], found["memory"]) == ("done", "MemoryError")
+    assert (found["own"], found["second"], found["memory"]) == ("done", "done", "MemoryError")
     if not found["landlock"]:
         pytest.skip("this kernel has no Landlock")
     assert (found["other"], found["write"]) == ("PermissionError", "PermissionError")
+
+
+@pytest.fixture
+async def reader():
+    made = Fitting()
+    yield made
+    await made.aclose()
+
+
+async def test_rows_and_labelled_rows_become_arrays_with_the_target_beside(reader, tmp_path):
+    rows, few, into = tmp_path / "rows.csv", tmp_path / "few.csv", (str(tmp_path / "a"), str(tmp_path / "b"))
+    rows.write_text("a,kind,b\n1,cat,2\n3,dog,\n")
+    few.write_text("b,a,kind\n1,2,cat\n,4,dog\n")
+    reading = Reading(into, str(few), "kind")
+    sheets = await reader.sheets(rows, reading, impute=True)
+    assert [(sheet.columns, sheet.target) for sheet in sheets] == [(("a", "b"), ()), (("b", "a"), ("cat", "dog"))]
+    np.testing.assert_array_equal(np.load(into[0]), [[1, 2], [3, 2]])
+    np.testing.assert_array_equal(np.load(into[1]), [[1, 2], [1, 4]])
+    for path in map(Path, into):
+        path.unlink()
+    with pytest.raises(Unreadable, match="1 cells are empty, NaN or infinite, in columns b") as told:
+        await reader.sheets(rows, reading)
+    assert told.value.field == "file"
+
+
+async def test_more_rows_than_are_read_at_a_time_become_one_array(reader, tmp_path):
+    values = np.arange(140_000, dtype=np.float64).reshape(-1, 2)
+    np.save(tmp_path / "rows.npy", values)
+    (sheet,) = await reader.sheets(tmp_path / "rows.npy", Reading((str(tmp_path / "a"), str(tmp_path / "b"))))
+    assert sheet.columns == ()
+    np.testing.assert_array_equal(np.load(tmp_path / "a", mmap_mode="r"), values)
+
+
+@pytest.mark.parametrize(
+    ("target", "numeric", "text", "said"),
+    [
+        ("", False, "a,y\n1,0\n", "which of its columns holds the labels"),
+        ("y", True, "a,y\n1,cat\n", "row 1: 'cat' is not a number"),
+        ("y", False, "a,y\n" + "1,0\n" * (MAX_LABELLED + 1), f"at most {MAX_LABELLED} are taken"),
+    ],
+)
+async def test_what_is_wrong_with_labelled_rows_is_told_of_their_field(reader, tmp_path, target, numeric, text, said):
+    (tmp_path / "rows.csv").write_text("a\n1\n")
+    (tmp_path / "few.csv").write_text(text)
+    reading = Reading((str(tmp_path / "a"), str(tmp_path / "b")), str(tmp_path / "few.csv"), target, numeric)
+    with pytest.raises(Unreadable, match=said) as told:
+        await reader.sheets(tmp_path / "rows.csv", reading)
+    assert told.value.field == "labelled"
 
 
 @pytest.fixture
