@@ -115,9 +115,13 @@ def _rkme(points, weights, gamma):
     return rkme
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    name, source, target = sys.argv[1:]
+def main(arguments):
+    name, source, target = arguments
     with np.load(source) as file:
         given = dict(file)
     np.savez(target, **TASKS[name](given))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(sys.argv[1:])

@@ -37,9 +37,9 @@ class Row:
 
 
 def package(
-    python: str | None, task: str, *, at_most: float | None = None, **arrays: object
+    python: str | None, task: str, *, side: Path = PACKAGE_SIDE, at_most: float | None = None, **arrays: object
 ) -> dict[str, np.ndarray] | None:
-    """The results of a task of ``package_side.py``, or None where no interpreter is given.
+    """The results of a task of ``package_side.py`` (or another ``side``), or None where no interpreter is given.
 
     ``at_most`` seconds of wall time, then it is stopped with subprocess.TimeoutExpired.
     """
@@ -49,7 +49,7 @@ def package(
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.npz"), Path(folder, "out.npz")
         np.savez(source, **arrays)
-        command = [python, str(PACKAGE_SIDE), task, str(source), str(target)]
+        command = [python, str(side), task, str(source), str(target)]
         subprocess.run(command, check=True, env=os.environ | ONE_THREAD, stdout=subprocess.DEVNULL, timeout=at_most)
         with np.load(target) as file:
             return dict(file)

@@ -1,0 +1,61 @@
+"""The reference package's own search and reusers on the same market: losses by method, and seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from atoll.engine.islands import Island
+from numpy.typing import NDArray
+from reference import package
+from reuse_market import Market, User
+
+SIDE = Path(__file__).with_name("package_reuse.py")
+TIMES = ("searching", "selecting")
+AT_MOST = 1800.0  # seconds for one market
+Losses = dict[str, NDArray[np.float64]]  # method -> (users,)
+
+
+def package_losses(market: Market, island: Island, thorough: int) -> Losses:
+    """Losses of every method for every user, and under ``TIMES`` CPU seconds (of the job selector for the first
+    ``thorough`` users only, NaN for others); nothing where the package is not there.
+
+    Rows are given in the island's units: in raw ones its kernel of fixed width would see nothing.
+    """
+    users, learnwares = market.users, market.learnwares
+    found = package(
+        None, "market", side=SIDE, at_most=AT_MOST, thorough=thorough,
+        rows=np.concatenate([island.transform(each.rows) for each in learnwares]),
+        counts=np.array([len(each.rows.values) for each in learnwares]),
+        queries=np.stack([island.transform(user.rows) for user in users]),
+        labelled=np.stack([island.transform(user.labelled) for user in users]),
+        labels=np.stack([user.labels for user in users]),
+        outputs=np.stack([market.outputs(user.rows) for user in users]),
+        labelled_outputs=np.stack([market.outputs(user.labelled) for user in users]),
+        usable=np.array([[place in market.others(user) for place in range(len(learnwares))] for user in users]),
+    )  # fmt: skip
+    if found is None:
+        return {}
+    losses = {
+        name: np.array([_loss(user, told) for user, told in zip(users, value, strict=True)])
+        for name, value in found.items()
+        if name not in TIMES
+    }
+    return losses | {name: found[name] for name in TIMES}
+
+
+def best_without_labels(losses: Losses) -> str:
+    """The package's best label-free method, by the mean over users."""
+    return min(_label_free(losses), key=lambda name: float(np.mean(losses[name])))
+
+
+def _label_free(losses: Losses) -> Sequence[str]:
+    return [name for name in ("top-1", "job selector", "averaging", "voting") if np.isfinite(losses[name]).all()]
+
+
+def _loss(user: User, told: NDArray[np.float64]) -> float:
+    if not np.isfinite(told).all():
+        return float("nan")
+    wrong = told != user.truth if user.truth.dtype.kind == "i" else (told - user.truth) ** 2
+    return float(np.mean(wrong))
