@@ -37,7 +37,7 @@ def choose(candidates: Mapping[str, Reuser], units: Floats, outputs: Doubles, ta
     rows, and stay as they are. One that learns from labels is taken only where it beats the best label-free one by more
     than the standard error of the difference, row by row: what is no better than noise is not worth a dependence on it.
     """
-    outputs, labels = check_labelled(units, outputs, target)
+    outputs, labels = check_labelled(units, outputs, target, task)
     if not candidates:
         raise SpecificationError("there is no method to choose from")
     rows = {name: _held_out(each, units, outputs, labels, task) for name, each in candidates.items()}

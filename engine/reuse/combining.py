@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from atoll.engine.errors import DimensionMismatch, SpecificationError
-from atoll.engine.reuse.reuser import Doubles, Floats
+from atoll.engine.errors import DimensionMismatch, NotFinite, SpecificationError
+from atoll.engine.reuse.reuser import Doubles, Floats, Target, Task
 from numpy.typing import NDArray
 
 
@@ -51,11 +51,25 @@ def prior(weights: object, count: int) -> Doubles:
     return np.asarray(given / given.sum())
 
 
-def check_labelled(units: Floats, outputs: Doubles | None, target: object) -> tuple[Doubles, NDArray[np.float64]]:
-    """The labelled rows' outputs and target (n,) or (n, c) as float64; DimensionMismatch where they do not agree."""
+def check_labelled(
+    units: Floats, outputs: Doubles | None, target: Target | None, task: Task
+) -> tuple[Doubles, Doubles]:
+    """The labelled rows' outputs (n, k, c) and target, float64: class places (n,), or values (n, c).
+
+    DimensionMismatch where they do not agree, NotFinite for values that are none, SpecificationError without labels.
+    """
     if outputs is None or target is None:
         raise SpecificationError("this method learns from labelled rows", hint="pass their outputs and target")
     labels = np.asarray(target, np.float64)
     if outputs.ndim != 3 or not len(units) == len(outputs) == len(labels) > 0:
         raise DimensionMismatch(f"{len(units)} rows, outputs {outputs.shape}, {len(labels)} labels: expected as many")
-    return outputs, labels
+    if not np.isfinite(labels).all():
+        raise NotFinite("the labels hold NaN or infinite values", hint="leave those rows out")
+    classes = outputs.shape[2]
+    if task == "classification":
+        if labels.ndim != 1 or labels.min() < 0 or labels.max() >= classes:
+            raise DimensionMismatch(f"labels are places (n,) of {classes} classes, 0 to {classes - 1}")
+        return outputs, labels
+    if labels.size != len(labels) * classes:
+        raise DimensionMismatch(f"labels {labels.shape} of {classes} targets: expected (n, {classes})")
+    return outputs, labels.reshape(len(labels), classes)

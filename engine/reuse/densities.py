@@ -16,7 +16,7 @@ from atoll.engine.reuse.reuser import Doubles, Floats
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import BLOCK, Sketch, features
 
-NARROWER = 8.0  # gamma_route = 8 / d, where gamma is 1 / d: points that the privacy gate has smoothed want it narrower
+NARROWER = 4.0  # gamma_route = 4 / d, where gamma is 1 / d: rows want a narrower kernel than distributions
 RIDGE = 1e-2
 CELLS = 2**21  # kernel values held at once
 SAMPLE = 4096  # rows that say what the user's rows are like; more change nothing measurable

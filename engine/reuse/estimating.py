@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from atoll.engine.errors import SpecificationError
 from atoll.engine.islands import Island
+from atoll.engine.reuse.averaging import Averaging
 from atoll.engine.reuse.labels import aligned, spread, union
 from atoll.engine.reuse.reuser import Doubles, Floats, Reuser, Task
 from atoll.engine.reuse.routing import Routing
@@ -26,8 +27,9 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]
-    """``weights`` are those of the mixture (None: equal); routing, job selector and augmentation also want the members'
-    ``specifications`` and their ``island``, which brings rows into island units (None: the rows are in them)."""
+    """``weights`` are those of the mixture (None: equal); routing and the job selector need the members'
+    ``specifications`` and their ``island``, pruning and augmentation start from routing with them. The ``island``
+    brings rows into its units (None: they are in them)."""
 
     _task: ClassVar[Task]
     _labelled: ClassVar[bool] = False
@@ -57,6 +59,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if self.specifications is None or self.island is None:
             raise SpecificationError("routing needs the specifications of the members, and their island")
         return Routing(self.specifications, self.weights, self.island)
+
+    def _start(self, units: Floats) -> Reuser:
+        """The label-free method from which one with labels starts: routing, if there are specifications."""
+        routed = self.specifications is not None
+        return self._routing().fit(units) if routed else Averaging(len(self.members), self.weights)
 
     def _validated(self, X: Any, y: Any) -> tuple[Doubles, Any]:
         if not len(self.members):

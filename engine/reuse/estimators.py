@@ -57,7 +57,7 @@ class _ByPruning(Estimator):
     _labelled = True
 
     def _reuser(self, units: Floats) -> Reuser:
-        return Pruning(self._task)
+        return Pruning(self._task, self._start(units))
 
 
 class _ByAugmentation(Estimator):
@@ -65,9 +65,7 @@ class _ByAugmentation(Estimator):
     _beyond_members = True
 
     def _reuser(self, units: Floats) -> Reuser:
-        routed = self.specifications is not None
-        start = self._routing().fit(units) if routed else Averaging(len(self.members), self.weights)
-        return Augmentation(self._task, start)
+        return Augmentation(self._task, self._start(units))
 
 
 class RoutingClassifier(_ByRouting, Classifier):
@@ -103,11 +101,11 @@ class SingleRegressor(_BySingle, Regressor):
 
 
 class PruningClassifier(_ByPruning, Classifier):
-    """The members that are best together on the labelled rows."""
+    """The members that are best together on the labelled rows, routed where there are specifications."""
 
 
 class PruningRegressor(_ByPruning, Regressor):
-    """The members that are best together on the labelled rows."""
+    """The members that are best together on the labelled rows, routed where there are specifications."""
 
 
 class AugmentationClassifier(_ByAugmentation, Classifier):

@@ -79,7 +79,7 @@ def make(team: Team, method: Method, places: Places, sample: Units) -> Reuser:
         "averaging": lambda: Averaging(count, weights, "vote_by_prob" if classifies else "mean"),
         "vote": lambda: Averaging(count, weights, "vote_by_label"),
         "single": lambda: Single(min(range(count), key=lambda place: members[place].rank), count),
-        "pruning": lambda: Pruning(task_of(team)),
+        "pruning": lambda: Pruning(task_of(team), routing(team, places).fit(sample)),
         "augmentation": lambda: Augmentation(task_of(team), routing(team, places).fit(sample)),
     }
     made = makers[method]()

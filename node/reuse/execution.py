@@ -17,8 +17,9 @@ from typing import Literal, TypeVar
 import msgspec
 import numpy as np
 from atoll.engine.errors import AtollError
-from atoll.engine.reuse import Choice, Method, Reuser, choose
+from atoll.engine.reuse import Choice, Method, Reuser, Routing, choose
 from atoll.engine.reuse.labels import spread
+from atoll.node.reuse.answers import Answers
 from atoll.node.reuse.brief import Brief
 from atoll.node.reuse.ensemble import Ensemble, Floats, Lesson, Mask, Units, make, routing, task_of
 from atoll.node.reuse.members import Opening
@@ -30,6 +31,7 @@ from atoll.protocol.errors import OffSpecification, PolicyDenied
 from numpy.typing import NDArray
 
 T = TypeVar("T")
+Places = NDArray[np.int64]
 AT_A_TIME = 3  # blocks
 STEPS = 200  # progress events, about
 TRIED: tuple[Method, ...] = ("routing", "averaging", "vote", "single", "pruning", "augmentation")
@@ -59,6 +61,7 @@ class Execution:
 
     async def run(self) -> None:
         """The predictions are in their file at the end. PolicyDenied if nobody has answered anything."""
+        self._coverage = await self._in_thread(self._routing)
         method, lesson = method_of(self._reusing.query, self._brief), None
         if self._brief.target is not None:
             lesson = await self._lesson()
@@ -69,7 +72,6 @@ class Execution:
         assert method != "auto"  # labels have chosen
         self.method = method
         self._ensemble = Ensemble(self._team, method, self._brief.sample, lesson)
-        self._coverage = routing(self._team, tuple(range(len(self.workers)))).fit(self._brief.sample)
         await self._in_thread(partial(_create, self._reusing.predictions, self._brief.rows.count, self._team.width))
         blocks = self._brief.blocks()
         async with asyncio.TaskGroup() as group:
@@ -77,7 +79,7 @@ class Execution:
                 group.create_task(self._work(blocks))
         self._require_answers()
 
-    async def _work(self, blocks: Iterator[NDArray[np.int64]]) -> None:
+    async def _work(self, blocks: Iterator[Places]) -> None:
         for places in blocks:
             raw = await self._in_thread(partial(self._brief.raw, places))
             units = await self._in_thread(partial(self._brief.in_units, raw))
@@ -90,63 +92,63 @@ class Execution:
         """Shares (n, k) and answers (n, c) of one block."""
         covered = await self._in_thread(partial(self._coverage.covered, units))
         self.uncovered += int((~covered).sum())
-        outputs = np.full((len(raw), len(self.workers), self._team.width), np.nan)
-        closed = np.zeros(outputs.shape[:2], np.bool_)
+        said = Answers.none(len(raw), len(self.workers), self._team.width)
         if self._reusing.query.abstain:
-            closed[~covered] = True
-        answered = np.zeros_like(closed)
+            said.closed[~covered] = True
         while True:
-            self._close_failed(closed, answered)
-            shares = await self._in_thread(partial(self._ensemble.shares, units, closed))
-            wanted = (shares > 0) & ~answered
-            if not wanted.any():
+            self._close_failed(said)
+            shares = await self._in_thread(partial(self._ensemble.shares, units, said.closed))
+            wanted = (shares > 0) & ~said.answered & ~said.declined
+            if wanted.any():
+                await self._ask(raw, units, wanted, said)
+            elif not said.close_declined():
                 break
-            await self._ask(raw, wanted, outputs, answered, closed)
-        combine = partial(self._ensemble.combine, units, shares, outputs, closed)
+        combine = partial(self._ensemble.combine, units, shares, said.outputs, said.closed)
         return shares, await self._in_thread(combine)
-
-    async def _ask(self, raw: Floats, wanted: Mask, outputs: Floats, answered: Mask, closed: Mask) -> None:
-        """Ask all members about the rows that are wanted of them, and note what they say, or that they do not."""
-
-        async def ask(place: int, worker: Worker) -> None:
-            rows = np.flatnonzero(wanted[:, place])
-            try:
-                values = await worker.ask(raw[rows].astype(np.float32))
-            except Declined as declined:
-                closed[rows, place] = True
-                self._declined = str(declined)
-            except AtollError as error:
-                self._note_failure(place, error)
-            else:
-                outputs[rows, place] = self._aligned(place, values.astype(np.float64))
-                answered[rows, place] = True
-                self._tell_progress()
-
-        async with asyncio.TaskGroup() as group:
-            for place, worker in enumerate(self.workers):
-                if wanted[:, place].any():
-                    group.create_task(ask(place, worker))
-        self._require_somebody()
 
     async def _lesson(self) -> Lesson:
         """What the members say of the labelled rows: of all of them, or where an owner declines, of its own."""
         assert self._brief.target is not None
         raw = self._brief.raw_labelled()
         units = self._brief.in_units(raw)
-        outputs = np.full((len(raw), len(self.workers), self._team.width), np.nan)
-        answered, closed = np.zeros(outputs.shape[:2], np.bool_), np.zeros(outputs.shape[:2], np.bool_)
-        await self._ask(raw, ~answered, outputs, answered, closed)
-        if closed.any():
-            everybody = Ensemble(self._team, "routing", self._brief.sample)
-            shares = await self._in_thread(partial(everybody.shares, units, np.zeros_like(closed)))
-            self._close_failed(closed, answered)
-            failed = np.array([worker.failed is not None for worker in self.workers])
-            await self._ask(raw, (shares > 0) & ~answered & ~failed, outputs, answered, closed)
-        if not answered.any():
+        said = Answers.none(len(raw), len(self.workers), self._team.width)
+        await self._ask(raw, units, ~said.answered, said)
+        if not said.answered.any():
             raise OffSpecification(
                 f"no member answers about the labelled rows: {self._declined}", hint="try without labels"
             )
-        return Lesson(units, outputs, self._brief.target)
+        return Lesson(units, said.outputs, self._brief.target)
+
+    async def _ask(self, raw: Floats, units: Units, wanted: Mask, said: Answers) -> None:
+        """Ask all members about the rows that are wanted of them, and note what they say, or that they do not."""
+        async with asyncio.TaskGroup() as group:
+            for place in np.flatnonzero(wanted.any(axis=0)).tolist():
+                group.create_task(self._ask_one(place, raw, units, np.flatnonzero(wanted[:, place]), said))
+        self._require_somebody()
+
+    async def _ask_one(self, place: int, raw: Floats, units: Units, rows: Places, said: Answers) -> None:
+        """One member, about some rows; if its owner declines them, about those of them that are likest its data."""
+        try:
+            values = await self.workers[place].ask(raw[rows].astype(np.float32))
+        except Declined as declined:
+            self._declined = str(declined)
+            said.declined[rows, place] = True
+            own = rows[await self._in_thread(partial(self._routed, place, units[rows]))]
+            if 0 < len(own) < len(rows):
+                await self._ask_one(place, raw, units, own, said)
+        except AtollError as error:
+            self._note_failure(place, error)
+        else:
+            said.outputs[rows, place] = self._aligned(place, values.astype(np.float64))
+            said.answered[rows, place] = True
+            self._tell_progress()
+
+    def _routing(self) -> Routing:
+        return routing(self._team, tuple(range(len(self.workers)))).fit(self._brief.sample)
+
+    def _routed(self, place: int, units: Units) -> Mask:
+        """Which rows soft routing would give to a member."""
+        return np.asarray(self._coverage.shares(units)[:, place] > 0)
 
     def _choose(self, method: Method | Literal["auto"], lesson: Lesson) -> Choice:
         """The method that validates best, of all or of the one that is asked for, over those who are left."""
@@ -156,10 +158,10 @@ class Execution:
         candidates: dict[str, Reuser] = {name: make(self._team, name, places, self._brief.sample) for name in names}
         return choose(candidates, lesson.units, lesson.outputs[:, list(places)], lesson.target, task_of(self._team))
 
-    def _close_failed(self, closed: Mask, answered: Mask) -> None:
+    def _close_failed(self, said: Answers) -> None:
         for place, worker in enumerate(self.workers):
             if worker.failed is not None:
-                closed[~answered[:, place], place] = True
+                said.closed[~said.answered[:, place], place] = True
 
     def _note_failure(self, place: int, error: AtollError) -> None:
         member, worker = self._team.members[place], self.workers[place]
@@ -201,5 +203,5 @@ def _create(path: Path, rows: int, width: int) -> None:
     np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=(rows, width))
 
 
-def _write(path: Path, places: NDArray[np.int64], values: Floats) -> None:
+def _write(path: Path, places: Places, values: Floats) -> None:
     np.lib.format.open_memmap(path, mode="r+")[places] = values

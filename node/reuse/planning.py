@@ -15,6 +15,7 @@ from atoll.node.reuse.ensemble import Ensemble, routing
 from atoll.node.reuse.query import Place, PlannedMember, ReusePlan, ReuseQuery
 from atoll.node.search.plan import Candidate
 
+UNDECIDED = ("auto", "pruning", "augmentation")  # who is asked about what will be known only when they run
 LITTLE = 0.5  # of the rows covered: below, that is worth a word
 
 
@@ -47,8 +48,8 @@ def survey(brief: Brief, query: ReuseQuery) -> Survey:
     """One pass over all rows, which are checked on the way; blocking."""
     team, count = brief.team, len(brief.team.members)
     method = method_of(query, brief)
-    everything = method in ("auto", "pruning")  # who is asked about what will be known only then
-    routed: Method = "routing" if method in ("auto", "pruning", "augmentation") else msgspec.convert(method, Method)
+    everything = method in UNDECIDED
+    routed: Method = "routing" if method in UNDECIDED else msgspec.convert(method, Method)
     ensemble = Ensemble(team, routed, brief.sample)
     coverage = routing(team, tuple(range(count))).fit(brief.sample)
     totals, uncovered = np.zeros(count, np.int64), 0
@@ -68,12 +69,12 @@ def plan(
     """What will be done; blocking."""
     team, method = brief.team, method_of(query, brief)
     labelled = len(brief.labelled.labels) if brief.labelled is not None else 0
-    upto = "up to " if method in ("auto", "pruning") else ""
+    upto = "up to " if method in UNDECIDED else ""
     members = tuple(
         _planned(member, place, weight, rows, upto, directory)
         for member, place, weight, rows in zip(team.members, team.places, team.weights, surveyed.rows, strict=True)
     )
-    routed: Form | None = team.form if method in ("auto", "routing", "selector", "augmentation") else None
+    routed: Form | None = team.form if method not in ("averaging", "vote", "single") else None
     sent = [each for each in members if each.place == "remote" and (each.rows or labelled)]
     uncovered = surveyed.uncovered / brief.rows.count
     return ReusePlan(

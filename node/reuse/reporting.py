@@ -39,7 +39,7 @@ def report(reusing: Reusing, execution: Execution, elapsed_ms: int) -> ReuseRepo
         )
     )
     choice, found = execution.choice, _found(reusing, team)
-    routed = execution.method in ("routing", "selector", "augmentation")
+    routed = execution.method not in ("averaging", "vote", "single")
     return ReuseReport(
         reuse_id=reusing.id,
         search_id=plan.search_id,

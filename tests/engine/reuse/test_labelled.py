@@ -22,7 +22,7 @@ def delays():
 
 def test_pruning_leaves_out_who_is_of_no_use(delays):
     rows, outputs, y = delays
-    pruning = Pruning("regression").fit(rows[:50], outputs[:50], y[:50])
+    pruning = Pruning("regression", Averaging(3)).fit(rows[:50], outputs[:50], y[:50])
     shares = pruning.shares(rows)
     np.testing.assert_allclose(shares.sum(1), 1)
     assert shares[0, 2] < 0.15
@@ -35,7 +35,7 @@ def test_augmentation_corrects_the_label_free_answer(delays):
     start = Single(0, 3)
     augmented = Augmentation("regression", start).fit(rows[:50], outputs[:50], y[:50])
     assert np.mean((answer(augmented, rows, outputs) - y) ** 2) < 0.05
-    np.testing.assert_array_equal(augmented.shares(rows), start.shares(rows))
+    assert (augmented.shares(rows) > 0).all()
 
 
 def test_what_the_labels_do_not_improve_stays_nearly_as_it_is(market, island):
@@ -60,7 +60,7 @@ def test_classes_that_no_member_knows_are_learnt_from_the_labels(market, island)
 
 
 @pytest.mark.parametrize(
-    "make", [lambda start: Augmentation("classification", start), lambda _: Pruning("classification")]
+    "make", [lambda start: Augmentation("classification", start), lambda start: Pruning("classification", start)]
 )
 @pytest.mark.parametrize("chosen", [slice(0, 1), slice(0, 3), "one class"])
 def test_few_labels_or_one_class_are_enough_for_an_answer(market, island, make, chosen):
@@ -71,7 +71,9 @@ def test_few_labels_or_one_class_are_enough_for_an_answer(market, island, make, 
     np.testing.assert_allclose(found.sum(1), 1)
 
 
-@pytest.mark.parametrize("make", [lambda start: Augmentation("regression", start), lambda _: Pruning("regression")])
+@pytest.mark.parametrize(
+    "make", [lambda start: Augmentation("regression", start), lambda start: Pruning("regression", start)]
+)
 def test_constant_and_missing_outputs_and_features_are_no_trouble(delays, make):
     rows, outputs, y = delays
     rows, outputs = rows.copy(), outputs.copy()
@@ -81,7 +83,7 @@ def test_constant_and_missing_outputs_and_features_are_no_trouble(delays, make):
 
 
 def test_without_labels_they_say_what_they_need(market):
-    for reuser in (Pruning("classification"), Augmentation("classification", Single(0, 4))):
+    for reuser in (Pruning("classification", Single(0, 4)), Augmentation("classification", Single(0, 4))):
         with pytest.raises(SpecificationError, match="labelled"):
             reuser.fit(market.units)
 

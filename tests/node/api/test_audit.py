@@ -19,7 +19,8 @@ from click.testing import CliRunner
 
 ASKING = {"/api/v1/learnwares/{id}/policies/{federation}/who-can"}  # a question with a body
 USERS = {  # what users change, who may read or predict
-    "/api/v1/catalogue/{id}/requests", "/api/v1/searches/budgets", "/api/v1/downloads",
+    "/api/v1/catalogue/{id}/requests", "/api/v1/searches/budgets", "/api/v1/downloads", "/api/v1/rows/{sha256}",
+    "/api/v1/reuses", "/api/v1/reuses/{id}", "/api/v1/reuses/{id}/start",
 }  # fmt: skip
 MUTATING = [
     route for route in ROUTES
