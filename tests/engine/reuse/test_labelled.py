@@ -1,5 +1,7 @@
 """Pruning, augmentation and the choice between methods: what labelled rows are good for."""
 
+import copy
+
 import numpy as np
 import pytest
 from atoll.engine.errors import DimensionMismatch, NotFinite, SpecificationError
@@ -39,13 +41,14 @@ def test_augmentation_corrects_the_label_free_answer(delays):
 
 
 @pytest.mark.parametrize("method", [Pruning, Augmentation])
-def test_some_labels_make_better_what_was_good(market, island, method):
+def test_labels_tell_which_classes_a_user_has(market, island, method):
+    has = market.target < 3
+    rows, outputs, target = market.units[has], market.outputs[has], market.target[has]
     routing = Routing(market.rkmes, None, island)
-    some, late = slice(0, 80), slice(80, None)
-    taught = method("classification", routing).fit(market.units[some], market.outputs[some], market.target[some])
-    rows, outputs, target = market.units[late], market.outputs[late], market.target[late]
-    before = (answer(routing, rows, outputs).argmax(1) == target).mean()
-    assert (answer(taught, rows, outputs).argmax(1) == target).mean() > before
+    taught = method("classification", routing).fit(rows[:60], outputs[:60], target[:60])
+    before = (answer(routing, rows[60:], outputs[60:]).argmax(1) != target[60:]).mean()
+    after = (answer(taught, rows[60:], outputs[60:]).argmax(1) != target[60:]).mean()
+    assert after < 0.75 * before
 
 
 def test_labels_of_pure_noise_leave_the_answer_as_it_was(delays):
@@ -149,9 +152,25 @@ def test_the_best_is_chosen_by_rows_it_was_not_fitted_to(delays):
     assert np.mean((answer(choice.reuser, rows, outputs) - y) ** 2) < choice.validation["single"].mean
 
 
-def test_what_is_no_better_than_noise_is_not_chosen(market, island):
+def test_what_is_no_better_than_the_first_is_not_chosen(market, island):
     routing = Routing(market.rkmes, None, island)
-    candidates = {"augmentation": Augmentation("classification", routing), "routing": routing}
-    choice = choose(candidates, market.units[:10], market.outputs[:10], market.target[:10], "classification")
+    candidates = {"routing": routing, "again": copy.copy(routing), "averaging": Averaging(4), "single": Single(0, 4)}
+    choice = choose(candidates, market.units[:30], market.outputs[:30], market.target[:30], "classification")
     assert choice.method == "routing"
     assert choice.reuser is routing
+
+
+def test_one_labelled_row_chooses_among_what_needs_none(market, island):
+    routing = Routing(market.rkmes, None, island)
+    pruning = Pruning("classification", routing)
+    one = (market.units[:1], market.outputs[:1], market.target[:1], "classification")
+    assert set(choose({"routing": routing, "pruning": pruning}, *one).validation) == {"routing"}
+    with pytest.raises(SpecificationError, match="no method"):
+        choose({"pruning": pruning}, *one)
+
+
+def test_members_that_never_answered_are_no_trouble_to_the_choice(delays):
+    rows, _, y = delays
+    candidates = {"single": Single(0, 3), "pruning": Pruning("regression", Averaging(3))}
+    choice = choose(candidates, rows[:20], np.full((20, 3, 1), np.nan), y[:20], "regression")
+    assert choice.method == "single"
