@@ -24,7 +24,7 @@ from search_figures import Figure
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TARGET, FEW, USERS = "arrival_delay", 100, 10
-KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "PYTHONPATH", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 async def measured(work: Path | None, install: bool) -> list[Figure]:
@@ -52,8 +52,9 @@ async def measured(work: Path | None, install: bool) -> list[Figure]:
 
 async def _predict(python: Path, nodes: Federated, there: Path) -> tuple[float, str]:
     token = await nodes.asked.create_token("stranger", ("read", "predict"), 1)
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-    environment |= {"ATOLL_URL": nodes.nodes[0].endpoint.url, "ATOLL_TOKEN": token.token}
+    kept = KEPT if python != Path(sys.executable) else (*KEPT, "PYTHONPATH")  # nothing of ours in a fresh one
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    environment |= {"ATOLL_URL": nodes.nodes[0].endpoint.url, "ATOLL_TOKEN": token.secret}
     command = (
         "predict", "my_rows.csv", "--target", TARGET, "--labelled", "few.csv", "-o", "predictions.csv",
         "--report", "report.html", "--yes",
