@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 CUT = 0.02  # below this a member's say in a row is not worth the row's journey
 LIKE = 0.3  # of the likeness that a member's own rows have on average
+MOSTLY = 0.6  # of a row's posterior, with members that may not answer: of what others know as well it is near 0.5
 
 
 class Routing:
@@ -29,7 +30,8 @@ class Routing:
     ``weights`` are those of the mixture. A row is covered where its likeness to some member, <phi(x), P_i>, is at least
     0.3 <P_i, P_i>, which is the mean over that member's own rows. Measured on images and flights: 1.5 to 3 % of the
     rows that members know are not covered, 98 % of noise is not, but only 6 % of the rows of a class of images that no
-    member knows: whatever looks like something known is covered.
+    member knows: whatever looks like something known is covered. So members that may not answer say more: what is
+    likelier of those ``closed`` to a row (n, k) than of the others is not covered.
     """
 
     labelled: ClassVar[bool] = False
@@ -55,8 +57,12 @@ class Routing:
         shares = reassigned(shares, outputs, lambda lost: self.posterior(np.asarray(units)[lost]))
         return combined(shares, outputs)
 
-    def covered(self, units: Floats) -> NDArray[np.bool_]:
-        return np.asarray(self._densities.likeness(units).max(axis=1) >= LIKE)
+    def covered(self, units: Floats, closed: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+        likeness = self._densities.likeness(units)
+        if closed is None or not closed.any():
+            return np.asarray(likeness.max(axis=1) >= LIKE)
+        alike = np.where(closed, -np.inf, likeness).max(axis=1) >= LIKE
+        return np.asarray(alike & ((self.posterior(units) * closed).sum(axis=1) <= MOSTLY))
 
 
 def route_by_rkme(rows: Floats, members: Sequence[Rkme], weights: Sequence[float]) -> Doubles:

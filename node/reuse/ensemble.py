@@ -7,7 +7,7 @@ is known of the labelled rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from atoll.engine.errors import SpecificationError
@@ -93,6 +93,32 @@ def routing(team: Team, places: Places) -> Routing:
         return Routing([each.points for each in members if each.points is not None], weights, team.island)
     sketches = [each.summary.to_sketch() for each in members if each.summary is not None]
     return Routing(sketches, weights, team.island)
+
+
+class Coverage:
+    """Which rows the members can answer for, and which of them would be asked. ``sample`` as for an ensemble."""
+
+    def __init__(self, team: Team, sample: Units) -> None:
+        missing = sum(weight for _, weight in team.absent)
+        joint = replace(
+            team, members=(*team.members, *(each for each, _ in team.absent)),
+            weights=(*((1.0 - missing) * each for each in team.weights), *(weight for _, weight in team.absent)),
+        )  # fmt: skip
+        self._absent = np.arange(len(joint.members)) >= len(team.members)
+        self._all = routing(joint, tuple(range(len(joint.members)))).fit(sample)
+        self._members = routing(team, tuple(range(len(team.members)))).fit(sample)
+
+    def covered(self, units: Units, closed: Mask | None = None) -> Mask:
+        """(n,): rows that are like the data of a member, and not likelier of whoever is absent or
+        ``closed`` (n, k)."""
+        shut = np.repeat(self._absent[None], len(units), axis=0)
+        if closed is not None:
+            shut[:, : closed.shape[1]] |= closed
+        return self._all.covered(units, shut)
+
+    def routed(self, place: int, units: Units) -> Mask:
+        """(n,): rows that soft routing would give to a member."""
+        return np.asarray(self._members.shares(units)[:, place] > 0)
 
 
 def task_of(team: Team) -> Task:

@@ -17,11 +17,11 @@ from typing import Literal, TypeVar
 import msgspec
 import numpy as np
 from atoll.engine.errors import AtollError
-from atoll.engine.reuse import Choice, Method, Reuser, Routing, choose
+from atoll.engine.reuse import Choice, Method, Reuser, choose
 from atoll.engine.reuse.labels import spread
 from atoll.node.reuse.answers import Answers
 from atoll.node.reuse.brief import Brief
-from atoll.node.reuse.ensemble import Ensemble, Floats, Lesson, Mask, Units, make, routing, task_of
+from atoll.node.reuse.ensemble import Coverage, Ensemble, Floats, Lesson, Mask, Units, make, task_of
 from atoll.node.reuse.members import Opening
 from atoll.node.reuse.planning import method_of
 from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress
@@ -51,7 +51,7 @@ class Execution:
             for member, place in zip(self._team.members, self._team.places, strict=True)
         )  # fmt: skip
         self.shares = np.zeros(len(self.workers))  # summed over rows
-        self.uncovered = self.unanswered = 0
+        self.uncovered = self.lost = self.unanswered = 0
         self.choice: Choice | None = None
         self.method: Method = "routing"
         self._total = max(1, sum(member.rows for member in reusing.plan.members))
@@ -61,7 +61,7 @@ class Execution:
 
     async def run(self) -> None:
         """The predictions are in their file at the end. PolicyDenied if nobody has answered anything."""
-        self._coverage = await self._in_thread(self._routing)
+        self._coverage = await self._in_thread(partial(Coverage, self._team, self._brief.sample))
         method, lesson = method_of(self._reusing.query, self._brief), None
         if self._brief.target is not None:
             lesson = await self._lesson()
@@ -91,7 +91,6 @@ class Execution:
     async def _block(self, raw: Floats, units: Units) -> tuple[Floats, Floats]:
         """Shares (n, k) and answers (n, c) of one block."""
         covered = await self._in_thread(partial(self._coverage.covered, units))
-        self.uncovered += int((~covered).sum())
         said = Answers.none(len(raw), len(self.workers), self._team.width)
         if self._reusing.query.abstain:
             said.closed[~covered] = True
@@ -104,7 +103,13 @@ class Execution:
             elif not said.close_declined():
                 break
         combine = partial(self._ensemble.combine, units, shares, said.outputs, said.closed)
-        return shares, await self._in_thread(combine)
+        values = await self._in_thread(combine)
+        kept = covered & await self._in_thread(partial(self._coverage.covered, units, said.closed))
+        self.uncovered += int((~kept).sum())
+        self.lost += int((covered & ~kept).sum())
+        if self._reusing.query.abstain:
+            values[~kept] = np.nan
+        return shares, values
 
     async def _lesson(self) -> Lesson:
         """What the members say of the labelled rows: of all of them, or where an owner declines, of its own."""
@@ -133,7 +138,7 @@ class Execution:
         except Declined as declined:
             self._declined = str(declined)
             said.declined[rows, place] = True
-            own = rows[await self._in_thread(partial(self._routed, place, units[rows]))]
+            own = rows[await self._in_thread(partial(self._coverage.routed, place, units[rows]))]
             if 0 < len(own) < len(rows):
                 await self._ask_one(place, raw, units, own, said)
         except AtollError as error:
@@ -142,13 +147,6 @@ class Execution:
             said.outputs[rows, place] = self._aligned(place, values.astype(np.float64))
             said.answered[rows, place] = True
             self._tell_progress()
-
-    def _routing(self) -> Routing:
-        return routing(self._team, tuple(range(len(self.workers)))).fit(self._brief.sample)
-
-    def _routed(self, place: int, units: Units) -> Mask:
-        """Which rows soft routing would give to a member."""
-        return np.asarray(self._coverage.shares(units)[:, place] > 0)
 
     def _choose(self, method: Method | Literal["auto"], lesson: Lesson) -> Choice:
         """The method that validates best, of all or of the one that is asked for, over those who are left."""

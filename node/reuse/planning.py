@@ -8,15 +8,16 @@ from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
-from atoll.engine.reuse import Form, Method
+from atoll.engine.reuse import Form, Method, union
 from atoll.node.reuse import words
 from atoll.node.reuse.brief import Brief
-from atoll.node.reuse.ensemble import Ensemble, routing
+from atoll.node.reuse.ensemble import Coverage, Ensemble
 from atoll.node.reuse.query import Place, PlannedMember, ReusePlan, ReuseQuery
+from atoll.node.reuse.team import Team
 from atoll.node.search.plan import Candidate
 
 UNDECIDED = ("auto", "pruning", "augmentation")  # who is asked about what will be known only when they run
-LITTLE = 0.5  # of the rows covered: below, that is worth a word
+LITTLE = 0.1  # of the rows uncovered: above, that is worth a word
 
 
 class Survey(NamedTuple):
@@ -51,7 +52,7 @@ def survey(brief: Brief, query: ReuseQuery) -> Survey:
     everything = method in UNDECIDED
     routed: Method = "routing" if method in UNDECIDED else msgspec.convert(method, Method)
     ensemble = Ensemble(team, routed, brief.sample)
-    coverage = routing(team, tuple(range(count))).fit(brief.sample)
+    coverage = Coverage(team, brief.sample)
     totals, uncovered = np.zeros(count, np.int64), 0
     for places in brief.blocks():
         units = brief.in_units(brief.raw(places))
@@ -91,7 +92,7 @@ def plan(
         leaves=_leaves(members, brief, labelled, upto, directory.own),
         sends_rows=bool(sent),
         licenses=tuple(sorted({each.license for each in members if each.license})),
-        advice=_advice(team.served, uncovered, query),
+        advice=_advice(team, uncovered, query),
     )
 
 
@@ -136,10 +137,14 @@ def _leaves(
     return tuple(sentences)
 
 
-def _advice(served: bool, uncovered: float, query: ReuseQuery) -> str:
-    if not served:
-        return "The learnwares that may be used do not cover your data: predictions are guesses."
-    if uncovered <= LITTLE:
-        return ""
-    otherwise = "they get no answer" if query.abstain else "what is predicted for them is a guess"
-    return f"No member covers {uncovered:.0%} of your rows: {otherwise}."
+def _advice(team: Team, uncovered: float, query: ReuseQuery) -> str:
+    told = []
+    if not team.served:
+        told.append("The learnwares that may be used do not cover your data: predictions are guesses.")
+    elif uncovered > LITTLE:
+        otherwise = "they get no answer" if query.abstain else "what is predicted for them is a guess"
+        told.append(f"No member covers {uncovered:.0%} of your rows: {otherwise}.")
+    named = {name for each, _ in team.absent for name in each.listing.class_names} - set(team.class_names)
+    if named:
+        told.append(f"Only what you may not use knows {', '.join(union([tuple(named)]))}: that is never predicted.")
+    return " ".join(told)

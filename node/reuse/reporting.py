@@ -148,6 +148,10 @@ def _warnings(reusing: Reusing, execution: Execution, members: Sequence[MemberRe
     if execution.unanswered:
         lost = words.counted(execution.unanswered, "row")
         told.append(f"{lost} without an answer: no member covers them, or would answer about them")
+    if execution.lost:
+        lost = words.counted(execution.lost, "row")
+        told.append(f"{lost} are likest the data of members that did not answer: what others say of them is a guess")
+    told += [f"Without {why}" for why in reusing.plan.skipped.values()]
     unknown = _unknown(reusing.brief.team)
     if unknown:
         told.append(f"No member knows the classes {', '.join(unknown[:8])} of your labels")

@@ -42,6 +42,7 @@ class Team:
     class_names: tuple[str, ...]
     width: int
     served: bool = True
+    absent: tuple[tuple[Candidate, float], ...] = ()
 
 
 class _Found(NamedTuple):
@@ -60,8 +61,8 @@ def gather(session: Session, query: ReuseQuery, labelled: Labelled | None, own: 
     """
     if not 1 <= query.members <= MAX_MEMBERS:
         raise RequestInvalid(f"{query.members} members: 1 to {MAX_MEMBERS} can take part")
-    if not session.members or not (session.mixture.served or query.force):
-        raise NothingFound("no learnware covers this data", hint="look for other learnwares, or force it")
+    if not ((session.members and session.mixture.served) or query.force):
+        raise NothingFound("no learnware covers this data", hint="look for other learnwares, or force it: --force")
     found = [
         _mixture(alike, ground, query)
         for ground in session.grounds
@@ -75,15 +76,17 @@ def gather(session: Session, query: ReuseQuery, labelled: Labelled | None, own: 
         raise RequestInvalid(
             "no owner whose learnware you may use discloses its specification to you", hint="use the form sketch"
         )
-    skipped = {each.id: _why_not(each, query) for each in session.members if place_of(each, query, own) is None}
+    absent = _absent(session, query, own)
     if not best.members or not (best.explained >= SERVED or query.force or query.method == "single"):
-        others = ", and those that do are not offered to you" if skipped else ""
+        others = ", and those that do are not offered to you" if absent else ""
         raise NothingFound(
             f"the learnwares that you may use do not cover this data{others}",
             hint="ask their owners: `atoll learnware ask`; or force it",
         )
     team = team_of(best.island, best.members, best.weights, query, labelled, own)
-    return replace(team, served=best.explained >= SERVED), skipped
+    known = tuple((each, weight) for each, weight in absent if _comparable(each, team))
+    skipped = {each.id: _why_not(each, weight, query) for each, weight in absent}
+    return replace(team, served=best.explained >= SERVED, absent=known), skipped
 
 
 def team_of(
@@ -198,7 +201,24 @@ def _nobody(session: Session, query: ReuseQuery, labelled: Labelled | None) -> P
     )
 
 
-def _why_not(candidate: Candidate, query: ReuseQuery) -> str:
-    if query.local_only and "predict" in candidate.may:
-        return "it runs at its owner only, and nothing is to be sent"
-    return NEITHER
+def _absent(session: Session, query: ReuseQuery, own: str) -> list[tuple[Candidate, float]]:
+    """Members of the search's mixture that the user may not use, each with its share of that."""
+    weights = [member.weight for member in session.mixture.members]
+    return [
+        (each, weight / sum(weights))
+        for each, weight in zip(session.members, weights, strict=True)
+        if place_of(each, query, own) is None
+    ]
+
+
+def _comparable(candidate: Candidate, team: Team) -> bool:
+    """Whether rows can be said to be likelier of it than of the team."""
+    summary = candidate.summary
+    alike = summary is not None and summary.island == team.island.digest
+    return alike and (team.form == "sketch" or candidate.points is not None)
+
+
+def _why_not(candidate: Candidate, weight: float, query: ReuseQuery) -> str:
+    local = query.local_only and "predict" in candidate.may
+    why = "it runs at its owner only, and nothing is to be sent" if local else NEITHER
+    return f"{candidate.listing.semantic.name!r}, which {weight:.0%} of what was found of your data is like: {why}"
