@@ -19,6 +19,7 @@ import numpy as np
 from atoll.engine.errors import AtollError
 from atoll.engine.reuse import Choice, Method, Reuser, Routing, choose
 from atoll.engine.reuse.labels import spread
+from atoll.node.errors import ConsentNeeded
 from atoll.node.reuse.answers import Answers
 from atoll.node.reuse.brief import Brief
 from atoll.node.reuse.ensemble import Ensemble, Floats, Lesson, Mask, Units, make, routing, task_of
@@ -50,6 +51,7 @@ class Execution:
                    stack)
             for member, place in zip(self._team.members, self._team.places, strict=True)
         )  # fmt: skip
+        self._keep_here()
         self.shares = np.zeros(len(self.workers))  # summed over rows
         self.uncovered = self.unanswered = 0
         self.choice: Choice | None = None
@@ -142,6 +144,12 @@ class Execution:
             said.outputs[rows, place] = self._aligned(place, values.astype(np.float64))
             said.answered[rows, place] = True
             self._tell_progress()
+
+    def _keep_here(self) -> None:
+        """Without consent no owner is asked about any row, also none that another member leaves unanswered."""
+        for worker, place in zip(self.workers, self._team.places, strict=True):
+            if place == "remote" and not self._reusing.send:
+                worker.failed = ConsentNeeded("no row may leave this node", hint="start it with send")
 
     def _routing(self) -> Routing:
         return routing(self._team, tuple(range(len(self.workers)))).fit(self._brief.sample)

@@ -86,6 +86,7 @@ class Reuser:
             )
         if sum(each.state == "running" for each in self._sessions.values()) >= AT_WORK:
             raise NodeBusy(f"{AT_WORK} predictions run already", hint="try again in a few seconds")
+        reusing.send = send
         reusing.task = asyncio.get_running_loop().create_task(self._run(reusing))
         reusing.task.add_done_callback(partial(_ended, reusing))
         return reusing

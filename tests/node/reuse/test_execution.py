@@ -42,7 +42,7 @@ def drawn():
     return values, whose
 
 
-def member(place, island, license_="MIT"):
+def member(place, island, license_="MIT", may=("predict",)):
     """A regressor that is good around one centre, at an owner of its own."""
     points = CENTRES[place] + 0.2 * np.random.default_rng(place).normal(size=(20, 3))
     units = island.transform(Table(points, COLUMNS))
@@ -54,7 +54,7 @@ def member(place, island, license_="MIT"):
         owner, bytes(32), bytes([place]) * 32, bytes(32), 1, 1, "live", SemanticSpec(f"m{place}", license=license_),
         (summary,), inputs=3, outputs=1, quality=Quality("R2", 0.5 + place / 10, 100),
     )  # fmt: skip
-    return Candidate(listing, summary, 0.1 * place, rkme.norm2, estimated=False, rkme=rkme, may=("predict",))
+    return Candidate(listing, summary, 0.1 * place, rkme.norm2, estimated=False, rkme=rkme, may=may)
 
 
 class Owners:
@@ -85,8 +85,8 @@ class Owners:
 def run(island, drawn, tmp_path):
     """``await run(owners, **query)``: the session, its report, and the predictions."""
 
-    async def whole(owners, *, labelled=None, licenses=("MIT",) * 3, **how):
-        members = tuple(member(place, island, licenses[place]) for place in range(3))
+    async def whole(owners, *, labelled=None, licenses=("MIT",) * 3, may=(("predict",),) * 3, send=True, **how):
+        members = tuple(member(place, island, licenses[place], may[place]) for place in range(3))
         query = ReuseQuery("s", **how)
         np.save(tmp_path / "rows.npy", drawn[0])
         rows = Rows.open(tmp_path / "rows.npy", COLUMNS, COUNT)
@@ -94,6 +94,7 @@ def run(island, drawn, tmp_path):
         directory = Directory(lambda peer: f"owner {peer[-4:]}", lambda revision: False, "")
         planned = plan("r", query, brief, survey(brief, query), {}, directory)
         reusing = Reusing(query, planned, brief, tmp_path, 0.0)
+        reusing.send = send
         with ThreadPoolExecutor(4) as threads:
             async with AsyncExitStack() as stack:
                 execution = Execution(reusing, owners.open, threads, stack)
@@ -156,6 +157,36 @@ async def test_where_one_after_the_other_fails_the_last_answers_all(run):
 
     assert (values == 3.0).all()
     assert told.members[2].weight == 1.0
+
+
+HERE = (("predict",), ("download",), ("predict",))  # the middle one runs at this node
+
+
+async def test_without_consent_no_owner_is_asked_whoever_fails_or_declines(run, island):
+    few = Table(np.array(CENTRES)[np.arange(60) % 3, None] + np.zeros((60, 3)), COLUMNS)
+    labelled = Labelled(few, tuple(float(place % 3 + 1) for place in range(60)))
+    for taught in (None, labelled):
+        for answer in (lambda rows: None, lambda rows: ModelError("it broke"), lambda rows: OffSpecification("unlike")):
+            owners = Owners({1: answer})
+            try:
+                _, told, values = await run(owners, may=HERE, send=False, labelled=taught)
+            except (ExceptionGroup, OffSpecification, PolicyDenied):
+                assert answer(()) is not None
+            else:
+                assert answer(()) is None
+                assert (values == 2.0).all() or taught
+                assert told.leaves == ("No row has left this node.",)
+            assert owners.asked[1]
+            assert owners.asked[0] == owners.asked[2] == []
+
+
+async def test_with_consent_the_rows_of_a_member_that_fails_here_go_to_owners(run):
+    owners = Owners({1: lambda rows: ModelError("it broke")})
+
+    reusing, told, _ = await run(owners, may=HERE)
+
+    assert reusing.plan.sends_rows
+    assert len(owners.rows_of(0)) + len(owners.rows_of(2)) == told.rows_remote >= COUNT
 
 
 async def test_where_all_fail_that_is_an_error(run):
