@@ -15,6 +15,7 @@ from atoll.engine.encoding import Array
 from atoll.engine.errors import ModelError, ModelRefused
 from atoll.engine.islands import Island
 from atoll.engine.packages import Manifest
+from atoll.engine.packages.outputs import as_probabilities
 from atoll.engine.runtime import ModelPool
 from atoll.engine.runtime.formats import Trust
 from atoll.node.p2p.network import Network
@@ -124,11 +125,11 @@ class Workshop:
 
 
 async def _checked(listing: Listing, predict: Predict, rows: Values) -> Values:
-    """The answer, which has the shape that the listing promises and holds numbers."""
+    """The answer, which has the shape that the listing promises and holds numbers, of a classifier probabilities."""
     values = await predict(rows)
     width = len(listing.class_names) or listing.outputs
     if values.shape != (len(rows), width):
         raise ModelError(f"{listing.semantic.name} answered with shape {values.shape}, not {(len(rows), width)}")
     if not np.isfinite(values).all():
         raise ModelError(f"{listing.semantic.name} answered with NaN or infinite values")
-    return values
+    return as_probabilities(values) if listing.class_names else values

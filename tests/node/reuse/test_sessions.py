@@ -76,6 +76,27 @@ async def test_an_owner_that_may_have_to_take_over_is_consented_to_as_well(apart
     assert bytes(received[lower.node.identity.peer][before:]).count(only_here.values[0].astype("<f4").tobytes()) == 0
 
 
+async def test_an_owner_that_answers_more_than_all_has_no_say(apart, monkeypatch):
+    scene, (lower, _) = await apart(PREDICT, PREDICT)
+    models, honest = lower.node.owner._models, lower.node.owner._models.predict
+
+    def loud(*args, **how):
+        values = np.zeros_like(honest(*args, **how))
+        values[:, 0] = 1e30
+        return values
+
+    monkeypatch.setattr(models, "predict", loud)
+
+    reused = await scene.client.reuse(await scene.search(), scene.rows, confirm=True)
+
+    failed = {member.learnware_id: member.failed for member in reused.report.members}
+    assert "scores, no probabilities: 0 to 1e+30" in failed[scene.low]
+    assert failed[scene.high] == ""
+    assert reused.values.max() <= 1.001
+    assert (reused.labels != "0").all()
+    assert sum(reused.report.confidence) == len(scene.labels)
+
+
 async def test_what_may_not_be_used_takes_no_weight(apart):
     scene, _ = await apart(MATCHED, PREDICT)
     low_rows = Table(scene.rows.values[scene.labels == 2], scene.rows.columns)  # both know them
