@@ -36,12 +36,15 @@ def choose(candidates: Mapping[str, Reuser], units: Floats, outputs: Doubles, ta
     ``units`` (n, d), ``outputs`` (n, k, c), ``target`` (n,) or (n, c). Label-free candidates come fitted to the user's
     rows, and stay as they are. One that learns from labels is taken only where it beats the best label-free one by more
     than the standard error of the difference, row by row: what is no better than noise is not worth a dependence on it.
+    Candidates that answer none of the labelled rows cannot be judged: they are no choice, unless there is no other, and
+    not in ``validation``, whose losses are finite. The least loss of several is a little too good to be true.
     """
     outputs, labels = check_labelled(units, outputs, target, task)
     if not candidates:
         raise SpecificationError("there is no method to choose from")
-    rows = {name: _held_out(each, units, outputs, labels, task) for name, each in candidates.items()}
-    free = [name for name, each in candidates.items() if not each.labelled]
+    tried = {name: _held_out(each, units, outputs, labels, task) for name, each in candidates.items()}
+    rows = {name: row for name, row in tried.items() if np.isfinite(row).all()} or tried
+    free = [name for name in rows if not candidates[name].labelled]
     method = min(free or rows, key=lambda name: float(rows[name].mean()))
     for name in sorted(set(rows) - set(free), key=lambda name: float(rows[name].mean())):
         gain = rows[method] - rows[name]
@@ -50,7 +53,11 @@ def choose(candidates: Mapping[str, Reuser], units: Floats, outputs: Doubles, ta
             break
     chosen = candidates[method]
     fitted = copy.copy(chosen).fit(units, outputs, labels) if chosen.labelled else chosen
-    return Choice(method, fitted, {name: Loss(float(row.mean()), _error(row)) for name, row in rows.items()})
+    return Choice(
+        method,
+        fitted,
+        {name: Loss(float(row.mean()), _error(row)) for name, row in rows.items() if np.isfinite(row).all()},
+    )
 
 
 def _held_out(reuser: Reuser, units: Floats, outputs: Doubles, labels: Doubles, task: Task) -> Doubles:
