@@ -39,7 +39,7 @@ from atoll.protocol.errors import NotFound, PolicyDenied
 from atoll.protocol.listings import Listing
 
 OF_USER, OF_ALL = 8, 64  # sessions that are remembered
-AT_WORK = 4  # sessions that run at a time
+AT_WORK_OF_USER, AT_WORK = 3, 8  # sessions that run at a time
 ANSWERS = 4  # times the size of an upload, that the predictions of one user may take
 UNUSED = 3600.0  # seconds, after which a session is forgotten
 SWEEP = 60.0  # seconds
@@ -84,8 +84,7 @@ class Reuser:
                 f"rows would leave this node: {' '.join(reusing.plan.leaves)}",
                 hint='to allow it pass "send": true (send=True in Python, --yes on the command line)',
             )
-        if sum(each.state == "running" for each in self._sessions.values()) >= AT_WORK:
-            raise NodeBusy(f"{AT_WORK} predictions run already", hint="try again in a few seconds")
+        self._require_a_turn(user)
         reusing.send = send
         reusing.task = asyncio.get_running_loop().create_task(self._run(reusing))
         reusing.task.add_done_callback(partial(_ended, reusing))
@@ -133,9 +132,12 @@ class Reuser:
             await self.expire()
 
     async def expire(self) -> None:
-        """Forget what nobody has used for an hour."""
-        before = self._clock() - UNUSED
-        for reusing in [each for each in self._sessions.values() if each.used < before and each.state != "running"]:
+        """Forget what nobody has used for an hour, and end it if it runs; who waits for its events uses it."""
+        now = self._clock()
+        before = now - UNUSED
+        for reusing in self._sessions.values():
+            reusing.used = now if reusing.followed else reusing.used
+        for reusing in [each for each in self._sessions.values() if each.used < before]:
             await self._forget(reusing)
         await asyncio.to_thread(self.uploads.expire, before)
 
@@ -145,6 +147,13 @@ class Reuser:
             await self._forget(reusing)
         self._workshop.threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def _require_a_turn(self, user: str) -> None:
+        running = [each.query.user for each in self._sessions.values() if each.state == "running"]
+        if running.count(user) >= AT_WORK_OF_USER:
+            raise NodeBusy(f"{AT_WORK_OF_USER} predictions of yours run already", hint="wait for one, or forget it")
+        if len(running) >= AT_WORK:
+            raise NodeBusy(f"{AT_WORK} predictions run already", hint="try again in a few seconds")
 
     async def _plan(
         self, team: Team, skipped: Mapping[str, str], query: ReuseQuery, rows: Rows, labelled: Labelled | None
