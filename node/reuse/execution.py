@@ -27,7 +27,7 @@ from atoll.node.reuse.members import Opening
 from atoll.node.reuse.planning import method_of
 from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress
 from atoll.node.reuse.running import Reusing
-from atoll.node.reuse.workers import Declined, Worker
+from atoll.node.reuse.workers import Worker, declines
 from atoll.protocol.errors import OffSpecification, PolicyDenied
 from numpy.typing import NDArray
 
@@ -48,7 +48,7 @@ class Execution:
         self._threads = threads
         self.workers = tuple(
             Worker(partial(opening, member, place, self._team.island, reusing.query.user, self._fetched(member.id)),
-                   stack)
+                   stack, len(member.listing.class_names) or member.listing.outputs)
             for member, place in zip(self._team.members, self._team.places, strict=True)
         )  # fmt: skip
         self._keep_here()
@@ -130,20 +130,24 @@ class Execution:
 
     async def _ask_one(self, place: int, raw: Floats, units: Units, rows: Places, said: Answers) -> None:
         """One member, about some rows; if its owner declines them, about those of them that are likest its data."""
-        try:
-            values = await self.workers[place].ask(raw[rows].astype(np.float32))
-        except Declined as declined:
-            self._declined = str(declined)
-            said.declined[rows, place] = True
-            own = rows[await self._in_thread(partial(self._routed, place, units[rows]))]
-            if 0 < len(own) < len(rows):
-                await self._ask_one(place, raw, units, own, said)
-        except AtollError as error:
-            self._note_failure(place, error)
-        else:
-            said.outputs[rows, place] = self._aligned(place, values.astype(np.float64))
-            said.answered[rows, place] = True
+        told = await self.workers[place].ask(raw[rows].astype(np.float32))
+        if told.number:
+            there = rows[told.rows]
+            said.outputs[there, place] = self._aligned(place, told.values[told.rows].astype(np.float64))
+            said.answered[there, place] = True
             self._tell_progress()
+        if told.error is not None and declines(told):
+            self._declined = told.error.message
+            await self._ask_its_own(place, raw, units, rows[~told.rows], said)
+        elif told.error is not None:
+            self._note_failure(place, told.error)
+
+    async def _ask_its_own(self, place: int, raw: Floats, units: Units, rows: Places, said: Answers) -> None:
+        """After a member has declined some rows: about those of them that routing would give it."""
+        said.declined[rows, place] = True
+        own = rows[await self._in_thread(partial(self._routed, place, units[rows]))]
+        if 0 < len(own) < len(rows):
+            await self._ask_one(place, raw, units, own, said)
 
     def _keep_here(self) -> None:
         """Without consent no owner is asked about any row, also none that another member leaves unanswered."""

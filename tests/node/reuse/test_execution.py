@@ -11,6 +11,7 @@ from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs import Rkme, sketch
 from atoll.engine.tables import Table
 from atoll.node.errors import NodeBusy
+from atoll.node.p2p.prediction import Answered
 from atoll.node.reuse import workers
 from atoll.node.reuse.brief import Brief
 from atoll.node.reuse.execution import Execution
@@ -58,7 +59,8 @@ def member(place, island, license_="MIT", may=("predict",)):
 
 
 class Owners:
-    """What each member is asked; member k answers k + 1, unless ``does`` says otherwise (place -> rows -> error)."""
+    """What each member is asked; member k answers k + 1, unless ``does`` says otherwise (place -> rows -> error, or
+    what it answers)."""
 
     def __init__(self, does=None):
         self.asked = [[], [], []]
@@ -71,9 +73,11 @@ class Owners:
         async def predict(rows):
             self.asked[number].append(rows)
             error = self._does.get(number, lambda rows: None)(rows)
+            if isinstance(error, Answered):
+                return error
             if error is not None:
-                raise error
-            return np.full((len(rows), 1), number + 1.0, np.float32)
+                return Answered.nothing(len(rows), 1, error)
+            return Answered.whole(np.full((len(rows), 1), number + 1.0, np.float32))
 
         yield predict
 
@@ -229,6 +233,46 @@ async def test_a_busy_member_is_asked_again(run, monkeypatch, drawn):
 
     assert (values[:, 0] == drawn[1] + 1).all()
     assert told.members[0].failed == ""
+
+
+def half(rows, value, error):
+    """The first half answered, and why the others are not."""
+    told = Answered.nothing(len(rows), 1, error)
+    told.values[: len(rows) // 2] = value
+    told.rows[: len(rows) // 2] = True
+    return told
+
+
+async def test_what_a_member_has_answered_before_it_fails_stays_and_the_others_get_the_rest(run, drawn):
+    _, told, values = await run(Owners({0: lambda rows: half(rows, 1.0, ModelError("the quota is used up"))}))
+
+    mine = values[drawn[1] == 0, 0]
+    assert told.members[0].rows_answered == (mine == 1.0).sum() == 500
+    assert set(np.unique(mine)) == {1.0, 2.0}
+    assert told.members[1].rows_asked == 1000 + 500
+    assert "500 of 1\N{NARROW NO-BREAK SPACE}000 rows: the quota is used up" in told.warnings[0]
+
+
+async def test_what_a_member_has_answered_before_it_declines_stays(run, drawn):
+    _, told, values = await run(Owners({0: lambda rows: half(rows, 1.0, OffSpecification("unlike"))}))
+
+    assert (values[drawn[1] == 0, 0] == 1.0).sum() == told.members[0].rows_answered == 500
+    assert told.members[0].failed == ""
+
+
+async def test_a_busy_member_is_asked_about_what_it_has_not_answered_as_long_as_it_gets_on(run, monkeypatch, drawn):
+    monkeypatch.setattr(workers, "PAUSES", (0.0,))
+    seen = []
+
+    def busy(rows):
+        seen.append(len(rows))
+        return half(rows, 1.0, NodeBusy("come again")) if len(rows) > 100 else None
+
+    _, told, values = await run(Owners({0: busy}))
+
+    assert seen == [1000, 500, 250, 125, 63]
+    assert (values[:, 0] == drawn[1] + 1).all()
+    assert told.members[0].rows_answered == 1000
 
 
 async def test_a_method_is_chosen_and_fitted_without_those_who_fail(run, island):
