@@ -62,7 +62,8 @@ class Execution:
         self._declined = ""
 
     async def run(self) -> None:
-        """The predictions are in their file at the end. PolicyDenied if nobody has answered anything."""
+        """The predictions are in their file at the end. What has ended the last member, or PolicyDenied with all that has
+        ended them, if none is left; OffSpecification if all decline all rows. Rows may still be without an answer."""
         self._coverage = await self._in_thread(self._routing)
         method, lesson = method_of(self._reusing.query, self._brief), None
         if self._brief.target is not None:
@@ -111,8 +112,8 @@ class Execution:
     async def _lesson(self) -> Lesson:
         """What the members say of the labelled rows: of all of them, or where an owner declines, of its own."""
         assert self._brief.target is not None
-        raw = self._brief.raw_labelled()
-        units = self._brief.in_units(raw)
+        raw = await self._in_thread(self._brief.raw_labelled)
+        units = await self._in_thread(partial(self._brief.in_units, raw))
         said = Answers.none(len(raw), len(self.workers), self._team.width)
         await self._ask(raw, units, ~said.answered, said)
         if not said.answered.any():

@@ -110,7 +110,8 @@ def _expected(execution: Execution, team: Team, members: Sequence[MemberReport],
     if choice is not None:
         loss = choice.validation[choice.method]
         what = "error rate" if team.class_names else "mean squared error"
-        return f"Cross-validated on your labelled rows: {what} {loss.mean:.3g} ± {loss.error:.2g}. {covered}"
+        best = ", the best of what was tried and so a little optimistic" if len(choice.validation) > 1 else ""
+        return f"Cross-validated on your labelled rows: {what} {loss.mean:.3g} ± {loss.error:.2g}{best}. {covered}"
     return f"Without labelled rows nobody can say how good this is. {covered} {_signed(team, members)}"
 
 
