@@ -62,8 +62,8 @@ class Execution:
         self._declined = ""
 
     async def run(self) -> None:
-        """The predictions are in their file at the end. What has ended the last member, or PolicyDenied with all that has
-        ended them, if none is left; OffSpecification if all decline all rows. Rows may still be without an answer."""
+        """The predictions are in their file at the end; rows may still be without an answer. Where no member is left,
+        what has ended the only one, or PolicyDenied with all that has ended them; OffSpecification if all decline."""
         self._coverage = await self._in_thread(self._routing)
         method, lesson = method_of(self._reusing.query, self._brief), None
         if self._brief.target is not None:

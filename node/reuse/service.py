@@ -7,6 +7,7 @@ session: it ends when it is forgotten, after an hour in which nobody looked at i
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import shutil
 import time
@@ -28,7 +29,7 @@ from atoll.node.reuse.members import Workshop
 from atoll.node.reuse.planning import Directory, plan, survey
 from atoll.node.reuse.query import Place, ReuseQuery
 from atoll.node.reuse.reporting import report
-from atoll.node.reuse.result import PredictionResult
+from atoll.node.reuse.result import PredictionResult, ReuseReport
 from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.reuse.running import Reusing
 from atoll.node.reuse.team import NEITHER, Team, gather, place_of, team_of
@@ -37,6 +38,8 @@ from atoll.node.search.plan import Candidate
 from atoll.node.search.service import Searcher
 from atoll.protocol.errors import NotFound, PolicyDenied
 from atoll.protocol.listings import Listing
+
+log = logging.getLogger("atoll.reuse")
 
 OF_USER, OF_ALL = 8, 64  # sessions that are remembered
 AT_WORK_OF_USER, AT_WORK = 3, 8  # sessions that run at a time
@@ -192,6 +195,17 @@ class Reuser:
             await self._forget(oldest)
 
     async def _run(self, reusing: Reusing) -> None:
+        try:
+            reusing.report = await self._carried_out(reusing)
+        except AtollError:
+            raise
+        except Exception as error:
+            log.exception("reuse %s has failed", reusing.id)
+            raise AtollError("it failed; the node's log says why") from error
+        reusing.used = self._clock()
+        reusing.emit("end", reusing.report)
+
+    async def _carried_out(self, reusing: Reusing) -> ReuseReport:
         began = time.monotonic()
         try:
             async with AsyncExitStack() as stack:
@@ -200,9 +214,7 @@ class Reuser:
         except BaseExceptionGroup as group:
             raise _cause(group) from None
         elapsed = int((time.monotonic() - began) * 1000)
-        reusing.report = await asyncio.to_thread(report, reusing, execution, elapsed)
-        reusing.used = self._clock()
-        reusing.emit("end", reusing.report)
+        return await asyncio.to_thread(report, reusing, execution, elapsed)
 
     async def _at_once(self, reusing: Reusing, send: bool) -> PredictionResult:
         try:

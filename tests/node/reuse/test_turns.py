@@ -1,10 +1,11 @@
-"""Whose predictions run: nobody's keep the others out, and none for ever that nobody looks at."""
+"""Whose predictions run: nobody's keep others out, none for ever that nobody looks at; what breaks one is logged."""
 
 import asyncio
 import threading
 
 import pytest
 from atoll.node.client import AsyncClient, RemoteError
+from atoll.node.reuse import execution
 from atoll.node.reuse.service import AT_WORK_OF_USER, UNUSED
 from atoll.protocol.errors import NotFound
 
@@ -60,3 +61,17 @@ async def test_what_runs_and_nobody_looks_at_ends_after_an_hour(here, stuck, mon
     now[0] = 3 * UNUSED
     await reuser.expire()
     assert not reuser._sessions
+
+
+async def test_what_breaks_a_session_is_in_the_log_and_whoever_follows_is_told_to_look_there(here, monkeypatch, caplog):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(execution, "_write", full)
+
+    with pytest.raises(RemoteError, match="the node's log says why"):
+        await here.client.reuse(await here.search(), here.rows)
+
+    logged = [each for each in caplog.records if each.name == "atoll.reuse"]
+    assert [each.levelname for each in logged] == ["ERROR"]
+    assert "No space left on device" in logged[0].exc_text
