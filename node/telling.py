@@ -29,6 +29,12 @@ class Telling:
         self.task: asyncio.Task[None] | None = None
         self._events: list[Event] = []
         self._changed = asyncio.Event()
+        self._listening = 0
+
+    @property
+    def followed(self) -> bool:
+        """Whether somebody waits for what comes."""
+        return self._listening > 0
 
     @property
     def ended(self) -> bool:
@@ -59,14 +65,21 @@ class Telling:
             if self.ended:
                 break
             if changed is self._changed:
-                await changed.wait()
+                await self._wait(changed)
         self._raise()
 
     async def happens(self, condition: Callable[[], bool]) -> None:
         """Return once the condition holds, or it has ended without an error."""
         while not condition() and not self.ended:
-            await self._changed.wait()
+            await self._wait(self._changed)
         self._raise()
+
+    async def _wait(self, changed: asyncio.Event) -> None:
+        self._listening += 1
+        try:
+            await changed.wait()
+        finally:
+            self._listening -= 1
 
     def _raise(self) -> None:
         if self.task is not None and self.task.done():

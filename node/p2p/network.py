@@ -185,14 +185,14 @@ class Network:
 
     @contextlib.asynccontextmanager
     async def predicting(
-        self, peer: str, federation: bytes, learnware_id: bytes, island: bytes, user: str
+        self, peer: str, federation: bytes, learnware_id: bytes, island: bytes, user: str, width: int
     ) -> AsyncIterator[RemoteModel]:
-        """A learnware at its owner; streams to it are kept open within the block."""
+        """A learnware of ``width`` outputs at its owner; streams to it are kept open within the block."""
         request = PredictRequest(federation, learnware_id, island, NO_ROWS, user)
         call, predictions = self._thread.call, self._predictions
         await call(predictions.begin, peer)
         try:
-            yield RemoteModel(lambda rows: call(predictions.predict, peer, request, rows))
+            yield RemoteModel(lambda rows: call(predictions.predict, peer, request, rows, width))
         finally:
             with contextlib.suppress(ChannelClosed):  # the network has ended
                 await call(predictions.end, peer)

@@ -10,6 +10,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -21,7 +22,7 @@ from atoll.node.p2p.exchange import Answer
 from atoll.node.p2p.streams import Channel, Streams
 from atoll.protocol import limits
 from atoll.protocol.errors import ProtocolError
-from atoll.protocol.messages import Refusal, decode, encode, expect
+from atoll.protocol.messages import PeerRefused, Refusal, decode, encode, expect
 from atoll.protocol.predict import IN_FLIGHT, PROTOCOL, Pace, Prediction, PredictRequest
 from numpy.typing import NDArray
 
@@ -31,9 +32,44 @@ IDLE = 5.0  # seconds after which a stream that nobody uses is not used again: i
 SILENCE = 10.0  # seconds for which an owner waits for a request
 AHEAD = 2  # frames an owner reads while it answers one, none of them behind a frame of more than
 AHEAD_BYTES = 2 << 20
+GRACE = 90.0  # seconds that any number of rows may take
+LEAST_ROWS, LEAST_BYTES = 8, 1 << 15  # a second, and what as many rows may take beside it
 THREADS = 16  # predictions for others at a time; most of them wait for a model
 
 Rows = NDArray[np.float32]
+
+
+class Answered(NamedTuple):
+    """What has come of some rows: ``values`` float32 (n, outputs), NaN where ``rows`` (n,) says that there is none, and
+    the ``error`` that has kept those from one, None if there are none."""
+
+    values: Rows
+    rows: NDArray[np.bool_]
+    error: AtollError | None = None
+
+    @classmethod
+    def whole(cls, values: Rows) -> Self:
+        return cls(values, np.ones(values.shape[:1], np.bool_))
+
+    @classmethod
+    def nothing(cls, rows: int, width: int, error: AtollError | None = None) -> Self:
+        return cls(np.full((rows, width), np.nan, np.float32), np.zeros(rows, np.bool_), error)
+
+    @property
+    def number(self) -> int:
+        """Of rows that have an answer."""
+        return int(self.rows.sum())
+
+    def then(self, more: Self) -> Self:
+        """With what has come of the rows that had no answer, in their order."""
+        values, rows = self.values.copy(), self.rows.copy()
+        values[~self.rows], rows[~self.rows] = more.values, more.rows
+        return type(self)(values, rows, more.error)
+
+
+def patience(rows: Rows) -> float:
+    """Seconds within which an owner has to answer all of some rows (n, d), however it spreads its answers."""
+    return GRACE + len(rows) / LEAST_ROWS + rows.nbytes / LEAST_BYTES
 
 
 @dataclass
@@ -64,21 +100,28 @@ class Predictions:
             for _, channel in lines.idle:
                 await channel.close()
 
-    async def predict(self, peer: str, request: PredictRequest, rows: Rows) -> Rows:
-        """The values (n, outputs) of ``rows`` (n, d), by as many requests like ``request`` as it takes.
+    async def predict(self, peer: str, request: PredictRequest, rows: Rows, width: int) -> Answered:
+        """``width`` values for each of ``rows`` (n, d), by as many requests like ``request`` as it takes.
 
-        PeerRefused, or ``p2p.*``; then the stream is reset, and nothing is known of any row.
+        What ends it early, PeerRefused or ``p2p.*``, is told with the answers that have come; the stream is reset then.
         """
         lines = self._lines[peer]
         async with lines.turns:
-            channel = await self._taken(peer, lines)
-            async with self._streams.reset_on_error(channel, PROTOCOL):
-                values = await _Exchange(channel, request, rows).run()
+            try:
+                channel = await self._taken(peer, lines)
+            except AtollError as error:
+                return Answered.nothing(len(rows), width, error)
+            exchange = _Exchange(channel, request, rows, width)
+            try:
+                async with self._streams.reset_on_error(channel, PROTOCOL):
+                    await exchange.run()
+            except AtollError as error:
+                return exchange.answered._replace(error=error)
             if lines.users:
                 lines.idle.append((trio.current_time(), channel))
             else:
                 await channel.close()
-        return values
+        return exchange.answered
 
     async def _taken(self, peer: str, lines: _Lines) -> Channel:
         while lines.idle:
@@ -92,14 +135,14 @@ class Predictions:
 class RemoteModel:
     """One learnware at its owner, for one user; from asyncio."""
 
-    def __init__(self, predict: Callable[[Rows], Awaitable[Rows]]) -> None:
+    def __init__(self, predict: Callable[[Rows], Awaitable[Answered]]) -> None:
         self._predict = predict
 
-    async def predict(self, rows: Rows) -> Rows:
+    async def predict(self, rows: Rows) -> Answered:
         """float32 (n, outputs) of ``rows`` float32 (n, d): raw units, in the order of the island's features.
 
-        Calls may run at the same time. PeerRefused, or an error of ``p2p.*``: then no row has an answer, though
-        the owner may have counted some.
+        Calls may run at the same time. With PeerRefused, or an error of ``p2p.*``, where only some have an answer; the
+        owner may have counted a few of the others.
         """
         if rows.ndim != 2 or not len(rows):
             raise DimensionMismatch(f"rows of shape {rows.shape}: expected at least one row of the island's features")
@@ -108,9 +151,10 @@ class RemoteModel:
 
 class _Exchange:
     """Some rows over one channel. They are dealt in a random order, so that every frame looks like the whole: an owner
-    judges each by whether it is like what the model was made for, and files are often sorted."""
+    judges each by whether it is like what the model was made for, and files are often sorted. After a refusal no more
+    are sent, and those that are on the way still count."""
 
-    def __init__(self, channel: Channel, request: PredictRequest, rows: Rows) -> None:
+    def __init__(self, channel: Channel, request: PredictRequest, rows: Rows, width: int) -> None:
         self._channel = channel
         self._request = request
         self._rows = rows
@@ -118,17 +162,25 @@ class _Exchange:
         self._pace = Pace(rows.shape[1])
         self._room = trio.Semaphore(IN_FLIGHT)
         self._asked: deque[tuple[float, NDArray[np.intp]]] = deque()  # when, and for which rows
-        self._values: Rows | None = None
+        self._refused: PeerRefused | None = None
+        self.answered = Answered.nothing(len(rows), width)
 
-    async def run(self) -> Rows:
-        await together(self._send, self._receive)
-        assert self._values is not None  # there is at least one row
-        return self._values
+    async def run(self) -> None:
+        seconds = patience(self._rows)
+        with trio.move_on_after(seconds) as time:
+            await together(self._send, self._receive)
+        if time.cancelled_caught:
+            told = f"{self.answered.number} of {len(self._rows)} rows in {seconds:.0f} s"
+            raise PeerTimeout(f"{self._channel.peer} is too slow: it has answered {told}")
+        if self._refused is not None:
+            raise self._refused
 
     async def _send(self) -> None:
         start = 0
         while start < len(self._order):
             await self._room.acquire()
+            if self._refused is not None:
+                return
             chosen = self._order[start : start + self._pace.rows]
             start += len(chosen)
             request = msgspec.structs.replace(self._request, rows=Array.of(self._rows[chosen]))
@@ -136,31 +188,33 @@ class _Exchange:
             await self._channel.send(encode(request))
 
     async def _receive(self) -> None:
-        answered, before = 0, 0.0
-        while answered < len(self._order):
+        left, before = len(self._order), 0.0
+        while left and not (self._refused is not None and not self._asked):
             data = await self._channel.receive(limits.PREDICT_FRAME)
             if not self._asked:
                 raise ProtocolViolation("an answer to nothing")
             asked, chosen = self._asked.popleft()
-            values = await trio.to_thread.run_sync(_values, data, len(chosen))
-            self._keep(chosen, values)
+            await self._keep(chosen, data)
             now = trio.current_time()
             self._pace.answered(now - max(asked, before))
-            before, answered = now, answered + len(chosen)
+            before, left = now, left - len(chosen)
             self._room.release()
 
-    def _keep(self, chosen: NDArray[np.intp], values: Rows) -> None:
-        if self._values is None:
-            self._values = np.empty((len(self._order), values.shape[1]), np.float32)
-        if values.shape[1] != self._values.shape[1]:
-            raise ProtocolViolation(f"{values.shape[1]} outputs where there were {self._values.shape[1]} before")
-        self._values[chosen] = values
+    async def _keep(self, chosen: NDArray[np.intp], data: bytes) -> None:
+        try:
+            values = await trio.to_thread.run_sync(_values, data, (len(chosen), self.answered.values.shape[1]))
+        except PeerRefused as error:
+            self._refused = self._refused or error
+        else:
+            self.answered.values[chosen] = values
+            self.answered.rows[chosen] = True
 
 
-def _values(data: bytes, rows: int) -> Rows:
+def _values(data: bytes, shape: tuple[int, int]) -> Rows:
     values = expect(data, Prediction, limit=limits.PREDICT_FRAME).values
-    if values.dtype != "float32" or len(values.shape) != 2 or values.shape[0] != rows:
-        raise ProtocolViolation(f"{rows} rows were answered with {values.dtype[:10]} {values.shape[:4]}")
+    if values.dtype != "float32" or values.shape != shape:
+        told = f"{values.dtype[:10]} {values.shape[:4]}"
+        raise ProtocolViolation(f"{shape[0]} rows were answered with {told}, where {shape[1]} outputs are listed")
     return values.numpy()
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from atoll.engine.errors import AtollError
 from atoll.engine.reuse import Choice, Method, Reuser, choose
 from atoll.engine.reuse.labels import spread
+from atoll.node.errors import ConsentNeeded
 from atoll.node.reuse.answers import Answers
 from atoll.node.reuse.brief import Brief
 from atoll.node.reuse.ensemble import Coverage, Ensemble, Floats, Lesson, Mask, Units, make, task_of
@@ -26,7 +27,7 @@ from atoll.node.reuse.members import Opening
 from atoll.node.reuse.planning import method_of
 from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress
 from atoll.node.reuse.running import Reusing
-from atoll.node.reuse.workers import Declined, Worker
+from atoll.node.reuse.workers import Worker, declines
 from atoll.protocol.errors import OffSpecification, PolicyDenied
 from numpy.typing import NDArray
 
@@ -47,9 +48,10 @@ class Execution:
         self._threads = threads
         self.workers = tuple(
             Worker(partial(opening, member, place, self._team.island, reusing.query.user, self._fetched(member.id)),
-                   stack)
+                   stack, len(member.listing.class_names) or member.listing.outputs)
             for member, place in zip(self._team.members, self._team.places, strict=True)
         )  # fmt: skip
+        self._keep_here()
         self.shares = np.zeros(len(self.workers))  # summed over rows
         self.uncovered = self.lost = self.unanswered = 0
         self.choice: Choice | None = None
@@ -60,7 +62,8 @@ class Execution:
         self._declined = ""
 
     async def run(self) -> None:
-        """The predictions are in their file at the end. PolicyDenied if nobody has answered anything."""
+        """The predictions are in their file at the end; rows may still be without an answer. Where no member is left,
+        what has ended the only one, or PolicyDenied with all that has ended them; OffSpecification if all decline."""
         self._coverage = await self._in_thread(partial(Coverage, self._team, self._brief.sample))
         method, lesson = method_of(self._reusing.query, self._brief), None
         if self._brief.target is not None:
@@ -114,8 +117,8 @@ class Execution:
     async def _lesson(self) -> Lesson:
         """What the members say of the labelled rows: of all of them, or where an owner declines, of its own."""
         assert self._brief.target is not None
-        raw = self._brief.raw_labelled()
-        units = self._brief.in_units(raw)
+        raw = await self._in_thread(self._brief.raw_labelled)
+        units = await self._in_thread(partial(self._brief.in_units, raw))
         said = Answers.none(len(raw), len(self.workers), self._team.width)
         await self._ask(raw, units, ~said.answered, said)
         if not said.answered.any():
@@ -133,20 +136,30 @@ class Execution:
 
     async def _ask_one(self, place: int, raw: Floats, units: Units, rows: Places, said: Answers) -> None:
         """One member, about some rows; if its owner declines them, about those of them that are likest its data."""
-        try:
-            values = await self.workers[place].ask(raw[rows].astype(np.float32))
-        except Declined as declined:
-            self._declined = str(declined)
-            said.declined[rows, place] = True
-            own = rows[await self._in_thread(partial(self._coverage.routed, place, units[rows]))]
-            if 0 < len(own) < len(rows):
-                await self._ask_one(place, raw, units, own, said)
-        except AtollError as error:
-            self._note_failure(place, error)
-        else:
-            said.outputs[rows, place] = self._aligned(place, values.astype(np.float64))
-            said.answered[rows, place] = True
+        told = await self.workers[place].ask(raw[rows].astype(np.float32))
+        if told.number:
+            there = rows[told.rows]
+            said.outputs[there, place] = self._aligned(place, told.values[told.rows].astype(np.float64))
+            said.answered[there, place] = True
             self._tell_progress()
+        if told.error is not None and declines(told):
+            self._declined = told.error.message
+            await self._ask_its_own(place, raw, units, rows[~told.rows], said)
+        elif told.error is not None:
+            self._note_failure(place, told.error)
+
+    async def _ask_its_own(self, place: int, raw: Floats, units: Units, rows: Places, said: Answers) -> None:
+        """After a member has declined some rows: about those of them that routing would give it."""
+        said.declined[rows, place] = True
+        own = rows[await self._in_thread(partial(self._coverage.routed, place, units[rows]))]
+        if 0 < len(own) < len(rows):
+            await self._ask_one(place, raw, units, own, said)
+
+    def _keep_here(self) -> None:
+        """Without consent no owner is asked about any row, also none that another member leaves unanswered."""
+        for worker, place in zip(self.workers, self._team.places, strict=True):
+            if place == "remote" and not self._reusing.send:
+                worker.failed = ConsentNeeded("no row may leave this node", hint="start it with send")
 
     def _choose(self, method: Method | Literal["auto"], lesson: Lesson) -> Choice:
         """The method that validates best, of all or of the one that is asked for, over those who are left."""

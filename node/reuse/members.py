@@ -12,12 +12,14 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 from atoll.engine.encoding import Array
-from atoll.engine.errors import ModelError, ModelRefused
+from atoll.engine.errors import AtollError, ModelError, ModelRefused
 from atoll.engine.islands import Island
 from atoll.engine.packages import Manifest
+from atoll.engine.packages.outputs import as_probabilities
 from atoll.engine.runtime import ModelPool
 from atoll.engine.runtime.formats import Trust
 from atoll.node.p2p.network import Network
+from atoll.node.p2p.prediction import Answered
 from atoll.node.pseudonyms import Pseudonyms
 from atoll.node.reuse.downloads import Downloads
 from atoll.node.reuse.query import Place
@@ -34,7 +36,7 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 Values = NDArray[np.float32]
-Predict = Callable[[Values], Coroutine[None, None, Values]]  # raw rows (n, d) in island order -> outputs (n, own)
+Predict = Callable[[Values], Coroutine[None, None, Answered]]  # raw rows (n, d) in island order -> outputs (n, own)
 Fetched = Callable[[int, int], None]  # bytes of a package that are here, and its size
 
 
@@ -74,7 +76,7 @@ class Workshop:
                 yield partial(checked, self._here(listing, island, pseudonym, manifest, model))
         else:
             there = self.network.predicting(
-                member.owner, listing.federation, listing.learnware_id, island.digest, pseudonym
+                member.owner, listing.federation, listing.learnware_id, island.digest, pseudonym, _width(listing)
             )
             async with there as model:
                 yield partial(checked, model.predict)
@@ -92,10 +94,10 @@ class Workshop:
     def _own(self, listing: Listing, island: Island, user: str) -> Predict:
         lock = asyncio.Lock()
 
-        async def predict(rows: Values) -> Values:
+        async def predict(rows: Values) -> Answered:
             message = PredictRequest(listing.federation, listing.learnware_id, island.digest, Array.of(rows), user)
             answer = await self._one_by_one(lock, partial(self.owner.predict, Asker(self.own, user), message))
-            return np.asarray(answer.values.numpy(), np.float32)
+            return Answered.whole(np.asarray(answer.values.numpy(), np.float32))
 
         return predict
 
@@ -110,10 +112,10 @@ class Workshop:
         path, key = self.blobs.path(model), model.hex()
         trust: Trust = "admitted" if admitted else "foreign"
 
-        async def predict(rows: Values) -> Values:
+        async def predict(rows: Values) -> Answered:
             arranged = arrange(rows, island, manifest)
             run = partial(self.models.predict, key, path, manifest.signature, arranged, tenant=user, trust=trust)
-            return await self._one_by_one(lock, run)
+            return Answered.whole(await self._one_by_one(lock, run))
 
         return predict
 
@@ -123,12 +125,26 @@ class Workshop:
             return await asyncio.get_running_loop().run_in_executor(self.threads, run)
 
 
-async def _checked(listing: Listing, predict: Predict, rows: Values) -> Values:
-    """The answer, which has the shape that the listing promises and holds numbers."""
-    values = await predict(rows)
-    width = len(listing.class_names) or listing.outputs
-    if values.shape != (len(rows), width):
-        raise ModelError(f"{listing.semantic.name} answered with shape {values.shape}, not {(len(rows), width)}")
+async def _checked(listing: Listing, predict: Predict, rows: Values) -> Answered:
+    """What has come, if it has the shape that the listing promises and holds numbers, of a classifier probabilities;
+    with the error where something has kept rows from an answer."""
+    try:
+        said = await predict(rows)
+        shape = (len(rows), _width(listing))
+        if said.values.shape != shape:
+            raise ModelError(f"{listing.semantic.name} answered with shape {said.values.shape}, not {shape}")
+        values = said.values.copy()
+        values[said.rows] = _right(listing.semantic.name, values[said.rows], bool(listing.class_names))
+    except AtollError as error:
+        return Answered.nothing(len(rows), _width(listing), error)
+    return said._replace(values=values)
+
+
+def _right(name: str, values: Values, classifies: bool) -> Values:
     if not np.isfinite(values).all():
-        raise ModelError(f"{listing.semantic.name} answered with NaN or infinite values")
-    return values
+        raise ModelError(f"{name} answered with NaN or infinite values")
+    return as_probabilities(values) if classifies else values
+
+
+def _width(listing: Listing) -> int:
+    return len(listing.class_names) or listing.outputs

@@ -76,7 +76,6 @@ def plan(
         for member, place, weight, rows in zip(team.members, team.places, team.weights, surveyed.rows, strict=True)
     )
     routed: Form | None = team.form if method not in ("averaging", "vote", "single") else None
-    sent = [each for each in members if each.place == "remote" and (each.rows or labelled)]
     uncovered = surveyed.uncovered / brief.rows.count
     return ReusePlan(
         reuse_id=id_,
@@ -90,7 +89,7 @@ def plan(
         uncovered=uncovered,
         abstained=surveyed.abstained,
         leaves=_leaves(members, brief, labelled, upto, directory.own),
-        sends_rows=bool(sent),
+        sends_rows=any(each.place == "remote" for each in members),
         licenses=tuple(sorted({each.license for each in members if each.license})),
         advice=_advice(team, uncovered, query),
     )
@@ -106,6 +105,8 @@ def _planned(
         sees = "nobody else: it is this node's own, and runs here"
     elif place == "local":
         sees = f"no rows: it runs here; {name} sees that this node has downloaded it, under a pseudonym of yours"
+    elif not rows:
+        sees = f"{name} sees none of your rows, unless others fail: then those that they have not answered, in full"
     else:
         sees = f"{name} sees {upto}{words.count(rows)} of your rows in full, under a pseudonym of yours"
     return PlannedMember(
@@ -119,10 +120,10 @@ def _leaves(
 ) -> tuple[str, ...]:  # fmt: skip
     """What leaves this node, in sentences, one for each owner, and what may happen besides."""
     sentences = []
-    remote = [each for each in members if each.place == "remote" and (each.rows or labelled)]
+    remote = [each for each in members if each.place == "remote"]
     for owner in dict.fromkeys(each.owner for each in remote):
         theirs = [each for each in remote if each.owner == owner]
-        told = " and ".join(f"{upto}{words.count(each.rows)} for {each.name!r}" for each in theirs)
+        told = " and ".join(f"{_few(each, upto)} for {each.name!r}" for each in theirs)
         few = f", and your {words.count(labelled)} labelled rows without their labels" if labelled else ""
         sentences.append(
             f"To {theirs[0].owner_name} ({owner}): of your {words.count(brief.rows.count)} rows {told}, with all "
@@ -131,10 +132,14 @@ def _leaves(
     if not remote:
         sentences.append("No row leaves this node.")
     elif len(members) > 1:
-        sentences.append("If a member fails, rows that it has not answered go to the others of this plan.")
+        sentences.append("If a member fails or declines, rows that it has not answered go to the others of this plan.")
     fetched = [each for each in members if each.place == "local" and each.owner != own and not each.downloaded]
     sentences += [f"To {each.owner_name} ({each.owner}): a request for the package {each.name!r}." for each in fetched]
     return tuple(sentences)
+
+
+def _few(member: PlannedMember, upto: str) -> str:
+    return f"{upto}{words.count(member.rows)}" if member.rows else "none, unless others fail,"
 
 
 def _advice(team: Team, uncovered: float, query: ReuseQuery) -> str:

@@ -82,7 +82,9 @@ def _because(planned: str, method: Method, choice: Choice | None) -> str:
     if planned != "auto":
         return "it was asked for" if planned != "routing" or choice else "it is what does best without labels"
     assert choice is not None
-    loss = choice.validation[choice.method]
+    loss = choice.validation.get(choice.method)
+    if loss is None:
+        return "no method could be tried on your labelled rows"
     return (
         f"of {len(choice.validation)} methods that were tried on your labelled rows, {words.method(method)} loses "
         f"least, or no more than noise explains: {loss.mean:.3g} ± {loss.error:.2g}"
@@ -102,10 +104,14 @@ def _left(members: Sequence[MemberReport]) -> tuple[str, ...]:
 
 def _expected(execution: Execution, team: Team, members: Sequence[MemberReport], count: int) -> str:
     covered = f"Members cover {1 - execution.uncovered / count:.1%} of the rows."
-    if execution.choice is not None:
-        loss = execution.choice.validation[execution.choice.method]
+    choice = execution.choice
+    if choice is not None and choice.method not in choice.validation:
+        return f"Nobody that this method asks has answered about your labelled rows. {covered}"
+    if choice is not None:
+        loss = choice.validation[choice.method]
         what = "error rate" if team.class_names else "mean squared error"
-        return f"Cross-validated on your labelled rows: {what} {loss.mean:.3g} ± {loss.error:.2g}. {covered}"
+        best = ", the best of what was tried and so a little optimistic" if len(choice.validation) > 1 else ""
+        return f"Cross-validated on your labelled rows: {what} {loss.mean:.3g} ± {loss.error:.2g}{best}. {covered}"
     return f"Without labelled rows nobody can say how good this is. {covered} {_signed(team, members)}"
 
 

@@ -11,7 +11,8 @@ from atoll.node.telling import Telling
 
 
 class Reusing(Telling):
-    """Lives in the asyncio loop. ``used`` is when somebody last looked, in seconds that only grow."""
+    """Lives in the asyncio loop. ``used`` is when somebody last looked, in seconds that only grow; ``send`` that the
+    user has consented: without it no row leaves this node, whatever happens."""
 
     def __init__(self, query: ReuseQuery, plan: ReusePlan, brief: Brief, folder: Path, used: float) -> None:
         super().__init__()
@@ -21,6 +22,7 @@ class Reusing(Telling):
         self.brief = brief
         self.folder = folder
         self.used = used
+        self.send = False
         self.report: ReuseReport | None = None
         self.forgotten = False
         self.emit("plan", plan)

@@ -7,6 +7,7 @@ session: it ends when it is forgotten, after an hour in which nobody looked at i
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import shutil
 import time
@@ -28,7 +29,7 @@ from atoll.node.reuse.members import Workshop
 from atoll.node.reuse.planning import Directory, plan, survey
 from atoll.node.reuse.query import Place, ReuseQuery
 from atoll.node.reuse.reporting import report
-from atoll.node.reuse.result import PredictionResult
+from atoll.node.reuse.result import PredictionResult, ReuseReport
 from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.reuse.running import Reusing
 from atoll.node.reuse.team import NEITHER, Team, gather, place_of, team_of
@@ -38,8 +39,10 @@ from atoll.node.search.service import Searcher
 from atoll.protocol.errors import NotFound, PolicyDenied
 from atoll.protocol.listings import Listing
 
+log = logging.getLogger("atoll.reuse")
+
 OF_USER, OF_ALL = 8, 64  # sessions that are remembered
-AT_WORK = 4  # sessions that run at a time
+AT_WORK_OF_USER, AT_WORK = 3, 8  # sessions that run at a time
 ANSWERS = 4  # times the size of an upload, that the predictions of one user may take
 UNUSED = 3600.0  # seconds, after which a session is forgotten
 SWEEP = 60.0  # seconds
@@ -84,8 +87,8 @@ class Reuser:
                 f"rows would leave this node: {' '.join(reusing.plan.leaves)}",
                 hint='to allow it pass "send": true (send=True in Python, --yes on the command line)',
             )
-        if sum(each.state == "running" for each in self._sessions.values()) >= AT_WORK:
-            raise NodeBusy(f"{AT_WORK} predictions run already", hint="try again in a few seconds")
+        self._require_a_turn(user)
+        reusing.send = send
         reusing.task = asyncio.get_running_loop().create_task(self._run(reusing))
         reusing.task.add_done_callback(partial(_ended, reusing))
         return reusing
@@ -132,9 +135,12 @@ class Reuser:
             await self.expire()
 
     async def expire(self) -> None:
-        """Forget what nobody has used for an hour."""
-        before = self._clock() - UNUSED
-        for reusing in [each for each in self._sessions.values() if each.used < before and each.state != "running"]:
+        """Forget what nobody has used for an hour, and end it if it runs; who waits for its events uses it."""
+        now = self._clock()
+        before = now - UNUSED
+        for reusing in self._sessions.values():
+            reusing.used = now if reusing.followed else reusing.used
+        for reusing in [each for each in self._sessions.values() if each.used < before]:
             await self._forget(reusing)
         await asyncio.to_thread(self.uploads.expire, before)
 
@@ -144,6 +150,13 @@ class Reuser:
             await self._forget(reusing)
         self._workshop.threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def _require_a_turn(self, user: str) -> None:
+        running = [each.query.user for each in self._sessions.values() if each.state == "running"]
+        if running.count(user) >= AT_WORK_OF_USER:
+            raise NodeBusy(f"{AT_WORK_OF_USER} predictions of yours run already", hint="wait for one, or forget it")
+        if len(running) >= AT_WORK:
+            raise NodeBusy(f"{AT_WORK} predictions run already", hint="try again in a few seconds")
 
     async def _plan(
         self, team: Team, skipped: Mapping[str, str], query: ReuseQuery, rows: Rows, labelled: Labelled | None
@@ -182,6 +195,17 @@ class Reuser:
             await self._forget(oldest)
 
     async def _run(self, reusing: Reusing) -> None:
+        try:
+            reusing.report = await self._carried_out(reusing)
+        except AtollError:
+            raise
+        except Exception as error:
+            log.exception("reuse %s has failed", reusing.id)
+            raise AtollError("it failed; the node's log says why") from error
+        reusing.used = self._clock()
+        reusing.emit("end", reusing.report)
+
+    async def _carried_out(self, reusing: Reusing) -> ReuseReport:
         began = time.monotonic()
         try:
             async with AsyncExitStack() as stack:
@@ -190,9 +214,7 @@ class Reuser:
         except BaseExceptionGroup as group:
             raise _cause(group) from None
         elapsed = int((time.monotonic() - began) * 1000)
-        reusing.report = await asyncio.to_thread(report, reusing, execution, elapsed)
-        reusing.used = self._clock()
-        reusing.emit("end", reusing.report)
+        return await asyncio.to_thread(report, reusing, execution, elapsed)
 
     async def _at_once(self, reusing: Reusing, send: bool) -> PredictionResult:
         try:

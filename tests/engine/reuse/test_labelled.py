@@ -22,6 +22,19 @@ def delays():
     return rows, outputs, y[:, None]
 
 
+def test_who_answers_no_labelled_row_is_no_choice_and_has_no_loss(delays):
+    rows, outputs, y = delays
+    silent = outputs.copy()
+    silent[:, 0] = np.nan
+
+    choice = choose({"single": Single(0, 3), "averaging": Averaging(3)}, rows, silent, y, "regression")
+    alone = choose({"single": Single(0, 3)}, rows, silent, y, "regression")
+
+    assert choice.method == "averaging"
+    assert list(choice.validation) == ["averaging"]
+    assert (alone.method, alone.validation) == ("single", {})
+
+
 def test_pruning_leaves_out_who_is_of_no_use(delays):
     rows, outputs, y = delays
     pruning = Pruning("regression", Averaging(3)).fit(rows[:50], outputs[:50], y[:50])

@@ -24,13 +24,28 @@ def doubled(peer, request):
     return Prediction(Array.of(request.rows.numpy() * 2))
 
 
-async def predicted(client, peer, rows=ROWS):
+async def answered(predictions, peer, rows=ROWS):
+    return whole(await predictions.predict(peer, REQUEST, rows, 3))
+
+
+def whole(said):
+    if said.error is not None:
+        raise said.error
+    assert said.rows.all()
+    return said.values
+
+
+async def asked(client, peer, rows=ROWS):
     predictions = Predictions(client)
     await predictions.begin(peer)
     try:
-        return await predictions.predict(peer, REQUEST, rows)
+        return await predictions.predict(peer, REQUEST, rows, 3)
     finally:
         await predictions.end(peer)
+
+
+async def predicted(client, peer, rows=ROWS):
+    return whole(await asked(client, peer, rows))
 
 
 def serve(server, answer):
@@ -120,11 +135,11 @@ def test_a_stream_is_kept_and_never_more_than_four(run, linked):
             predictions = Predictions(client)
             await predictions.begin(peer)
             for _ in range(3):
-                await predictions.predict(peer, REQUEST, ROWS[:10])
+                await answered(predictions, peer, ROWS[:10])
             assert len(opened) == 1
             async with trio.open_nursery() as nursery:
                 for _ in range(20):
-                    nursery.start_soon(predictions.predict, peer, REQUEST, ROWS[:2000])
+                    nursery.start_soon(answered, predictions, peer, ROWS[:2000])
             assert 1 < len(opened) <= 4
             await predictions.end(peer)
             assert not predictions._lines
@@ -150,10 +165,10 @@ def test_a_model_that_takes_longer_than_silence_is_waited_for(run, linked, monke
                 go.set()
             predictions = Predictions(client)
             await predictions.begin(peer)
-            await predictions.predict(peer, REQUEST, ROWS[:10])
+            await answered(predictions, peer, ROWS[:10])
             await trio.sleep(0.6)  # now nobody waits for anything
             with pytest.raises(ChannelClosed):
-                await predictions.predict(peer, REQUEST, ROWS[:10])
+                await answered(predictions, peer, ROWS[:10])
 
     run(scenario)
 
@@ -170,9 +185,55 @@ def test_a_refusal_ends_it_and_the_next_call_is_answered(run, linked):
             predictions = Predictions(client)
             await predictions.begin(peer)
             with pytest.raises(PeerRefused) as refused:
-                await predictions.predict(peer, REQUEST, -1 - ROWS)
+                await answered(predictions, peer, -1 - ROWS)
             assert refused.value.code == "policy.off_spec"
-            assert (await predictions.predict(peer, REQUEST, ROWS) == ROWS * 2).all()
+            assert (await answered(predictions, peer, ROWS) == ROWS * 2).all()
+
+    run(scenario)
+
+
+def test_what_was_answered_before_and_after_a_refusal_stays(run, linked):
+    frames = []
+
+    def answer(peer, request):
+        frames.append(request.rows.shape[0])
+        if len(frames) == 2:
+            raise OffSpecification("unlike the data")
+        return doubled(peer, request)
+
+    async def scenario():
+        async with linked() as (server, client, peer):
+            serve(server, answer)
+            said = await asked(client, peer)
+            assert said.error.code == "policy.off_spec"
+            assert said.number == sum(frames) - frames[1]
+            assert (said.values[said.rows] == ROWS[said.rows] * 2).all()
+            assert np.isnan(said.values[~said.rows]).all()
+            rest = await predicted(client, peer, ROWS[~said.rows])
+            assert (rest == ROWS[~said.rows] * 2).all()
+
+    run(scenario)
+
+
+def test_an_owner_below_the_least_pace_is_left_with_what_it_has_answered(run, linked, monkeypatch):
+    monkeypatch.setattr(prediction, "GRACE", 1.0)
+    monkeypatch.setattr(prediction, "LEAST_ROWS", 1e9)
+    monkeypatch.setattr(prediction, "LEAST_BYTES", 1e12)
+    go, frames = threading.Event(), []
+
+    def answer(peer, request):
+        frames.append(request.rows.shape[0])
+        assert len(frames) == 1 or go.wait(20)
+        return doubled(peer, request)
+
+    async def scenario():
+        async with linked() as (server, client, peer):
+            serve(server, answer)
+            said = await asked(client, peer)
+            go.set()
+            assert isinstance(said.error, PeerTimeout)
+            assert f"{frames[0]} of {len(ROWS)} rows in 1 s" in said.error.message
+            assert said.number == frames[0]
 
     run(scenario)
 
@@ -180,6 +241,7 @@ def test_a_refusal_ends_it_and_the_next_call_is_answered(run, linked):
 def lies():
     nan = np.full((512, 3), np.nan, np.float32)
     return {
+        "more outputs than are listed": (Prediction(Array.of(np.zeros((512, 4), np.float32))), ProtocolViolation),
         "fewer rows": (Prediction(Array.of(np.zeros((5, 3), np.float32))), ProtocolViolation),
         "another type": (Prediction(Array.of(np.zeros((512, 3), np.float64))), ProtocolViolation),
         "not numbers": (Prediction(Array.of(nan)), EncodingError),

@@ -11,6 +11,7 @@ from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs import Rkme, sketch
 from atoll.engine.tables import Table
 from atoll.node.errors import NodeBusy
+from atoll.node.p2p.prediction import Answered
 from atoll.node.reuse import workers
 from atoll.node.reuse.brief import Brief
 from atoll.node.reuse.execution import Execution
@@ -42,7 +43,7 @@ def drawn():
     return values, whose
 
 
-def member(place, island, license_="MIT"):
+def member(place, island, license_="MIT", may=("predict",)):
     """A regressor that is good around one centre, at an owner of its own."""
     points = CENTRES[place] + 0.2 * np.random.default_rng(place).normal(size=(20, 3))
     units = island.transform(Table(points, COLUMNS))
@@ -54,11 +55,12 @@ def member(place, island, license_="MIT"):
         owner, bytes(32), bytes([place]) * 32, bytes(32), 1, 1, "live", SemanticSpec(f"m{place}", license=license_),
         (summary,), inputs=3, outputs=1, quality=Quality("R2", 0.5 + place / 10, 100),
     )  # fmt: skip
-    return Candidate(listing, summary, 0.1 * place, rkme.norm2, estimated=False, rkme=rkme, may=("predict",))
+    return Candidate(listing, summary, 0.1 * place, rkme.norm2, estimated=False, rkme=rkme, may=may)
 
 
 class Owners:
-    """What each member is asked; member k answers k + 1, unless ``does`` says otherwise (place -> rows -> error)."""
+    """What each member is asked; member k answers k + 1, unless ``does`` says otherwise (place -> rows -> error, or
+    what it answers)."""
 
     def __init__(self, does=None):
         self.asked = [[], [], []]
@@ -71,9 +73,11 @@ class Owners:
         async def predict(rows):
             self.asked[number].append(rows)
             error = self._does.get(number, lambda rows: None)(rows)
+            if isinstance(error, Answered):
+                return error
             if error is not None:
-                raise error
-            return np.full((len(rows), 1), number + 1.0, np.float32)
+                return Answered.nothing(len(rows), 1, error)
+            return Answered.whole(np.full((len(rows), 1), number + 1.0, np.float32))
 
         yield predict
 
@@ -85,8 +89,8 @@ class Owners:
 def run(island, drawn, tmp_path):
     """``await run(owners, **query)``: the session, its report, and the predictions."""
 
-    async def whole(owners, *, labelled=None, licenses=("MIT",) * 3, **how):
-        members = tuple(member(place, island, licenses[place]) for place in range(3))
+    async def whole(owners, *, labelled=None, licenses=("MIT",) * 3, may=(("predict",),) * 3, send=True, **how):
+        members = tuple(member(place, island, licenses[place], may[place]) for place in range(3))
         query = ReuseQuery("s", **how)
         np.save(tmp_path / "rows.npy", drawn[0])
         rows = Rows.open(tmp_path / "rows.npy", COLUMNS, COUNT)
@@ -94,6 +98,7 @@ def run(island, drawn, tmp_path):
         directory = Directory(lambda peer: f"owner {peer[-4:]}", lambda revision: False, "")
         planned = plan("r", query, brief, survey(brief, query), {}, directory)
         reusing = Reusing(query, planned, brief, tmp_path, 0.0)
+        reusing.send = send
         with ThreadPoolExecutor(4) as threads:
             async with AsyncExitStack() as stack:
                 execution = Execution(reusing, owners.open, threads, stack)
@@ -158,6 +163,36 @@ async def test_where_one_after_the_other_fails_the_last_answers_all(run):
     assert told.members[2].weight == 1.0
 
 
+HERE = (("predict",), ("download",), ("predict",))  # the middle one runs at this node
+
+
+async def test_without_consent_no_owner_is_asked_whoever_fails_or_declines(run, island):
+    few = Table(np.array(CENTRES)[np.arange(60) % 3, None] + np.zeros((60, 3)), COLUMNS)
+    labelled = Labelled(few, tuple(float(place % 3 + 1) for place in range(60)))
+    for taught in (None, labelled):
+        for answer in (lambda rows: None, lambda rows: ModelError("it broke"), lambda rows: OffSpecification("unlike")):
+            owners = Owners({1: answer})
+            try:
+                _, told, values = await run(owners, may=HERE, send=False, labelled=taught)
+            except (ExceptionGroup, OffSpecification, PolicyDenied):
+                assert answer(()) is not None
+            else:
+                assert answer(()) is None
+                assert (values == 2.0).all() or taught
+                assert told.leaves == ("No row has left this node.",)
+            assert owners.asked[1]
+            assert owners.asked[0] == owners.asked[2] == []
+
+
+async def test_with_consent_the_rows_of_a_member_that_fails_here_go_to_owners(run):
+    owners = Owners({1: lambda rows: ModelError("it broke")})
+
+    reusing, told, _ = await run(owners, may=HERE)
+
+    assert reusing.plan.sends_rows
+    assert len(owners.rows_of(0)) + len(owners.rows_of(2)) == told.rows_remote >= COUNT
+
+
 async def test_where_all_fail_that_is_an_error(run):
     with pytest.raises(ExceptionGroup) as ended:
         await run(Owners({number: lambda rows: ModelError(f"{len(rows)} broke it") for number in range(3)}))
@@ -198,6 +233,46 @@ async def test_a_busy_member_is_asked_again(run, monkeypatch, drawn):
 
     assert (values[:, 0] == drawn[1] + 1).all()
     assert told.members[0].failed == ""
+
+
+def half(rows, value, error):
+    """The first half answered, and why the others are not."""
+    told = Answered.nothing(len(rows), 1, error)
+    told.values[: len(rows) // 2] = value
+    told.rows[: len(rows) // 2] = True
+    return told
+
+
+async def test_what_a_member_has_answered_before_it_fails_stays_and_the_others_get_the_rest(run, drawn):
+    _, told, values = await run(Owners({0: lambda rows: half(rows, 1.0, ModelError("the quota is used up"))}))
+
+    mine = values[drawn[1] == 0, 0]
+    assert told.members[0].rows_answered == (mine == 1.0).sum() == 500
+    assert set(np.unique(mine)) == {1.0, 2.0}
+    assert told.members[1].rows_asked == 1000 + 500
+    assert "500 of 1\N{NARROW NO-BREAK SPACE}000 rows: the quota is used up" in told.warnings[0]
+
+
+async def test_what_a_member_has_answered_before_it_declines_stays(run, drawn):
+    _, told, values = await run(Owners({0: lambda rows: half(rows, 1.0, OffSpecification("unlike"))}))
+
+    assert (values[drawn[1] == 0, 0] == 1.0).sum() == told.members[0].rows_answered == 500
+    assert told.members[0].failed == ""
+
+
+async def test_a_busy_member_is_asked_about_what_it_has_not_answered_as_long_as_it_gets_on(run, monkeypatch, drawn):
+    monkeypatch.setattr(workers, "PAUSES", (0.0,))
+    seen = []
+
+    def busy(rows):
+        seen.append(len(rows))
+        return half(rows, 1.0, NodeBusy("come again")) if len(rows) > 100 else None
+
+    _, told, values = await run(Owners({0: busy}))
+
+    assert seen == [1000, 500, 250, 125, 63]
+    assert (values[:, 0] == drawn[1] + 1).all()
+    assert told.members[0].rows_answered == 1000
 
 
 async def test_a_method_is_chosen_and_fitted_without_those_who_fail(run, island):

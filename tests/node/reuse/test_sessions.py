@@ -55,6 +55,48 @@ async def test_a_plan_says_what_leaves_and_nothing_does_without_consent(apart, r
     assert np.isclose(sum(member.weight for member in reused.report.members), 1.0)
 
 
+async def test_an_owner_that_may_have_to_take_over_is_consented_to_as_well(apart, received):
+    scene, (lower, higher) = await apart(PREDICT, DOWNLOAD)
+    all_high = Table(scene.rows.values[scene.labels > 2], scene.rows.columns)
+    search_id = await scene.search(all_high)
+    told = await scene.client.reuse(search_id, all_high, confirm=True)
+    only_here = Table(all_high.values[told.values[:, :2].sum(axis=1) == 0], scene.rows.columns)
+
+    view = await scene.client.plan_reuse(search_id, only_here)
+    low = next(each for each in view.plan.members if each.learnware_id == scene.low)
+
+    assert (low.place, low.rows) == ("remote", 0)
+    assert view.plan.sends_rows
+    assert "unless others fail" in low.sees
+    assert "none, unless others fail, for 'Digits 0 1 2'" in view.plan.leaves[0]
+    before = len(received[lower.node.identity.peer])
+    await higher.node.network.aclose()
+    with pytest.raises(RemoteError, match="rows would leave"):
+        await scene.client.start_reuse(view.id)
+    assert bytes(received[lower.node.identity.peer][before:]).count(only_here.values[0].astype("<f4").tobytes()) == 0
+
+
+async def test_an_owner_that_answers_more_than_all_has_no_say(apart, monkeypatch):
+    scene, (lower, _) = await apart(PREDICT, PREDICT)
+    models, honest = lower.node.owner._models, lower.node.owner._models.predict
+
+    def loud(*args, **how):
+        values = np.zeros_like(honest(*args, **how))
+        values[:, 0] = 1e30
+        return values
+
+    monkeypatch.setattr(models, "predict", loud)
+
+    reused = await scene.client.reuse(await scene.search(), scene.rows, confirm=True)
+
+    failed = {member.learnware_id: member.failed for member in reused.report.members}
+    assert "scores, no probabilities: 0 to 1e+30" in failed[scene.low]
+    assert failed[scene.high] == ""
+    assert reused.values.max() <= 1.001
+    assert (reused.labels != "0").all()
+    assert sum(reused.report.confidence) == len(scene.labels)
+
+
 async def test_what_may_not_be_used_takes_no_weight(apart):
     scene, _ = await apart(MATCHED, PREDICT)
     low_rows = Table(scene.rows.values[scene.labels == 2], scene.rows.columns)  # both know them
