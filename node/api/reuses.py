@@ -86,6 +86,12 @@ async def uploaded(node: Node, request: web.Request) -> web.Response:
     return reply(UploadView(await asyncio.to_thread(node.reuser.uploads.received, user_of(request), _digest(request))))
 
 
+async def drop(node: Node, request: web.Request) -> web.Response:
+    """Remove an upload that no session uses."""
+    await asyncio.to_thread(node.reuser.uploads.drop, user_of(request), _digest(request))
+    return web.Response(status=204)
+
+
 async def plan(node: Node, request: web.Request) -> web.Response:
     """A plan for uploaded rows; nothing is sent."""
     body, user = await read_json(request, ReuseBody), user_of(request)
@@ -171,6 +177,7 @@ ROUTES = (
           result=UploadView),
     Route("PUT", "/api/v1/rows/{sha256}", upload, "predict", "Go on with an upload of rows", result=UploadView,
           act="rows.append"),
+    Route("DELETE", "/api/v1/rows/{sha256}", drop, "predict", "Remove an upload of rows", act="rows.forget"),
     Route("POST", ROOT, plan, "predict", "Plan the reuse of what a search has found", ReuseBody, ReuseView,
           act="reuse.plan", noted=("search_id",)),
     Route("GET", ROOT + "/{id}", show, "predict", "A reuse session", result=ReuseView),

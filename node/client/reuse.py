@@ -23,7 +23,7 @@ from atoll.node.client.learnware import AsyncLoadedLearnware
 from atoll.node.client.question import table_of
 from atoll.node.client.resuming import receive
 from atoll.node.client.streams import ReuseEvent, follow_reuse
-from atoll.node.client.transport import PATIENT, Transport
+from atoll.node.client.transport import PATIENT, RemoteError, Transport
 from atoll.node.errors import ConsentNeeded, NodeUnreachable, StoreError
 from atoll.node.reuse.query import Form, Method, Place, ReusePlan
 from atoll.node.reuse.result import PredictionResult, ReuseReport
@@ -87,12 +87,20 @@ class ReuseCalls(Transport):
     ) -> ReuseView:  # fmt: skip
         """Upload the rows to the node, going on where an upload of the same has broken off, and have it plan."""
         table = await asyncio.to_thread(table_of, rows)
-        few = None if labelled is None else await self._labelled(*labelled)
-        body = ReuseBody(
-            search_id, await self._upload(table, progress), table.columns, few, method, form, prefer, members, abstain,
-            force, local_only, dict(units),
-        )  # fmt: skip
-        return await self._json("POST", "reuses", ReuseView, body=body, timeout=PATIENT)
+        uploads: list[str] = []
+        try:
+            few = None if labelled is None else await self._labelled(*labelled, uploads)
+            digest = await self._upload(table, progress, uploads)
+            body = ReuseBody(
+                search_id, digest, table.columns, few, method, form, prefer, members, abstain, force, local_only,
+                dict(units),
+            )  # fmt: skip
+            return await self._json("POST", "reuses", ReuseView, body=body, timeout=PATIENT)
+        except RemoteError:
+            for digest in uploads:
+                with suppress(AtollError):
+                    await self.forget_rows(digest)
+            raise
 
     async def start_reuse(self, reuse_id: str, *, send: bool = False) -> ReuseView:
         """Have a plan carried out; ``send`` lets rows leave the node, as the plan says."""
@@ -120,6 +128,10 @@ class ReuseCalls(Transport):
     async def forget_reuse(self, reuse_id: str) -> None:
         """End a session and remove its rows and predictions from the node."""
         await self._call("DELETE", f"reuses/{reuse_id}")
+
+    async def forget_rows(self, sha256: str) -> None:
+        """Remove an upload of rows that no session uses."""
+        await self._call("DELETE", f"rows/{sha256}")
 
     @asynccontextmanager
     async def forgetting(self, reuse_id: str) -> AsyncIterator[None]:
@@ -169,16 +181,17 @@ class ReuseCalls(Transport):
         assert report is not None  # the stream ends with one, or raises
         return report
 
-    async def _labelled(self, rows: Any, labels: Labels) -> LabelledBody:
+    async def _labelled(self, rows: Any, labels: Labels, uploads: list[str]) -> LabelledBody:
         table = await asyncio.to_thread(table_of, rows)
         plain = np.asarray(labels).tolist()
         told = [label if isinstance(label, str) else float(label) for label in plain]
-        return LabelledBody(await self._upload(table, _silent), tuple(told), table.columns)
+        return LabelledBody(await self._upload(table, _silent, uploads), tuple(told), table.columns)
 
-    async def _upload(self, table: Table, progress: Progress) -> str:
-        """The SHA-256 (hex) under which the node has the rows now."""
+    async def _upload(self, table: Table, progress: Progress, uploads: list[str]) -> str:
+        """The SHA-256 (hex) under which the node has the rows now; in ``uploads`` as soon as it may have some."""
         with tempfile.TemporaryFile() as file:
             digest, size = await asyncio.to_thread(_written, table, file)
+            uploads.append(digest)
             path = f"rows/{digest}"
             received = (await self._json("GET", path, UploadView)).received
             while received < size:

@@ -11,8 +11,8 @@ import secrets
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -69,7 +69,8 @@ class Reuser:
         and its owners have it; FeatureMismatch, NotFinite or RequestInvalid where the data do not fit."""
         session = self._searcher.session(query.search_id, query.user)
         if not rows.digest:
-            rows = await asyncio.to_thread(self.uploads.take, query.user, rows)
+            async with self._holding(query.user, partial(self.uploads.take, query.user, rows)) as taken:
+                return await self.plan(query, taken, labelled)
         team, skipped = await asyncio.to_thread(gather, session, query, labelled, self._workshop.own)
         return await self._plan(team, skipped, query, rows, labelled)
 
@@ -108,8 +109,9 @@ class Reuser:
     ) -> PredictionResult:  # fmt: skip
         """Plan, start and forget at once, for few rows (raw units)."""
         query = ReuseQuery(search_id, prefer=prefer, force=force, user=user)
-        kept = await asyncio.to_thread(self.uploads.keep, user, rows)
-        return await self._at_once(await self.plan(query, kept), send)
+        async with self._holding(user, partial(self.uploads.keep, user, rows)) as kept:
+            reusing = await self.plan(query, kept)
+        return await self._at_once(reusing, send)
 
     async def predict_with(
         self, listing: Listing, island: Island, rows: Table, prefer: Place = "local", user: str = "",
@@ -122,8 +124,9 @@ class Reuser:
         if place_of(member, query, self._workshop.own) is None:
             raise PolicyDenied(NEITHER, hint="ask for it: `atoll learnware ask`")
         team = team_of(island, (member,), (1.0,), query, None, self._workshop.own)
-        kept = await asyncio.to_thread(self.uploads.keep, user, rows)
-        return await self._at_once(await self._plan(team, {}, query, kept, None), send)
+        async with self._holding(user, partial(self.uploads.keep, user, rows)) as kept:
+            reusing = await self._plan(team, {}, query, kept, None)
+        return await self._at_once(reusing, send)
 
     async def tidy(self) -> None:
         """Forget what nobody uses any more, until cancelled."""
@@ -144,6 +147,15 @@ class Reuser:
             await self._forget(reusing)
         self._workshop.threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    @asynccontextmanager
+    async def _holding(self, user: str, bring: Callable[[str], Rows]) -> AsyncIterator[Rows]:
+        """Rows that nobody has uploaded: without a session that uses them they are gone at the end of the block."""
+        holder = secrets.token_hex(8)
+        try:
+            yield await asyncio.to_thread(bring, holder)
+        finally:
+            await asyncio.to_thread(self.uploads.release, user, holder)
 
     async def _plan(
         self, team: Team, skipped: Mapping[str, str], query: ReuseQuery, rows: Rows, labelled: Labelled | None

@@ -145,6 +145,35 @@ async def test_nothing_of_the_rows_stays_after_forgetting(here):
         await here.client.reuse_state(again.id)
 
 
+async def test_nothing_of_the_rows_stays_where_nothing_came_of_it(here):
+    strange = Table(here.rows.values[:, :3], ("a", "b", "c"))
+    search_id = await here.search()
+
+    for attempt in (
+        here.client.predict("0" * 16, here.rows), here.client.predict(search_id, strange),
+        here.client.reuse(search_id, strange, labelled=(here.rows, here.labels)),
+        here.client.plan_reuse(search_id, here.rows, method="pruning"),
+    ):  # fmt: skip
+        with pytest.raises(RemoteError):
+            await attempt
+
+    assert files(here.node) == []
+
+
+async def test_uploads_are_removed_unless_a_session_uses_them(here):
+    view = await here.client.plan_reuse(await here.search(), here.rows)
+    digest = here.node.node.reuser.reusing(view.id, await user(here)).brief.rows.digest.hex()
+    await here.client._call("PUT", f"rows/{'ab' * 32}", b"a beginning")
+
+    await here.client.forget_rows("ab" * 32)
+
+    assert len(files(here.node)) == 1
+    with pytest.raises(RemoteError, match="no rows were uploaded"):
+        await here.client.forget_rows("ab" * 32)
+    with pytest.raises(RemoteError, match="a session uses these rows"):
+        await here.client.forget_rows(digest)
+
+
 async def test_what_is_forgotten_while_it_runs_ends(here):
     view = await here.client.plan_reuse(await here.search(), here.rows)
     await here.client.start_reuse(view.id)
@@ -159,7 +188,7 @@ async def test_sessions_and_uploads_that_nobody_uses_end_after_an_hour(here, mon
     monkeypatch.setattr(reuser, "_clock", lambda: now[0])
     monkeypatch.setattr(reuser.uploads, "_clock", lambda: now[0])
     view = await here.client.plan_reuse(await here.search(), here.rows)
-    await asyncio.to_thread(reuser.uploads.keep, "somebody", Table(np.zeros((2, 3))))
+    await asyncio.to_thread(reuser.uploads.append, "somebody", bytes(32), 0, b"rows")
     now[0] = UNUSED - 1.0
     await reuser.expire()
     assert len(files(here.node)) == 2
@@ -189,7 +218,7 @@ async def test_the_oldest_sessions_of_a_user_make_room(here):
 async def test_a_restart_forgets_rows(make_home, start_home, digits):
     home, token = make_home("node")
     async with start_home(home, token) as running:
-        await asyncio.to_thread(running.node.reuser.uploads.keep, "somebody", digits.of(0))
+        await asyncio.to_thread(running.node.reuser.uploads.keep, "somebody", digits.of(0), "a session")
         assert len(files(running)) == 1
     (home / "reuse" / "rows").mkdir(parents=True, exist_ok=True)
     (home / "reuse" / "rows" / "left.npy").write_bytes(b"by a node that was killed")
