@@ -143,7 +143,7 @@ async def report(node: Node, request: web.Request) -> web.Response:
 
 def _labelled(node: Node, user: str, body: LabelledBody) -> Labelled:
     digest = parse_digest(body.rows)
-    return Labelled(node.reuser.uploads.open(user, digest, body.columns).table(), body.labels, digest)
+    return Labelled(node.reuser.uploads.open(user, digest, body.columns), body.labels, digest)
 
 
 def _reusing(node: Node, request: web.Request) -> Reusing:
