@@ -24,7 +24,7 @@ from atoll.node.client.question import table_of
 from atoll.node.client.resuming import receive
 from atoll.node.client.streams import ReuseEvent, follow_reuse
 from atoll.node.client.transport import PATIENT, RemoteError, Transport
-from atoll.node.errors import ConsentNeeded, NodeUnreachable, StoreError
+from atoll.node.errors import ConsentNeeded, NodeBusy, NodeUnreachable, StoreError
 from atoll.node.reuse.query import Form, Method, Place, ReusePlan
 from atoll.node.reuse.result import PredictionResult, ReuseReport
 from atoll.node.reuse.written import labels_of
@@ -96,8 +96,8 @@ class ReuseCalls(Transport):
                 dict(units),
             )  # fmt: skip
             return await self._json("POST", "reuses", ReuseView, body=body, timeout=PATIENT)
-        except RemoteError:
-            for digest in uploads:
+        except RemoteError as error:
+            for digest in uploads if error.code != NodeBusy.code else ():
                 with suppress(AtollError):
                     await self.forget_rows(digest)
             raise

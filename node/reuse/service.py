@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from atoll.engine.errors import AtollError
@@ -32,13 +33,16 @@ from atoll.node.reuse.result import PredictionResult
 from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.reuse.running import Reusing
 from atoll.node.reuse.team import NEITHER, Team, gather, place_of, team_of
+from atoll.node.reuse.turns import Turns
 from atoll.node.reuse.uploads import RowUploads
 from atoll.node.search.plan import Candidate
 from atoll.node.search.service import Searcher
 from atoll.protocol.errors import NotFound, PolicyDenied
 from atoll.protocol.listings import Listing
 
+T = TypeVar("T")
 OF_USER, OF_ALL = 8, 64  # sessions that are remembered
+PLANNING, PLANS_OF_USER, PLANS = 3, 4, 32  # plans that are made at a time, and that may be under way
 AT_WORK = 4  # sessions that run at a time
 ANSWERS = 4  # times the size of an upload, that the predictions of one user may take
 UNUSED = 3600.0  # seconds, after which a session is forgotten
@@ -59,6 +63,7 @@ class Reuser:
         self._config = config
         self._folder = folder
         self._clock = clock
+        self._turns = Turns("plans", PLANNING, PLANS_OF_USER, PLANS)
         self._sessions: OrderedDict[str, Reusing] = OrderedDict()
         shutil.rmtree(folder, ignore_errors=True)
         self.uploads = RowUploads(folder / "rows", config.max_upload_bytes, config.max_rows, clock)
@@ -71,8 +76,10 @@ class Reuser:
         if not rows.digest:
             async with self._holding(query.user, partial(self.uploads.take, query.user, rows)) as taken:
                 return await self.plan(query, taken, labelled)
-        team, skipped = await asyncio.to_thread(gather, session, query, labelled, self._workshop.own)
-        return await self._plan(team, skipped, query, rows, labelled)
+        async with self._named(query.user, rows, labelled) as id_, self._turns.turn(query.user):
+            gathering = partial(gather, session, query, labelled, self._workshop.own)
+            team, skipped = await self._in_thread(gathering)
+            return await self._plan(id_, team, skipped, query, rows, labelled)
 
     def start(self, id_: str, user: str, *, send: bool) -> Reusing:
         """Begin what was planned; a session that has begun goes on as it is. ConsentNeeded where rows would leave this
@@ -124,8 +131,12 @@ class Reuser:
         if place_of(member, query, self._workshop.own) is None:
             raise PolicyDenied(NEITHER, hint="ask for it: `atoll learnware ask`")
         team = team_of(island, (member,), (1.0,), query, None, self._workshop.own)
-        async with self._holding(user, partial(self.uploads.keep, user, rows)) as kept:
-            reusing = await self._plan(team, {}, query, kept, None)
+        async with (
+            self._holding(user, partial(self.uploads.keep, user, rows)) as kept,
+            self._named(user, kept, None) as id_,
+            self._turns.turn(user),
+        ):
+            reusing = await self._plan(id_, team, {}, query, kept, None)
         return await self._at_once(reusing, send)
 
     async def tidy(self) -> None:
@@ -157,25 +168,38 @@ class Reuser:
         finally:
             await asyncio.to_thread(self.uploads.release, user, holder)
 
-    async def _plan(
-        self, team: Team, skipped: Mapping[str, str], query: ReuseQuery, rows: Rows, labelled: Labelled | None
-    ) -> Reusing:
-        id_, size = secrets.token_hex(8), 8 * rows.count * team.width
+    @asynccontextmanager
+    async def _named(self, user: str, rows: Rows, labelled: Labelled | None) -> AsyncIterator[str]:
+        """The id of a session to be, which uses its rows from now on; they stay, for another attempt, where it does not
+        come to be."""
+        id_ = secrets.token_hex(8)
         digests = [rows.digest] + ([labelled.digest] if labelled is not None and labelled.digest else [])
-        await asyncio.to_thread(self.uploads.use, query.user, digests, id_)
+        await asyncio.to_thread(self.uploads.use, user, digests, id_)
         try:
-            loop, threads = asyncio.get_running_loop(), self._workshop.threads
-            brief = await loop.run_in_executor(threads, Brief.of, team, query, rows, labelled)
-            surveyed = await loop.run_in_executor(threads, survey, brief, query)
-            planned = await asyncio.to_thread(plan, id_, query, brief, surveyed, skipped, self._directory)
-            await self._make_room(query.user, size)
-            folder = self._folder / id_
-            await asyncio.to_thread(folder.mkdir, mode=0o700)
+            yield id_
         except BaseException:
-            await asyncio.to_thread(self.uploads.release, query.user, id_, keep=True)
+            await asyncio.to_thread(self.uploads.release, user, id_, keep=True)
+            raise
+
+    async def _plan(
+        self, id_: str, team: Team, skipped: Mapping[str, str], query: ReuseQuery, rows: Rows,
+        labelled: Labelled | None,
+    ) -> Reusing:  # fmt: skip
+        brief = await self._in_thread(partial(Brief.of, team, query, rows, labelled))
+        surveyed = await self._in_thread(partial(survey, brief, query))
+        planned = await asyncio.to_thread(plan, id_, query, brief, surveyed, skipped, self._directory)
+        folder = self._folder / id_
+        await asyncio.to_thread(folder.mkdir, mode=0o700)
+        try:
+            await self._make_room(query.user, 8 * rows.count * team.width)
+        except BaseException:
+            await asyncio.to_thread(folder.rmdir)
             raise
         reusing = self._sessions[id_] = Reusing(query, planned, brief, folder, self._clock())
         return reusing
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._workshop.threads, work)
 
     async def _make_room(self, user: str, size: int) -> None:
         """Forget the oldest sessions of a user, and of all, until one more with predictions of ``size`` bytes fits."""
