@@ -15,6 +15,7 @@ from atoll.node.errors import RequestInvalid
 from numpy.typing import NDArray
 
 MAX_LABELLED = 10_000  # what methods are chosen by is few; more would only take longer
+MAX_LABEL = 400  # characters
 ALL = slice(None)
 
 
@@ -67,6 +68,8 @@ class Labelled:
         count = self.rows.count if isinstance(self.rows, Rows) else len(self.rows.values)
         if count != len(self.labels):
             raise RequestInvalid(f"{len(self.labels)} labels for {count} labelled rows")
+        if any(isinstance(label, str) and len(label) > MAX_LABEL for label in self.labels):
+            raise RequestInvalid(f"a label is longer than {MAX_LABEL} characters", hint="labels name classes")
         if not 2 <= len(self.labels) <= MAX_LABELLED:
             raise RequestInvalid(f"{len(self.labels)} labelled rows: 2 to {MAX_LABELLED} are of use")
 
@@ -93,9 +96,9 @@ def in_island(
 
 
 def _mapped(path: Path) -> NDArray[np.floating]:
-    """The array of a file, which is as long as its header says."""
+    """The array of a file, which is as long as its header says; numpy reads a header as Python, with Python's errors."""
     try:
         with np.errstate(over="raise"):  # a shape beyond what can be counted
             return np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, ArithmeticError, OSError) as error:
+    except Exception as error:  # in as many ways as a text can be no Python
         raise TableError(f"the rows are not a plain numeric .npy array: {error}") from None

@@ -20,6 +20,7 @@ def test_votes_by_label_count_heads_and_by_probability_sum_to_one():
 
 def test_numeric_labels_come_first_and_in_numeric_order():
     assert union([("10", "9"), ("b", "a"), ("9",)]) == ("9", "10", "a", "b")
+    assert union([("2" + "0" * 5000, "007", "8", "0")]) == ("0", "007", "8", "2" + "0" * 5000)
 
 
 def test_a_label_that_looks_like_a_digit_but_is_none_is_a_name():

@@ -239,7 +239,15 @@ def claiming(shape):
     return buffer.getvalue() + bytes(64)
 
 
+def headed(header):
+    """An array whose header is any text."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)
+
+
 HOSTILE = {
+    "a shape that is true": (headed("{'descr': '<f8', 'fortran_order': False, 'shape': (True, 4)}\n"), "not a plain"),
+    "keys of several types": (headed("{'descr': '<f8', 'shape': (2, 4), b'x': 1, 'fortran_order': False}\n"), "not a"),
+    "depth": (headed("(" * 9000 + "\n"), "not a plain numeric .npy"),
     "pickled": (npy(np.array([{"a": 1}], object), allow_pickle=True), "not a plain numeric .npy"),
     "one dimension": (npy(np.zeros(4)), "shape (4,)"),
     "three dimensions": (npy(np.zeros((1, 64, 2))), "shape (1, 64, 2)"),

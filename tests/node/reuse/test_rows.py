@@ -57,3 +57,8 @@ def test_what_is_missing_is_named_with_what_is_there(wide, digits):
         in_island(wide, digits.island(), {"mass": "kg"})
     with pytest.raises(FeatureMismatch, match="2 nameless columns"):
         in_island(Table(np.zeros((1, 2))), digits.island(), {})
+
+
+def test_a_label_is_no_novel(wide):
+    with pytest.raises(RequestInvalid, match="longer than 400 characters"):
+        Labelled(Table(np.zeros((2, 3))), ("0", "1" * 5000))
