@@ -96,7 +96,7 @@ def in_island(
 
 
 def _mapped(path: Path) -> NDArray[np.floating]:
-    """The array of a file, which is as long as its header says; numpy reads a header as Python, with Python's errors."""
+    """The array of a file, which is as long as its header says; numpy reads that as Python."""
     try:
         with np.errstate(over="raise"):  # a shape beyond what can be counted
             return np.lib.format.open_memmap(path, mode="r")
