@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 from atoll.engine.errors import AtollError, NotFinite, TableError
 from atoll.engine.tables import Table
-from atoll.engine.targets import as_numbers, chunks_without, read_labelled
+from atoll.engine.targets import chunks_without, read_labelled
 from atoll.node.reuse.rows import MAX_LABELLED
 from atoll.node.web.fitting import Answer, Order, Reading, Sheet
 from numpy.typing import NDArray
@@ -68,8 +68,6 @@ def _labelled(path: Path, reading: Reading, into: BinaryIO, impute: bool) -> She
     rows, target = read_labelled(path, reading.target)
     if len(target) > MAX_LABELLED:
         raise TableError(f"{len(target)} labelled rows where at most {MAX_LABELLED} are taken", hint="a sample will do")
-    if reading.numeric:
-        as_numbers(target)
     return Sheet(write(lambda: iter([rows]), into, _means([rows]) if impute else None).columns, target)
 
 
