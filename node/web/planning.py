@@ -71,7 +71,8 @@ async def _planned(visit: Visit, running: Running, asking: Asking, folder: Path)
         sheets = await node.fitting.sheets(asking.files["file"], reading, impute=asking.impute)
         rows = await asyncio.to_thread(Rows.open, Path(into[0]), sheets[0].columns, node.config.reuse.max_rows)
         labelled = await asyncio.to_thread(_labelled, Path(into[1]), sheets[1]) if sheets[1:] else None
-        return await node.reuser.plan(asking.query(running.id, visit.user), rows, labelled)
+        async with visit.noting("reuse.plan", search_id=running.id):
+            return await node.reuser.plan(asking.query(running.id, visit.user), rows, labelled)
     except AtollError as error:
         asking.errors[_field(error)] = sentence(error)
         return None

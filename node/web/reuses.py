@@ -34,8 +34,10 @@ async def show(visit: Visit) -> web.Response:
 async def start(visit: Visit) -> web.Response:
     """Carry the plan out, if rows may leave where they have to."""
     reusing, fields = await _act(visit)
+    send = bool(fields.get("send"))
     try:
-        visit.node.reuser.start(reusing.id, visit.user, send=bool(fields.get("send")))
+        async with visit.noting("reuse.start", id=reusing.id, send="yes" if send else "no"):
+            visit.node.reuser.start(reusing.id, visit.user, send=send)
     except ConsentNeeded as error:
         unsent = "Tick this if these rows may leave this node, or let only what runs here predict."
         return await _page(visit, reusing, {"send": unsent}, error.code)
@@ -47,7 +49,8 @@ async def only_here(visit: Visit) -> web.Response:
     reusing, _ = await _act(visit)
     query = msgspec.structs.replace(reusing.query, local_only=True)
     try:
-        again = await visit.node.reuser.plan(query, reusing.brief.rows, reusing.brief.labelled)
+        async with visit.noting("reuse.plan", search_id=query.search_id):
+            again = await visit.node.reuser.plan(query, reusing.brief.rows, reusing.brief.labelled)
     except AtollError as error:
         return await _page(visit, reusing, {"here": sentence(error)}, error.code)
     raise web.HTTPSeeOther(f"/reuses/{again.id}")
@@ -56,7 +59,8 @@ async def only_here(visit: Visit) -> web.Response:
 async def forget(visit: Visit) -> web.Response:
     """Delete rows and predictions, and end what is under way."""
     reusing, _ = await _act(visit)
-    await visit.node.reuser.forget(reusing.id, visit.user)
+    async with visit.noting("reuse.forget", id=reusing.id):
+        await visit.node.reuser.forget(reusing.id, visit.user)
     raise web.HTTPSeeOther(f"/searches/{reusing.query.search_id}")
 
 

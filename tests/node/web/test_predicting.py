@@ -71,6 +71,13 @@ async def test_rows_are_predicted_where_the_plan_says_once_the_user_agrees(found
     page = await found.send(f"{page.url}/start", [("send", "1")])
     assert re.fullmatch(r"/reuses/\w+", page.url)
     page = await ended(found)
+    acts = [
+        (row.act, row.subject.get("send"), row.outcome) for row in (await found.running.client.audit(0, 1000)).items
+    ]
+    assert [act for act in acts if act[0].startswith("reuse.")] == [
+        ("reuse.plan", None, "asked"), ("reuse.plan", None, "done"), ("reuse.start", "no", "asked"),
+        ("reuse.start", "no", "reuse.consent"), ("reuse.start", "yes", "asked"), ("reuse.start", "yes", "done"),
+    ]  # fmt: skip
     for said in (f"Predictions for {rows} rows", "Whose models", "What left, and to whom", "Save the predictions"):
         assert said in page.text, said
     given = await found.open(f"{page.url}/predictions")
