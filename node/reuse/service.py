@@ -44,7 +44,9 @@ T = TypeVar("T")
 OF_USER, OF_ALL = 8, 64  # sessions that are remembered
 PLANNING, PLANS_OF_USER, PLANS = 3, 4, 32  # plans that are made at a time, and that may be under way
 AT_WORK = 4  # sessions that run at a time
-ANSWERS = 4  # times the size of an upload, that the predictions of one user may take
+ANSWERS = 8  # times the size of an upload, that the predictions of one user may take
+CELL, QUOTES = 16, '\'""\n'  # bytes of a number in a CSV with its comma; what may stand around a label
+LAST_FILES = 100  # that threads of a session may still make when it ends; they are three
 UNUSED = 3600.0  # seconds, after which a session is forgotten
 SWEEP = 60.0  # seconds
 
@@ -189,11 +191,11 @@ class Reuser:
         surveyed = await self._in_thread(partial(survey, brief, query))
         planned = await asyncio.to_thread(plan, id_, query, brief, surveyed, skipped, self._directory)
         folder = self._folder / id_
-        await asyncio.to_thread(folder.mkdir, mode=0o700)
         try:
-            await self._make_room(query.user, 8 * rows.count * team.width)
+            await asyncio.to_thread(folder.mkdir, mode=0o700)
+            await self._make_room(query.user, _room(rows, team))  # nobody else takes it: there is no wait after it
         except BaseException:
-            await asyncio.to_thread(folder.rmdir)
+            await asyncio.to_thread(_remove, folder)
             raise
         reusing = self._sessions[id_] = Reusing(query, planned, brief, folder, self._clock())
         return reusing
@@ -208,7 +210,7 @@ class Reuser:
             raise RequestInvalid(f"the predictions would take {size} bytes, at most {most} do", hint="send fewer rows")
         while True:
             own = [each for each in self._sessions.values() if each.query.user == user]
-            taken = size + sum(8 * each.brief.rows.count * each.brief.team.width for each in own)
+            taken = size + sum(_room(each.brief.rows, each.brief.team) for each in own)
             if len(own) < OF_USER and taken <= most and len(self._sessions) < OF_ALL:
                 return
             among = own if len(own) >= OF_USER or taken > most else list(self._sessions.values())
@@ -254,7 +256,21 @@ class Reuser:
         reusing.forgotten = True
         reusing.wake()
         await asyncio.to_thread(self.uploads.release, reusing.query.user, reusing.id)
-        await asyncio.to_thread(shutil.rmtree, reusing.folder, ignore_errors=True)
+        await asyncio.to_thread(_remove, reusing.folder)
+
+
+def _room(rows: Rows, team: Team) -> int:
+    """Bytes that predictions may take: the array, and the CSV beside it with a label in each row."""
+    label = max((len(name.encode(errors="replace")) for name in team.class_names), default=0)
+    return rows.count * ((8 + CELL) * team.width + label + len(QUOTES))
+
+
+def _remove(folder: Path) -> None:
+    """Also while a thread whose session has ended writes a last file into it: without the folder it writes none."""
+    for _ in range(LAST_FILES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def _ended(reusing: Reusing, task: asyncio.Task[None]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from atoll.engine.tables import Table
 from atoll.node.client import AsyncClient, RemoteError
+from atoll.node.reuse import service
 from atoll.node.reuse.service import UNUSED
 from atoll.protocol.errors import NotFound
 
@@ -172,6 +173,52 @@ async def test_uploads_are_removed_unless_a_session_uses_them(here):
         await here.client.forget_rows("ab" * 32)
     with pytest.raises(RemoteError, match="a session uses these rows"):
         await here.client.forget_rows(digest)
+
+
+async def test_that_rows_might_leave_is_in_the_audit_log(here):
+    search_id = await here.search()
+    view = await here.client.plan_reuse(search_id, here.rows)
+
+    await here.client.start_reuse(view.id, send=True)
+    await here.client.predict(search_id, here.rows)
+    await here.client.predict(search_id, here.rows, send=True)
+    await here.client.predict_with(here.low, here.rows, send=True)
+
+    rows = [row for row in (await here.client.audit(0, 1000)).items if row.outcome == "done"]
+    noted = [(row.act, {**row.subject, "asked": ""}) for row in rows if "send" in row.subject]
+    assert noted == [
+        ("reuse.start", {"id": view.id, "send": "yes", "asked": ""}),
+        ("reuse.predict", {"search_id": search_id, "send": "yes", "asked": ""}),
+        ("reuse.predict", {"id": here.low, "send": "yes", "asked": ""}),
+    ]
+
+
+async def test_room_is_made_for_the_predictions_in_both_forms(here):
+    view = await here.client.plan_reuse(await here.search(), here.rows)
+    await here.client.start_reuse(view.id)
+    assert [event.event async for event in here.client.reuse_events(view.id)][-1] == "end"
+    await here.client._call("GET", f"reuses/{view.id}/predictions")
+
+    reusing = here.node.node.reuser.reusing(view.id, await user(here))
+
+    found = {path.suffix: path.stat().st_size for path in reusing.folder.iterdir()}
+    assert set(found) == {".npy", ".csv"}
+    assert sum(found.values()) <= service._room(reusing.brief.rows, reusing.brief.team) + 1024  # headers
+
+
+async def test_a_folder_goes_also_while_a_thread_writes_into_it(tmp_path):
+    folder = tmp_path / "session"
+    folder.mkdir()
+
+    def late():
+        for number in range(5):
+            (folder / f"{number}").write_bytes(b"late")
+
+    writing = asyncio.create_task(asyncio.to_thread(late))
+    await asyncio.to_thread(service._remove, folder)
+    await asyncio.gather(writing, return_exceptions=True)
+
+    assert not folder.exists()
 
 
 async def test_what_is_forgotten_while_it_runs_ends(here):
