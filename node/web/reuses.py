@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
+from atoll.node.api.files import sent
 from atoll.node.api.streaming import last_event, streamed
 from atoll.node.errors import ConsentNeeded, RequestInvalid
 from atoll.node.reuse import report
@@ -17,7 +18,7 @@ from atoll.node.reuse.written import csv_file
 from atoll.node.web import following
 from atoll.node.web.answers import html, sentence
 from atoll.node.web.following import Doing, asked
-from atoll.node.web.headers import guarded
+from atoll.node.web.headers import HEADERS, guarded
 from atoll.node.web.live import Part
 from atoll.node.web.parts import read_small_form
 from atoll.node.web.visit import Visit
@@ -84,10 +85,9 @@ async def predictions(visit: Visit) -> web.StreamResponse:
     """As CSV."""
     reusing, told = await _done(visit)
     path = await asyncio.to_thread(csv_file, reusing.predictions, told.class_names)
-    disposition = f'attachment; filename="predictions-{reusing.id}.csv"'
-    return web.FileResponse(
-        path, headers={"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": disposition}
-    )
+    name = f"predictions-{reusing.id}.csv"
+    headers = {**HEADERS, "Cache-Control": "no-store"}  # it is on its way before the page is guarded
+    return await sent(visit.request, path, name, media_type="text/csv", name=name, more=headers)
 
 
 async def written(visit: Visit) -> web.Response:
