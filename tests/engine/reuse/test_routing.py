@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from atoll.engine.errors import DimensionMismatch, SpecificationError
-from atoll.engine.reuse import Routing, route_by_rkme, route_by_sketch, sparse
+from atoll.engine.reuse import Routing, sparse
 from atoll.engine.specs import Rkme, Sketch
 
 EQUAL = [0.25] * 4
@@ -62,14 +62,15 @@ def test_one_member_has_every_row(market, island):
         np.testing.assert_array_equal(routing.shares(market.units), np.ones((len(market.units), 1)))
 
 
-def test_a_far_row_does_not_underflow(owners):
-    rows = np.full((1, 64), 1e4, np.float32)
-    assert route_by_rkme(rows, list(owners[1].values()), EQUAL).sum() == pytest.approx(1)
+def test_a_far_row_does_not_underflow(market, island):
+    rows = np.full((1, market.units.shape[1]), 1e4, np.float32)
+    assert Routing(market.rkmes, EQUAL, island).posterior(rows).sum() == pytest.approx(1)
 
 
-def test_a_row_nobody_claims_falls_back_on_the_weights(owners, island):
+def test_a_row_nobody_claims_falls_back_on_the_weights(market, island):
     zero = [Sketch(np.zeros(512, np.int8), 0.0)] * 2
-    np.testing.assert_allclose(route_by_sketch(owners[0]["o0"][:3], island, zero, [3, 1]), [[0.75, 0.25]] * 3)
+    routing = Routing(zero, [3, 1], island).fit(market.units[:3])
+    np.testing.assert_allclose(routing.posterior(market.units[:3]), [[0.75, 0.25]] * 3)
 
 
 def test_a_member_without_weight_has_no_say(market, island):
