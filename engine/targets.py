@@ -52,17 +52,6 @@ def columns_of(path: Path) -> tuple[str, ...]:
         return ()
 
 
-def as_numbers(target: tuple[str, ...]) -> NDArray[np.float64]:
-    """A target that is to be a value, float64 (n,); TableError says which row holds none."""
-    for row, cell in enumerate(target, start=1):
-        try:
-            if not np.isfinite(float(cell)):
-                raise ValueError
-        except ValueError:
-            raise TableError(f"row {row}: {cell[:40]!r} is not a number, and numbers are predicted here") from None
-    return np.array(target, dtype=np.float64)
-
-
 def _parts(path: Path, target: str) -> Iterator[Targeted]:
     suffix = path.suffix.lower()
     if suffix == ".npy":

@@ -1,12 +1,12 @@
 """Reusing found learnwares together: routing, selecting, averaging, pruning, augmenting; labels aligned by name."""
 
 from atoll.engine.reuse.augmentation import Augmentation
-from atoll.engine.reuse.averaging import Averaging, mean, vote_by_label, vote_by_prob
+from atoll.engine.reuse.averaging import Averaging
 from atoll.engine.reuse.choosing import Choice, Loss, choose
 from atoll.engine.reuse.labels import aligned, spread, union
 from atoll.engine.reuse.pruning import Pruning
 from atoll.engine.reuse.reuser import Form, Method, Reuser, Task
-from atoll.engine.reuse.routing import Routing, route_by_rkme, route_by_sketch, sparse
+from atoll.engine.reuse.routing import Routing, sparse
 from atoll.engine.reuse.selector import JobSelector
 from atoll.engine.reuse.single import Single
 
@@ -25,12 +25,7 @@ __all__ = [
     "Task",
     "aligned",
     "choose",
-    "mean",
-    "route_by_rkme",
-    "route_by_sketch",
     "sparse",
     "spread",
     "union",
-    "vote_by_label",
-    "vote_by_prob",
 ]

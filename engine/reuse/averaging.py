@@ -11,7 +11,6 @@ from atoll.engine.reuse.reuser import Doubles, Floats, Target
 from numpy.typing import NDArray
 
 Kind = Literal["mean", "vote_by_label", "vote_by_prob"]
-Outputs = Sequence[Floats]
 
 
 class Averaging:
@@ -41,28 +40,6 @@ class Averaging:
 
     def covered(self, units: Floats) -> NDArray[np.bool_]:
         return np.ones(len(units), bool)
-
-
-def mean(outputs: Outputs, weights: Floats | None = None) -> Doubles:
-    """Weighted mean of k outputs (n, c); ``weights`` is (n, k), (k,) or None for equal. Returns (n, c)."""
-    return combined(*_stacked(outputs, weights))
-
-
-def vote_by_label(outputs: Outputs, weights: Floats | None = None) -> Doubles:
-    """Each member gives its whole vote to its most probable class; shares of votes (n, c)."""
-    shares, stacked = _stacked(outputs, weights)
-    return combined(shares, _ballots(stacked))
-
-
-def vote_by_prob(outputs: Outputs, weights: Floats | None = None) -> Doubles:
-    """Mean of the members' probabilities, normalised by row; (n, c)."""
-    return _normalised(mean(outputs, weights))
-
-
-def _stacked(outputs: Outputs, weights: Floats | None) -> tuple[Doubles, Doubles]:
-    stacked = np.stack([np.asarray(output, np.float64) for output in outputs], axis=1)
-    given = np.ones(stacked.shape[1]) if weights is None else np.asarray(weights, np.float64)
-    return np.broadcast_to(given, stacked.shape[:2]), stacked
 
 
 def _ballots(outputs: Doubles) -> Doubles:

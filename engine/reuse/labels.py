@@ -35,7 +35,15 @@ def aligned(
 def union(class_names: Sequence[Names]) -> Names:
     """All names, sorted; numeric names in numeric order."""
     names = {name for names in class_names for name in names}
-    return tuple(sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))
+    return tuple(sorted(names, key=_order))
+
+
+def _order(name: str) -> tuple[int, int, str, str]:
+    """Numbers by their digits, for there may be more than Python counts with."""
+    if not (name.isascii() and name.isdecimal()):
+        return 1, 0, "", name
+    digits = name.lstrip("0")
+    return 0, len(digits), digits, name
 
 
 def spread(output: NDArray[np.floating], own: Names, common: Names) -> NDArray[np.float64]:

@@ -65,18 +65,6 @@ class Routing:
         return np.asarray(alike & ((self.posterior(units) * closed).sum(axis=1) <= MOSTLY))
 
 
-def route_by_rkme(rows: Floats, members: Sequence[Rkme], weights: Sequence[float]) -> Doubles:
-    """Posterior (n, k) of the members for ``rows`` (n, d) in island units; each row sums to 1."""
-    return _posterior(RkmeDensities(members).logs(rows), prior(weights, len(members)))
-
-
-def route_by_sketch(rows: Floats, island: Island, sketches: Sequence[Sketch], weights: Sequence[float]) -> Doubles:
-    """Posterior (n, k) from sketches of one length, fitted to the rows themselves."""
-    ratios = SketchRatios(sketches, island)
-    ratios.fit(rows)
-    return _posterior(ratios.logs(rows), prior(weights, len(sketches)))
-
-
 def sparse(posterior: Doubles, cut: float = CUT) -> Doubles:
     """The posterior without the members that hardly matter to a row, renormalised."""
     kept = np.where(posterior >= min(cut, 1.0 / posterior.shape[1]), posterior, 0.0)

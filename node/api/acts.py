@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 from atoll.engine.errors import AtollError
@@ -24,17 +25,22 @@ MAX_NAME = 80
 
 async def perform(route: Route, act: str, token: TokenRow, request: web.Request) -> web.StreamResponse:
     """The handler's answer, or its error; StoreError before anything is done if the log takes no rows."""
-    node = request.app[NODE]
-    actor, subject = _actor(token), await _subject(route, request)
-    asked = await asyncio.to_thread(node.audit.append, actor, act, subject, ASKED, now_ms())
-    subject["asked"] = str(asked.seq)
+    async with noting(request.app[NODE].audit, token, act, await _subject(route, request)):
+        return await route.handler(request.app[NODE], request)
+
+
+@asynccontextmanager
+async def noting(audit: AuditLog, token: TokenRow, act: str, subject: Mapping[str, str]) -> AsyncIterator[None]:
+    """What the block does is an act; StoreError, and it does not begin, if the log takes no rows."""
+    actor = _actor(token)
+    asked = await asyncio.to_thread(audit.append, actor, act, subject, ASKED, now_ms())
+    subject = {**subject, "asked": str(asked.seq)}
     try:
-        response = await route.handler(node, request)
+        yield
     except Exception as error:  # noted, and passed on to where it becomes a response
-        await _answer(node.audit, actor, act, subject, _code(error))
+        await _answer(audit, actor, act, subject, _code(error))
         raise
-    await _answer(node.audit, actor, act, subject, DONE)
-    return response
+    await _answer(audit, actor, act, subject, DONE)
 
 
 async def _answer(audit: AuditLog, actor: str, act: str, subject: Mapping[str, str], outcome: str) -> None:
@@ -61,7 +67,9 @@ async def _subject(route: Route, request: web.Request) -> dict[str, str]:
 
 
 def _plain(value: object) -> str | None:
-    """A text, or the texts of a list; nothing else is noted."""
+    """A text, the texts of a list, or yes or no; nothing else is noted."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
     return ", ".join(texts) if texts else None
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from aiohttp import web
 from atoll.node.errors import RequestInvalid
 
 PIECE = 1 << 18
+NO_HEADERS: Mapping[str, str] = {}
 
 
-async def sent(request: web.Request, path: Path, etag: str, *, media_type: str, name: str) -> web.StreamResponse:
+async def sent(
+    request: web.Request, path: Path, etag: str, *, media_type: str, name: str, more: Mapping[str, str] = NO_HEADERS
+) -> web.StreamResponse:
     """The file, or the range of it that the request asks for, under this ETag (without quotes), to be saved as ``name``
-    (plain ASCII). With an If-Range of other contents it is the whole."""
+    (plain ASCII), with ``more`` headers. With an If-Range of other contents it is the whole."""
     tag = f'"{etag}"'
-    headers = {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
+    headers = {"ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache", **more}
     if tag in request.headers.get("If-None-Match", ""):
         return web.Response(status=304, headers=headers)
     size = (await asyncio.to_thread(path.stat)).st_size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -9,7 +10,8 @@ import numpy as np
 from aiohttp import web
 from atoll.engine.errors import FeatureMismatch
 from atoll.engine.tables import Table
-from atoll.node.api.routing import Route, read_json, reply, user_of
+from atoll.node.api.acts import noting
+from atoll.node.api.routing import TOKEN, Route, read_json, reply, user_of
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
 from atoll.node.reuse.result import PredictionResult
@@ -35,8 +37,10 @@ class PredictionBody(msgspec.Struct, frozen=True):
 async def predict(node: Node, request: web.Request) -> web.Response:
     body = await read_json(request, PredictionBody)
     rows = _table(body.rows, body.columns)
-    user = user_of(request)
-    return reply(await node.reuser.predict(body.search_id, rows, body.prefer, body.force, user, body.send))
+    async with _consenting(node, request, body.send, {"search_id": body.search_id}):
+        return reply(
+            await node.reuser.predict(body.search_id, rows, body.prefer, body.force, user_of(request), body.send)
+        )
 
 
 class RowsBody(msgspec.Struct, frozen=True):
@@ -60,7 +64,17 @@ async def predict_with(node: Node, request: web.Request) -> web.Response:
         names = ", ".join(islands[0].names[:8]) if islands else "those of an island that is not here yet"
         raise FeatureMismatch(f"the learnware takes other columns: {names}")
     user = user_of(request)
-    return reply(await node.reuser.predict_with(listing, island, rows, body.prefer, user, body.send))
+    async with _consenting(node, request, body.send, dict(request.match_info)):
+        return reply(await node.reuser.predict_with(listing, island, rows, body.prefer, user, body.send))
+
+
+def _consenting(
+    node: Node, request: web.Request, send: bool, subject: dict[str, str]
+) -> AbstractAsyncContextManager[None]:
+    """That rows may leave this node is an act; a prediction that changes nothing is none."""
+    if not send:
+        return nullcontext()
+    return noting(node.audit, request[TOKEN], "reuse.predict", {**subject, "send": "yes"})
 
 
 def _table(rows: tuple[tuple[float, ...], ...], columns: tuple[str, ...]) -> Table:

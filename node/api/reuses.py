@@ -86,6 +86,12 @@ async def uploaded(node: Node, request: web.Request) -> web.Response:
     return reply(UploadView(await asyncio.to_thread(node.reuser.uploads.received, user_of(request), _digest(request))))
 
 
+async def drop(node: Node, request: web.Request) -> web.Response:
+    """Remove an upload that no session uses."""
+    await asyncio.to_thread(node.reuser.uploads.drop, user_of(request), _digest(request))
+    return web.Response(status=204)
+
+
 async def plan(node: Node, request: web.Request) -> web.Response:
     """A plan for uploaded rows; nothing is sent."""
     body, user = await read_json(request, ReuseBody), user_of(request)
@@ -137,7 +143,7 @@ async def report(node: Node, request: web.Request) -> web.Response:
 
 def _labelled(node: Node, user: str, body: LabelledBody) -> Labelled:
     digest = parse_digest(body.rows)
-    return Labelled(node.reuser.uploads.open(user, digest, body.columns).table(), body.labels, digest)
+    return Labelled(node.reuser.uploads.open(user, digest, body.columns), body.labels, digest)
 
 
 def _reusing(node: Node, request: web.Request) -> Reusing:
@@ -171,11 +177,13 @@ ROUTES = (
           result=UploadView),
     Route("PUT", "/api/v1/rows/{sha256}", upload, "predict", "Go on with an upload of rows", result=UploadView,
           act="rows.append"),
+    Route("DELETE", "/api/v1/rows/{sha256}", drop, "predict", "Remove an upload of rows", act="rows.forget"),
     Route("POST", ROOT, plan, "predict", "Plan the reuse of what a search has found", ReuseBody, ReuseView,
           act="reuse.plan", noted=("search_id",)),
     Route("GET", ROOT + "/{id}", show, "predict", "A reuse session", result=ReuseView),
     Route("DELETE", ROOT + "/{id}", forget, "predict", "End and forget it, with its rows", act="reuse.forget"),
-    Route("POST", ROOT + "/{id}/start", start, "predict", "Carry a plan out", StartBody, ReuseView, act="reuse.start"),
+    Route("POST", ROOT + "/{id}/start", start, "predict", "Carry a plan out", StartBody, ReuseView, act="reuse.start",
+          noted=("send",)),
     Route("GET", ROOT + "/{id}/events", events, "predict", "Follow it, after Last-Event-ID", result=Event),
     Route("GET", ROOT + "/{id}/predictions", predictions, "predict", "What was predicted, as CSV or .npy"),
     Route("GET", ROOT + "/{id}/report", report, "predict", "Its report as a page"),

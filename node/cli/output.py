@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -16,11 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 console = Console()
+MOVING = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # what JSON need not escape and a terminal may obey
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value and nothing else.")
 
 
 def print_json(value: object) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    text = msgspec.json.encode(value).decode()
+    sys.stdout.write(MOVING.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
     sys.stdout.flush()
 
 
@@ -41,9 +44,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 def fail(error: AtollError) -> NoReturn:
     """Say what was wrong and what to do, and leave with the exit code of the error."""
-    print(f"error: {error.message} [{error.code}]", file=sys.stderr)
+    print(_lines(f"error: {error.message} [{error.code}]"), file=sys.stderr)
     if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+        print(_lines(f"hint: {error.hint}"), file=sys.stderr)
     sys.exit(outcome(error.code).exit_code)
 
 
@@ -63,6 +66,10 @@ def _cell(value: object) -> str:
     if isinstance(value, (tuple, list)):
         return ", ".join(map(_cell, value))
     return clean("-" if value is None else str(value))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(clean, text.split("\n")))
 
 
 def clean(text: str) -> str:

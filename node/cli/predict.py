@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args
 
 import click
 import msgspec
-from atoll.engine.errors import AtollError, FeatureMismatch
+from atoll.engine.errors import FeatureMismatch
 from atoll.engine.semantic import SemanticQuery
 from atoll.node.cli import found, planned, predictions, reusing
 from atoll.node.cli.asking import File, note, units_of
@@ -31,7 +29,6 @@ from atoll.node.store.durable import replacing
 
 Target = click.Path(path_type=Path, dir_okay=False)
 LIST = "`atoll island list` shows what there is"
-FAREWELL = 5.0  # seconds that the node may take to end a session
 
 
 class Predicted(msgspec.Struct, frozen=True):
@@ -115,14 +112,15 @@ async def predict(
         _tell(line)
     answer = None if search_id else await _search(client, task, data, units, privacy or "rkme", target)
     how |= {"units": units, "local_only": no_send}
-    async with _planned(client, task, search_id or (answer.search_id if answer else ""), answer, how) as plan:
+    plan = await _plan(client, task, search_id or (answer.search_id if answer else ""), answer, how)
+    async with client.forgetting(plan.reuse_id):
         planned.show(plan)
         planned.agree(plan, yes=yes)
         await client.start_reuse(plan.reuse_id, send=plan.sends_rows)
         report = await reusing.follow(client.reuse_events(plan.reuse_id), plan)
         values = await client.predictions(plan.reuse_id)
-    asked = Asked(data.name, labelled.name if labelled else "", target or "", client.url, command_line(), now_ms())
-    await asyncio.to_thread(_write, report, values, output, page_path, asked)
+        asked = Asked(data.name, labelled.name if labelled else "", target or "", client.url, command_line(), now_ms())
+        await asyncio.to_thread(_write, report, values, output, page_path, asked)
     reusing.conclude(report)
     _tell(f"Report: {page_path}")
     labels = labels_of(values, report.class_names)
@@ -156,11 +154,9 @@ async def _search(
     return answer
 
 
-@asynccontextmanager
-async def _planned(
+async def _plan(
     client: AsyncClient, task: Task, search_id: str, answer: SearchResult | None, how: dict[str, Any]
-) -> AsyncIterator[ReusePlan]:
-    """A session at the node, which ends with the block, however that ends; its rows are forgotten there."""
+) -> ReusePlan:
     with progress_bars() as tell:
         try:
             view = await client.plan_reuse(
@@ -171,12 +167,7 @@ async def _planned(
             if error.code == "policy.denied":
                 error.hint = _whom_to_ask(answer) or error.hint
             raise
-    try:
-        yield view.plan
-    finally:
-        with suppress(AtollError, TimeoutError):
-            async with asyncio.timeout(FAREWELL):
-                await client.forget_reuse(view.id)
+    return view.plan
 
 
 def _whom_to_ask(answer: SearchResult | None) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 from atoll.engine.errors import FeatureMismatch, NotFinite, TableError
+from atoll.engine.filling import filled, means_of
 from atoll.engine.tables import Table
 from atoll.engine.targets import Targeted, chunks_without, columns_of, read_labelled
 from atoll.node.reuse import words
-from numpy.typing import NDArray
 
 ROUGH = 30  # labelled rows under which what is measured on them says little
 SHOWN = 8  # columns named in a message
@@ -32,12 +34,15 @@ def read_task(data: Path, target: str | None, labelled: Path | None, *, impute: 
     if labelled is not None and target is None:
         raise click.UsageError(_which(data, labelled))
     rows, notes = _rows(data, target)
-    means = _means(rows, data) if impute else None
+    with _naming(data, impute):
+        means = means_of([rows]) if impute else None
+        rows = filled(rows, means)
     few = None if labelled is None or target is None else _alike(read_labelled(labelled, target), rows, labelled, data)
     if few is not None:
         notes += _about(few, labelled)
-        few = Targeted(_filled(few.rows, means, str(labelled)), few.target)
-    return Task(_filled(rows, means, str(data)), few, notes)
+        with _naming(labelled, impute):
+            few = Targeted(filled(few.rows, means), few.target)
+    return Task(rows, few, notes)
 
 
 def leaving(url: str, task: Task, data: Path, target: str | None) -> str:
@@ -93,35 +98,14 @@ def _about(few: Targeted, labelled: Path | None) -> tuple[str, ...]:
     return (f"note: {labelled} has {words.counted(count, 'labelled row')}: what is measured on so few is rough",)
 
 
-def _means(rows: Table, data: Path) -> NDArray[np.float64]:
-    """Column means of what is finite."""
-    finite = np.isfinite(rows.values)
-    counts = finite.sum(axis=0)
-    if not counts.all():
-        raise NotFinite(
-            f"{data}: no row has a finite value in columns {_listed(_names(rows, counts == 0))}",
-            hint="leave such columns out",
-        )
-    means: NDArray[np.float64] = np.where(finite, rows.values, 0.0).sum(axis=0) / counts
-    return means
-
-
-def _filled(rows: Table, means: NDArray[np.float64] | None, path: str) -> Table:
-    missing: NDArray[np.bool_] = ~np.isfinite(rows.values)
-    if not missing.any():
-        return rows
-    if means is None:
-        columns: NDArray[np.bool_] = np.any(missing, axis=0)
-        raise NotFinite(
-            f"{path}: {int(missing.sum())} cells are empty, NaN or infinite, in columns "
-            f"{_listed(_names(rows, columns))}",
-            hint="clean them, or let column means of DATA take their place: --impute",
-        )
-    return Table(np.where(missing, means, rows.values), rows.columns)
-
-
-def _names(rows: Table, chosen: NDArray[np.bool_]) -> list[str]:
-    return [rows.columns[place] if rows.columns else str(place + 1) for place in np.flatnonzero(chosen)]
+@contextmanager
+def _naming(path: Path | None, impute: bool) -> Iterator[None]:
+    """NotFinite names the file, and what to type."""
+    try:
+        yield
+    except NotFinite as error:
+        hint = error.hint if impute else f"{error.hint}: --impute"
+        raise NotFinite(f"{path}: {error.message}", hint=hint) from None
 
 
 def _listed(names: list[str]) -> str:

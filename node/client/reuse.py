@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any, Literal
 
@@ -21,9 +21,10 @@ from atoll.node.api.reuses import NPY, LabelledBody, ReuseBody, ReuseView, Start
 from atoll.node.api.submissions import UploadView
 from atoll.node.client.learnware import AsyncLoadedLearnware
 from atoll.node.client.question import table_of
+from atoll.node.client.resuming import receive
 from atoll.node.client.streams import ReuseEvent, follow_reuse
-from atoll.node.client.transport import RemoteError, Transport, problem
-from atoll.node.errors import ConsentNeeded
+from atoll.node.client.transport import PATIENT, RemoteError, Transport
+from atoll.node.errors import ConsentNeeded, NodeBusy, NodeUnreachable, StoreError
 from atoll.node.reuse.query import Form, Method, Place, ReusePlan
 from atoll.node.reuse.result import PredictionResult, ReuseReport
 from atoll.node.reuse.written import labels_of
@@ -31,6 +32,7 @@ from atoll.node.store.backup_file import Progress
 from numpy.typing import NDArray
 
 PIECE = 8 << 20  # bytes of an upload in one request
+FAREWELL = 5.0  # seconds that the node may take to end a session
 NO_UNITS: Mapping[str, str] = {}
 Confirm = Callable[[ReusePlan], bool] | bool
 Labels = Sequence[str] | Sequence[float] | NDArray[Any]
@@ -70,13 +72,10 @@ class ReuseCalls(Transport):
             search_id, rows, labelled=labelled, method=method, form=form, prefer=prefer, members=members,
             abstain=abstain, force=force, local_only=local_only, units=units,
         )  # fmt: skip
-        try:
+        async with self.forgetting(view.id):
             await self.start_reuse(view.id, send=_agreed(view.plan, confirm))
             report = await self._report(view.id)
             values = await self.predictions(view.id)
-        finally:
-            with suppress(AtollError):
-                await self.forget_reuse(view.id)
         labels = np.array(labels_of(values, report.class_names), np.str_)
         return Reused(report, values, labels, report.class_names)
 
@@ -88,12 +87,20 @@ class ReuseCalls(Transport):
     ) -> ReuseView:  # fmt: skip
         """Upload the rows to the node, going on where an upload of the same has broken off, and have it plan."""
         table = await asyncio.to_thread(table_of, rows)
-        few = None if labelled is None else await self._labelled(*labelled)
-        body = ReuseBody(
-            search_id, await self._upload(table, progress), table.columns, few, method, form, prefer, members, abstain,
-            force, local_only, dict(units),
-        )  # fmt: skip
-        return await self._json("POST", "reuses", ReuseView, body=body)
+        uploads: list[str] = []
+        try:
+            few = None if labelled is None else await self._labelled(*labelled, uploads)
+            digest = await self._upload(table, progress, uploads)
+            body = ReuseBody(
+                search_id, digest, table.columns, few, method, form, prefer, members, abstain, force, local_only,
+                dict(units),
+            )  # fmt: skip
+            return await self._json("POST", "reuses", ReuseView, body=body, timeout=PATIENT)
+        except RemoteError as error:
+            for digest in uploads if error.code != NodeBusy.code else ():
+                with suppress(AtollError):
+                    await self.forget_rows(digest)
+            raise
 
     async def start_reuse(self, reuse_id: str, *, send: bool = False) -> ReuseView:
         """Have a plan carried out; ``send`` lets rows leave the node, as the plan says."""
@@ -108,10 +115,10 @@ class ReuseCalls(Transport):
         return follow_reuse(self._session, f"{self._url}/api/v1/reuses/{reuse_id}/events")
 
     async def predictions(self, reuse_id: str) -> NDArray[np.float64]:
-        """What a session that is done has predicted, (n, c)."""
+        """What a session that is done has predicted, (n, c); a connection that breaks is taken up where it broke."""
         with tempfile.TemporaryFile() as file:
             with self._reaching():
-                await self._receive(f"{self._url}/api/v1/reuses/{reuse_id}/predictions", file)
+                await receive(self._session, f"{self._url}/api/v1/reuses/{reuse_id}/predictions", file, NPY)
             return await asyncio.to_thread(_loaded, file)
 
     async def reuse_report(self, reuse_id: str) -> str:
@@ -122,6 +129,28 @@ class ReuseCalls(Transport):
         """End a session and remove its rows and predictions from the node."""
         await self._call("DELETE", f"reuses/{reuse_id}")
 
+    async def forget_rows(self, sha256: str) -> None:
+        """Remove an upload of rows that no session uses."""
+        await self._call("DELETE", f"rows/{sha256}")
+
+    @asynccontextmanager
+    async def forgetting(self, reuse_id: str) -> AsyncIterator[None]:
+        """The node forgets a session at the end of the block, also where that failed or was interrupted; but not where
+        the node cannot be reached or what it has predicted cannot be kept here: then it may be fetched again."""
+        try:
+            yield
+        except (NodeUnreachable, StoreError, OSError, MemoryError) as error:
+            kept = f"the session stays at the node for an hour: {self._url}/api/v1/reuses/{reuse_id}/predictions"
+            if isinstance(error, AtollError):
+                error.hint = f"{error.hint}; {kept}" if error.hint else kept
+            else:
+                error.add_note(kept)
+            raise
+        except BaseException:
+            await self._farewell(reuse_id)
+            raise
+        await self._farewell(reuse_id)
+
     async def predict(
         self, search_id: str, rows: Any, *, prefer: Place = "local", force: bool = False, send: bool = False
     ) -> PredictionResult:
@@ -129,7 +158,7 @@ class ReuseCalls(Transport):
         owners that predict; ConsentNeeded, as RemoteError, where they would have to and may not."""
         table = await asyncio.to_thread(table_of, rows)
         body = PredictionBody(search_id, tuple(map(tuple, table.values.tolist())), table.columns, prefer, force, send)
-        return await self._json("POST", "predictions", PredictionResult, body=body)
+        return await self._json("POST", "predictions", PredictionResult, body=body, timeout=PATIENT)
 
     async def predict_with(
         self, learnware_id: str, rows: Any, *, prefer: Place = "local", send: bool = False
@@ -137,7 +166,8 @@ class ReuseCalls(Transport):
         """The same with one learnware of the catalogue."""
         table = await asyncio.to_thread(table_of, rows)
         body = RowsBody(tuple(map(tuple, table.values.tolist())), table.columns, prefer, send)
-        return await self._json("POST", f"catalogue/{learnware_id}/predictions", PredictionResult, body=body)
+        path = f"catalogue/{learnware_id}/predictions"
+        return await self._json("POST", path, PredictionResult, body=body, timeout=PATIENT)
 
     def load(self, learnware_id: str, *, prefer: Place = "local", send: bool = False) -> AsyncLoadedLearnware:
         """A learnware of the network as a model; ``send`` lets rows go to its owner."""
@@ -151,16 +181,17 @@ class ReuseCalls(Transport):
         assert report is not None  # the stream ends with one, or raises
         return report
 
-    async def _labelled(self, rows: Any, labels: Labels) -> LabelledBody:
+    async def _labelled(self, rows: Any, labels: Labels, uploads: list[str]) -> LabelledBody:
         table = await asyncio.to_thread(table_of, rows)
         plain = np.asarray(labels).tolist()
         told = [label if isinstance(label, str) else float(label) for label in plain]
-        return LabelledBody(await self._upload(table, _silent), tuple(told), table.columns)
+        return LabelledBody(await self._upload(table, _silent, uploads), tuple(told), table.columns)
 
-    async def _upload(self, table: Table, progress: Progress) -> str:
-        """The SHA-256 (hex) under which the node has the rows now."""
+    async def _upload(self, table: Table, progress: Progress, uploads: list[str]) -> str:
+        """The SHA-256 (hex) under which the node has the rows now; in ``uploads`` as soon as it may have some."""
         with tempfile.TemporaryFile() as file:
             digest, size = await asyncio.to_thread(_written, table, file)
+            uploads.append(digest)
             path = f"rows/{digest}"
             received = (await self._json("GET", path, UploadView)).received
             while received < size:
@@ -171,12 +202,10 @@ class ReuseCalls(Transport):
                 progress(received, size)
         return digest
 
-    async def _receive(self, url: str, file: IO[bytes]) -> None:
-        async with self._session.get(url, headers={"Accept": NPY}) as response:
-            if response.status >= 400:
-                raise RemoteError(problem(await response.read(), response.status))
-            async for chunk in response.content.iter_chunked(1 << 20):
-                await asyncio.to_thread(file.write, chunk)
+    async def _farewell(self, reuse_id: str) -> None:
+        with suppress(AtollError, TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await self.forget_reuse(reuse_id)
 
 
 def _agreed(plan: ReusePlan, confirm: Confirm) -> bool:

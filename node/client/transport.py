@@ -20,6 +20,7 @@ from atoll.node.errors import NodeUnreachable, RequestInvalid
 T = TypeVar("T")
 AT_ONCE = 1 << 20  # bytes of a body; a longer one is sent in pieces
 TIMEOUT = aiohttp.ClientTimeout(total=120, connect=5)
+PATIENT = aiohttp.ClientTimeout(connect=5, sock_read=1800)  # for what takes a node long: a pass over a million rows
 
 
 class RemoteError(AtollError):
@@ -60,22 +61,23 @@ class Transport:
 
     async def _json(
         self, method: str, path: str, type_: type[T], *, body: object = None, data: bytes | None = None,
-        params: dict[str, str] | None = None,
+        params: dict[str, str] | None = None, timeout: aiohttp.ClientTimeout = TIMEOUT,
     ) -> T:  # fmt: skip
         payload = msgspec.json.encode(body) if body is not None else data
-        answer = await self._call(method, path, payload, params)
+        answer = await self._call(method, path, payload, params, timeout)
         try:
             return msgspec.json.decode(answer, type=type_)
         except msgspec.DecodeError as error:
             raise NodeUnreachable(f"{self._url} did not answer as an Atoll node: {error}") from None
 
     async def _call(
-        self, method: str, path: str, data: bytes | None = None, params: dict[str, str] | None = None
-    ) -> bytes:
+        self, method: str, path: str, data: bytes | None = None, params: dict[str, str] | None = None,
+        timeout: aiohttp.ClientTimeout = TIMEOUT,
+    ) -> bytes:  # fmt: skip
         url = f"{self._url}/api/v1/{path}"
         body = io.BytesIO(data) if data is not None and len(data) > AT_ONCE else data
         with self._reaching():
-            async with self._session.request(method, url, data=body, params=params) as response:
+            async with self._session.request(method, url, data=body, params=params, timeout=timeout) as response:
                 answer = await response.read()
         if response.status >= 400:
             raise RemoteError(problem(answer, response.status))

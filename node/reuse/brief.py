@@ -39,7 +39,7 @@ class Brief:
         """FeatureMismatch, NotFinite or RequestInvalid where the data do not fit the team or the method."""
         _check(team, query, labelled)
         sampled = min(SAMPLE, SAMPLED // (4 * team.island.dimension))
-        raw = in_island(rows.sample(sampled), team.island, query.units)
+        raw = in_island(rows, team.island, query.units, rows.sample(sampled))
         sample = team.island.transform(Table(raw, team.island.names))
         width = len(team.members) * team.width + 3 * team.island.dimension
         target = _target(team, labelled) if labelled is not None else None
@@ -57,7 +57,7 @@ class Brief:
 
     def raw(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
         """The rows of one block, (n, d) in raw units and island order."""
-        return in_island(self.rows.at(places), self.team.island, self.units)
+        return in_island(self.rows, self.team.island, self.units, places)
 
     def raw_labelled(self) -> NDArray[np.float64]:
         """The labelled rows, the same way."""

@@ -15,6 +15,8 @@ from atoll.node.errors import RequestInvalid
 from numpy.typing import NDArray
 
 MAX_LABELLED = 10_000  # what methods are chosen by is few; more would only take longer
+MAX_LABEL = 400  # characters
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,18 @@ class Rows:
         Table(np.zeros((0, array.shape[1])), columns)  # the names are checked there
         return cls(path, columns, len(array), array.shape[1], digest)
 
-    def table(self) -> Table:
-        """All of them, for few rows only."""
-        return Table(np.array(_mapped(self.path), np.float64), self.columns)
+    def sample(self, most: int) -> NDArray[np.int64]:
+        """The numbers of at most so many of them, evenly spread."""
+        return np.unique(np.linspace(0, self.count - 1, min(most, self.count)).astype(np.int64))
 
-    def sample(self, most: int) -> Table:
-        """At most so many of them, evenly spread."""
-        return self.at(np.unique(np.linspace(0, self.count - 1, min(most, self.count)).astype(np.int64)))
-
-    def at(self, places: NDArray[np.int64]) -> Table:
-        """The rows of these numbers."""
-        return Table(np.array(_mapped(self.path)[places], np.float64), self.columns)
+    def at(self, places: NDArray[np.int64] | slice, columns: tuple[str, ...]) -> Table:
+        """The rows of these numbers, and of them these columns only, all if nameless; the rest is not read."""
+        array = _mapped(self.path)
+        if columns in ((), self.columns):
+            return Table(np.array(array[places], np.float64), self.columns)
+        known = {name: place for place, name in enumerate(self.columns)}
+        rows = np.arange(self.count)[places]
+        return Table(np.array(array[np.ix_(rows, [known[name] for name in columns])], np.float64), columns)
 
 
 @dataclass(frozen=True)
@@ -57,21 +60,31 @@ class Labelled:
     """Rows whose ``labels`` are known: names of classes, or target values. ``digest`` is what they were uploaded under,
     if they were."""
 
-    rows: Table
+    rows: Rows | Table
     labels: tuple[str | float, ...]
     digest: bytes = b""
 
     def __post_init__(self) -> None:
-        if len(self.rows.values) != len(self.labels):
-            raise RequestInvalid(f"{len(self.labels)} labels for {len(self.rows.values)} labelled rows")
+        count = self.rows.count if isinstance(self.rows, Rows) else len(self.rows.values)
+        if count != len(self.labels):
+            raise RequestInvalid(f"{len(self.labels)} labels for {count} labelled rows")
+        if any(isinstance(label, str) and len(label) > MAX_LABEL for label in self.labels):
+            raise RequestInvalid(f"a label is longer than {MAX_LABEL} characters", hint="labels name classes")
         if not 2 <= len(self.labels) <= MAX_LABELLED:
             raise RequestInvalid(f"{len(self.labels)} labelled rows: 2 to {MAX_LABELLED} are of use")
 
 
-def in_island(rows: Table, island: Island, units: Mapping[str, str]) -> NDArray[np.float64]:
-    """Raw rows (n, d) in the island's units and order of columns; NotFinite where a value is missing or too large for
-    a model, naming the columns."""
-    raw = in_units_of(island, rows, units).select(island.names)
+def in_island(
+    rows: Rows | Table, island: Island, units: Mapping[str, str], places: NDArray[np.int64] | slice = ALL
+) -> NDArray[np.float64]:
+    """Raw rows (n, d) in the island's units and order of columns, all or those of ``places``; FeatureMismatch where
+    columns are missing, NotFinite where a value is missing or too large for a model, naming the columns."""
+    width = rows.width if isinstance(rows, Rows) else rows.values.shape[1]
+    in_units_of(island, Table(np.empty((0, width)), rows.columns), units).select(island.names)  # they are all there
+    names = island.names if rows.columns else ()
+    chosen = rows.at(places, names) if isinstance(rows, Rows) else Table(rows.select(island.names)[places], names)
+    told = {name: unit for name, unit in units.items() if name in names}
+    raw = in_units_of(island, chosen, told).select(island.names)
     sound = np.abs(raw) <= np.finfo(np.float32).max
     if not sound.all():
         columns = [island.names[place] for place in np.flatnonzero(~sound.all(axis=0))]
@@ -83,9 +96,9 @@ def in_island(rows: Table, island: Island, units: Mapping[str, str]) -> NDArray[
 
 
 def _mapped(path: Path) -> NDArray[np.floating]:
-    """The array of a file, which is as long as its header says."""
+    """The array of a file, which is as long as its header says; numpy reads that as Python."""
     try:
         with np.errstate(over="raise"):  # a shape beyond what can be counted
             return np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, ArithmeticError, OSError) as error:
+    except Exception as error:  # in as many ways as a text can be no Python
         raise TableError(f"the rows are not a plain numeric .npy array: {error}") from None

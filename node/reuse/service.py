@@ -12,10 +12,11 @@ import secrets
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from atoll.engine.errors import AtollError
@@ -33,6 +34,7 @@ from atoll.node.reuse.result import PredictionResult, ReuseReport
 from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.reuse.running import Reusing
 from atoll.node.reuse.team import NEITHER, Team, gather, place_of, team_of
+from atoll.node.reuse.turns import Turns
 from atoll.node.reuse.uploads import RowUploads
 from atoll.node.search.plan import Candidate
 from atoll.node.search.service import Searcher
@@ -41,9 +43,13 @@ from atoll.protocol.listings import Listing
 
 log = logging.getLogger("atoll.reuse")
 
+T = TypeVar("T")
 OF_USER, OF_ALL = 8, 64  # sessions that are remembered
+PLANNING, PLANS_OF_USER, PLANS = 3, 4, 32  # plans that are made at a time, and that may be under way
 AT_WORK_OF_USER, AT_WORK = 3, 8  # sessions that run at a time
-ANSWERS = 4  # times the size of an upload, that the predictions of one user may take
+ANSWERS = 8  # times the size of an upload, that the predictions of one user may take
+CELL, QUOTES = 16, '\'""\n'  # bytes of a number in a CSV with its comma; what may stand around a label
+LAST_FILES = 100  # that threads of a session may still make when it ends; they are three
 UNUSED = 3600.0  # seconds, after which a session is forgotten
 SWEEP = 60.0  # seconds
 
@@ -62,6 +68,7 @@ class Reuser:
         self._config = config
         self._folder = folder
         self._clock = clock
+        self._turns = Turns("plans", PLANNING, PLANS_OF_USER, PLANS)
         self._sessions: OrderedDict[str, Reusing] = OrderedDict()
         shutil.rmtree(folder, ignore_errors=True)
         self.uploads = RowUploads(folder / "rows", config.max_upload_bytes, config.max_rows, clock)
@@ -72,9 +79,12 @@ class Reuser:
         and its owners have it; FeatureMismatch, NotFinite or RequestInvalid where the data do not fit."""
         session = self._searcher.session(query.search_id, query.user)
         if not rows.digest:
-            rows = await asyncio.to_thread(self.uploads.take, query.user, rows)
-        team, skipped = await asyncio.to_thread(gather, session, query, labelled, self._workshop.own)
-        return await self._plan(team, skipped, query, rows, labelled)
+            async with self._holding(query.user, partial(self.uploads.take, query.user, rows)) as taken:
+                return await self.plan(query, taken, labelled)
+        async with self._named(query.user, rows, labelled) as id_, self._turns.turn(query.user):
+            gathering = partial(gather, session, query, labelled, self._workshop.own)
+            team, skipped = await self._in_thread(gathering)
+            return await self._plan(id_, team, skipped, query, rows, labelled)
 
     def start(self, id_: str, user: str, *, send: bool) -> Reusing:
         """Begin what was planned; a session that has begun goes on as it is. ConsentNeeded where rows would leave this
@@ -111,8 +121,9 @@ class Reuser:
     ) -> PredictionResult:  # fmt: skip
         """Plan, start and forget at once, for few rows (raw units)."""
         query = ReuseQuery(search_id, prefer=prefer, force=force, user=user)
-        kept = await asyncio.to_thread(self.uploads.keep, user, rows)
-        return await self._at_once(await self.plan(query, kept), send)
+        async with self._holding(user, partial(self.uploads.keep, user, rows)) as kept:
+            reusing = await self.plan(query, kept)
+        return await self._at_once(reusing, send)
 
     async def predict_with(
         self, listing: Listing, island: Island, rows: Table, prefer: Place = "local", user: str = "",
@@ -125,8 +136,13 @@ class Reuser:
         if place_of(member, query, self._workshop.own) is None:
             raise PolicyDenied(NEITHER, hint="ask for it: `atoll learnware ask`")
         team = team_of(island, (member,), (1.0,), query, None, self._workshop.own)
-        kept = await asyncio.to_thread(self.uploads.keep, user, rows)
-        return await self._at_once(await self._plan(team, {}, query, kept, None), send)
+        async with (
+            self._holding(user, partial(self.uploads.keep, user, rows)) as kept,
+            self._named(user, kept, None) as id_,
+            self._turns.turn(user),
+        ):
+            reusing = await self._plan(id_, team, {}, query, kept, None)
+        return await self._at_once(reusing, send)
 
     async def tidy(self) -> None:
         """Forget what nobody uses any more, until cancelled."""
@@ -158,25 +174,47 @@ class Reuser:
         if len(running) >= AT_WORK:
             raise NodeBusy(f"{AT_WORK} predictions run already", hint="try again in a few seconds")
 
-    async def _plan(
-        self, team: Team, skipped: Mapping[str, str], query: ReuseQuery, rows: Rows, labelled: Labelled | None
-    ) -> Reusing:
-        id_, size = secrets.token_hex(8), 8 * rows.count * team.width
-        digests = [rows.digest] + ([labelled.digest] if labelled is not None and labelled.digest else [])
-        await asyncio.to_thread(self.uploads.use, query.user, digests, id_)
+    @asynccontextmanager
+    async def _holding(self, user: str, bring: Callable[[str], Rows]) -> AsyncIterator[Rows]:
+        """Rows that nobody has uploaded: without a session that uses them they are gone at the end of the block."""
+        holder = secrets.token_hex(8)
         try:
-            loop, threads = asyncio.get_running_loop(), self._workshop.threads
-            brief = await loop.run_in_executor(threads, Brief.of, team, query, rows, labelled)
-            surveyed = await loop.run_in_executor(threads, survey, brief, query)
-            planned = await asyncio.to_thread(plan, id_, query, brief, surveyed, skipped, self._directory)
-            await self._make_room(query.user, size)
-            folder = self._folder / id_
-            await asyncio.to_thread(folder.mkdir, mode=0o700)
+            yield await asyncio.to_thread(bring, holder)
+        finally:
+            await asyncio.to_thread(self.uploads.release, user, holder)
+
+    @asynccontextmanager
+    async def _named(self, user: str, rows: Rows, labelled: Labelled | None) -> AsyncIterator[str]:
+        """The id of a session to be, which uses its rows from now on; they stay, for another attempt, where it does not
+        come to be."""
+        id_ = secrets.token_hex(8)
+        digests = [rows.digest] + ([labelled.digest] if labelled is not None and labelled.digest else [])
+        await asyncio.to_thread(self.uploads.use, user, digests, id_)
+        try:
+            yield id_
         except BaseException:
-            await asyncio.to_thread(self.uploads.release, query.user, id_, keep=True)
+            await asyncio.to_thread(self.uploads.release, user, id_, keep=True)
+            raise
+
+    async def _plan(
+        self, id_: str, team: Team, skipped: Mapping[str, str], query: ReuseQuery, rows: Rows,
+        labelled: Labelled | None,
+    ) -> Reusing:  # fmt: skip
+        brief = await self._in_thread(partial(Brief.of, team, query, rows, labelled))
+        surveyed = await self._in_thread(partial(survey, brief, query))
+        planned = await asyncio.to_thread(plan, id_, query, brief, surveyed, skipped, self._directory)
+        folder = self._folder / id_
+        try:
+            await asyncio.to_thread(folder.mkdir, mode=0o700)
+            await self._make_room(query.user, _room(rows, team))  # nobody else takes it: there is no wait after it
+        except BaseException:
+            await asyncio.to_thread(_remove, folder)
             raise
         reusing = self._sessions[id_] = Reusing(query, planned, brief, folder, self._clock())
         return reusing
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._workshop.threads, work)
 
     async def _make_room(self, user: str, size: int) -> None:
         """Forget the oldest sessions of a user, and of all, until one more with predictions of ``size`` bytes fits."""
@@ -185,7 +223,7 @@ class Reuser:
             raise RequestInvalid(f"the predictions would take {size} bytes, at most {most} do", hint="send fewer rows")
         while True:
             own = [each for each in self._sessions.values() if each.query.user == user]
-            taken = size + sum(8 * each.brief.rows.count * each.brief.team.width for each in own)
+            taken = size + sum(_room(each.brief.rows, each.brief.team) for each in own)
             if len(own) < OF_USER and taken <= most and len(self._sessions) < OF_ALL:
                 return
             among = own if len(own) >= OF_USER or taken > most else list(self._sessions.values())
@@ -240,7 +278,21 @@ class Reuser:
         reusing.forgotten = True
         reusing.wake()
         await asyncio.to_thread(self.uploads.release, reusing.query.user, reusing.id)
-        await asyncio.to_thread(shutil.rmtree, reusing.folder, ignore_errors=True)
+        await asyncio.to_thread(_remove, reusing.folder)
+
+
+def _room(rows: Rows, team: Team) -> int:
+    """Bytes that predictions may take: the array, and the CSV beside it with a label in each row."""
+    label = max((len(name.encode(errors="replace")) for name in team.class_names), default=0)
+    return rows.count * ((8 + CELL) * team.width + label + len(QUOTES))
+
+
+def _remove(folder: Path) -> None:
+    """Also while a thread whose session has ended writes a last file into it: without the folder it writes none."""
+    for _ in range(LAST_FILES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
 
 
 def _ended(reusing: Reusing, task: asyncio.Task[None]) -> None:

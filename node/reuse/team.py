@@ -5,6 +5,7 @@ All members are of one island and predict the same kind of thing; each has a pla
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -26,6 +27,7 @@ Kind = tuple[bool, int]  # classifier or not, width of a regression: what can be
 CLASSIFIERS: Kind = (True, 0)
 EVEN = 0.3  # of the weights, that all members share alike; measured: algorithms, reuse
 SHOWN = 8  # names in a message
+WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # a number as software writes whole ones
 
 
 @dataclass(frozen=True)
@@ -116,15 +118,14 @@ def place_of(candidate: Candidate, query: ReuseQuery, own: str) -> Place | None:
 
 
 def as_class_names(labels: Sequence[str | float], known: frozenset[str]) -> tuple[str, ...]:
-    """Labels as the names that classes have: 1.0 is class 1, where that is known and 1.0 is not."""
+    """Labels as the names that classes have: 1.0 is class 1, where that is known and 1.0 is not; 01 and 1e0 are other
+    names."""
     return tuple(_class_name(str(label), known) for label in labels)
 
 
 def _class_name(label: str, known: frozenset[str]) -> str:
-    value = number(label)
-    if label not in known and value is not None and value.is_integer() and str(int(value)) in known:
-        return str(int(value))
-    return label
+    whole = WHOLE.fullmatch(label)
+    return whole[1] if label not in known and whole is not None and whole[1] in known else label
 
 
 def number(label: str | float) -> float | None:
@@ -133,7 +134,7 @@ def number(label: str | float) -> float | None:
         value = float(label)
     except ValueError:
         return None
-    return value if isfinite(value) else None
+    return value if isfinite(value) and "_" not in str(label) else None
 
 
 def _alike(usable: Sequence[Candidate], labelled: Labelled | None) -> list[list[Candidate]]:

@@ -29,6 +29,7 @@ class _Upload:
     path: Path
     used: float
     whole: bool = False
+    verified: bool = False
     sessions: set[str] = field(default_factory=set)
 
 
@@ -83,23 +84,25 @@ class RowUploads:
         with self._lock:
             upload = self._found(user, digest)
             upload.whole = True
-        if hash_of(upload.path) != digest:
+        if not upload.verified and hash_of(upload.path) != digest:
             self.remove(user, digest)
             raise IntegrityError("the rows that came do not have the hash that was promised", hint="upload them again")
+        upload.verified = True
         return Rows.open(upload.path, columns, self._most, digest)
 
-    def keep(self, user: str, rows: Table) -> Rows:
-        """Rows that are here in memory, as an upload of float64."""
+    def keep(self, user: str, rows: Table, holder: str) -> Rows:
+        """Rows that are here in memory, as an upload of float64, until ``holder`` releases them."""
         path = self._new()
-        with path.open("wb") as file:
-            np.save(file, np.ascontiguousarray(rows.values, np.float64), allow_pickle=False)
-        return self._kept(user, path, rows.columns)
+        try:
+            with path.open("wb") as file:
+                np.save(file, np.ascontiguousarray(rows.values, np.float64), allow_pickle=False)
+            return self._kept(user, path, rows.columns, holder)
+        finally:
+            path.unlink(missing_ok=True)
 
-    def take(self, user: str, rows: Rows) -> Rows:
-        """Rows in a file that is not the caller's any more."""
-        path = self._new()
-        shutil.move(rows.path, path)
-        return self._kept(user, path, rows.columns)
+    def take(self, user: str, rows: Rows, holder: str) -> Rows:
+        """The same with rows in a file that is not the caller's any more."""
+        return self._kept(user, rows.path, rows.columns, holder)
 
     def use(self, user: str, digests: Iterable[bytes], session: str) -> None:
         """The rows are those of a session, and go with the last one that uses them."""
@@ -116,6 +119,13 @@ class RowUploads:
                     if not upload.sessions and not keep:
                         self.remove(user, digest)
 
+    def drop(self, user: str, digest: bytes) -> None:
+        """Remove what no session uses; RequestInvalid while one does."""
+        with self._lock:
+            if self._found(user, digest).sessions:
+                raise RequestInvalid("a session uses these rows", hint="forget the session: they go with it")
+            self.remove(user, digest)
+
     def remove(self, user: str, digest: bytes) -> None:
         with self._lock:
             upload = self._held.pop((user, digest), None)
@@ -129,16 +139,19 @@ class RowUploads:
                 if not upload.sessions and upload.used < before:
                     self.remove(user, digest)
 
-    def _kept(self, user: str, path: Path, columns: tuple[str, ...]) -> Rows:
+    def _kept(self, user: str, path: Path, columns: tuple[str, ...], holder: str) -> Rows:
+        """What is in a file is moved here, unless it is here already."""
         digest = hash_of(path)
         with self._lock:
-            held = self._held.setdefault((user, digest), _Upload(path, 0.0, whole=True))
+            held = self._held.get((user, digest))
+            if held is None or not held.whole:
+                if self._bytes(user) + path.stat().st_size > AT_A_TIME * self._limit:
+                    raise RequestInvalid("your rows here take too many bytes", hint="forget some sessions first")
+                held = held or _Upload(self._new(), 0.0)
+                shutil.move(path, held.path)
+                held.whole, self._held[user, digest] = True, held
             held.used = self._clock()
-            if held.path != path:
-                path.unlink()
-            if self._bytes(user) > AT_A_TIME * self._limit:
-                self.remove(user, digest)
-                raise RequestInvalid("your rows here take too many bytes", hint="forget some sessions first")
+            held.sessions.add(holder)
         return Rows.open(held.path, columns, self._most, digest)
 
     def _found(self, user: str, digest: bytes) -> _Upload:

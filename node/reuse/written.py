@@ -1,10 +1,14 @@
 """Predictions as CSV, block by block: the label of each row and the probability of each class, or the values; empty
-cells in rows that have no answer."""
+cells in rows that have no answer.
+
+Names of classes are other people's text: in a terminal they move no cursor, in a spreadsheet they are no formula.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from numpy.typing import NDArray
 BLOCK = 8192  # rows
 DIGITS = 6  # of a probability
 VALUE_DIGITS = 9  # of a value: what a model's float32 holds
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 
 
 def labels_of(values: NDArray[np.float64], class_names: tuple[str, ...]) -> tuple[str, ...]:
@@ -28,6 +33,7 @@ def labels_of(values: NDArray[np.float64], class_names: tuple[str, ...]) -> tupl
 
 def csv_blocks(values: NDArray[np.float64], class_names: tuple[str, ...]) -> Iterator[str]:
     """The rows (n, c), which may be mapped from a file, in their order, after a line that names the columns."""
+    class_names = tuple(map(_harmless, class_names))
     width, digits = values.shape[1], DIGITS if class_names else VALUE_DIGITS
     nameless = ["value"] if width == 1 else [f"value_{place}" for place in range(1, width + 1)]
     yield _lines([["label", *class_names] if class_names else nameless])
@@ -45,6 +51,12 @@ def csv_file(predictions: Path, class_names: tuple[str, ...]) -> Path:
         with replacing(path, 0o600) as file:
             file.writelines(block.encode() for block in csv_blocks(np.load(predictions, mmap_mode="r"), class_names))
     return path
+
+
+def _harmless(name: str) -> str:
+    """Unprintable characters as spaces; an apostrophe before what a spreadsheet would calculate."""
+    shown = "".join(character if character.isprintable() else " " for character in name)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) and not NUMBER.fullmatch(shown) else shown
 
 
 def _lines(rows: Iterable[list[str]]) -> str:

@@ -28,12 +28,11 @@ MAX_ORDER = 1 << 28
 
 class Reading(msgspec.Struct, frozen=True):
     """Beside rows to predict: the ``labelled`` file, if there is one, whose column ``target`` holds names of classes,
-    or if ``numeric`` numbers. In the rows that column means nothing. Arrays go where ``into`` says."""
+    or values. In the rows that column means nothing. Arrays go where ``into`` says."""
 
     into: tuple[str, str]
     labelled: str = ""
     target: str = ""
-    numeric: bool = False
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -10,7 +10,6 @@ import numpy as np
 from aiohttp import web
 from atoll.engine.errors import AtollError, FeatureMismatch, SpecificationError, TableError
 from atoll.engine.tables import Table
-from atoll.engine.targets import as_numbers
 from atoll.node.errors import NothingFound
 from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.search.query import MixtureView
@@ -44,7 +43,7 @@ async def plan(visit: Visit) -> web.StreamResponse:
     with visit.node.fitting.room(known=True) as begin:
         async with passing_folder() as folder:
             asking = Asking.read(await read_parts(visit.request, folder, check, begin, FILES))
-            reusing = None if asking.errors else await _planned(visit, running, session, asking, folder)
+            reusing = None if asking.errors else await _planned(visit, running, asking, folder)
     if reusing is None and scripted(visit):
         return web.json_response({"errors": asking.errors}, status=422)
     if reusing is None:
@@ -63,30 +62,24 @@ async def _searched(visit: Visit) -> tuple[Running, Session]:
     return running, running.session
 
 
-async def _planned(visit: Visit, running: Running, session: Session, asking: Asking, folder: Path) -> Reusing | None:
+async def _planned(visit: Visit, running: Running, asking: Asking, folder: Path) -> Reusing | None:
     """The plan for the rows; None if there is none, whose faults are told by field."""
-    node, numeric = visit.node, _numeric(session)
+    node = visit.node
     into = (str(folder / "rows.array"), str(folder / "labelled.array"))
-    reading = Reading(into, str(asking.files.get("labelled", "")), asking.target, numeric)
+    reading = Reading(into, str(asking.files.get("labelled", "")), asking.target)
     try:
         sheets = await node.fitting.sheets(asking.files["file"], reading, impute=asking.impute)
         rows = await asyncio.to_thread(Rows.open, Path(into[0]), sheets[0].columns, node.config.reuse.max_rows)
-        labelled = await asyncio.to_thread(_labelled, Path(into[1]), sheets[1], numeric) if sheets[1:] else None
-        return await node.reuser.plan(asking.query(running.id, visit.user), rows, labelled)
+        labelled = await asyncio.to_thread(_labelled, Path(into[1]), sheets[1]) if sheets[1:] else None
+        async with visit.noting("reuse.plan", search_id=running.id):
+            return await node.reuser.plan(asking.query(running.id, visit.user), rows, labelled)
     except AtollError as error:
         asking.errors[_field(error)] = sentence(error)
         return None
 
 
-def _numeric(session: Session) -> bool:
-    """Whether values are predicted, not classes."""
-    usable = [*session.members, *(each for ground in session.grounds for each in ground.candidates)]
-    return bool(usable) and not usable[0].listing.class_names
-
-
-def _labelled(path: Path, sheet: Sheet, numeric: bool) -> Labelled:
-    rows = Table(np.load(path, allow_pickle=False), sheet.columns)
-    return Labelled(rows, tuple(as_numbers(sheet.target).tolist()) if numeric else sheet.target)
+def _labelled(path: Path, sheet: Sheet) -> Labelled:
+    return Labelled(Table(np.load(path, allow_pickle=False), sheet.columns), sheet.target)
 
 
 def _field(error: AtollError) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
+from atoll.node.api.files import sent
 from atoll.node.api.streaming import last_event, streamed
 from atoll.node.errors import ConsentNeeded, RequestInvalid
 from atoll.node.reuse import report
@@ -17,7 +18,7 @@ from atoll.node.reuse.written import csv_file
 from atoll.node.web import following
 from atoll.node.web.answers import html, sentence
 from atoll.node.web.following import Doing, asked
-from atoll.node.web.headers import guarded
+from atoll.node.web.headers import HEADERS, guarded
 from atoll.node.web.live import Part
 from atoll.node.web.parts import read_small_form
 from atoll.node.web.visit import Visit
@@ -34,8 +35,10 @@ async def show(visit: Visit) -> web.Response:
 async def start(visit: Visit) -> web.Response:
     """Carry the plan out, if rows may leave where they have to."""
     reusing, fields = await _act(visit)
+    send = bool(fields.get("send"))
     try:
-        visit.node.reuser.start(reusing.id, visit.user, send=bool(fields.get("send")))
+        async with visit.noting("reuse.start", id=reusing.id, send="yes" if send else "no"):
+            visit.node.reuser.start(reusing.id, visit.user, send=send)
     except ConsentNeeded as error:
         unsent = "Tick this if these rows may leave this node, or let only what runs here predict."
         return await _page(visit, reusing, {"send": unsent}, error.code)
@@ -47,7 +50,8 @@ async def only_here(visit: Visit) -> web.Response:
     reusing, _ = await _act(visit)
     query = msgspec.structs.replace(reusing.query, local_only=True)
     try:
-        again = await visit.node.reuser.plan(query, reusing.brief.rows, reusing.brief.labelled)
+        async with visit.noting("reuse.plan", search_id=query.search_id):
+            again = await visit.node.reuser.plan(query, reusing.brief.rows, reusing.brief.labelled)
     except AtollError as error:
         return await _page(visit, reusing, {"here": sentence(error)}, error.code)
     raise web.HTTPSeeOther(f"/reuses/{again.id}")
@@ -56,7 +60,8 @@ async def only_here(visit: Visit) -> web.Response:
 async def forget(visit: Visit) -> web.Response:
     """Delete rows and predictions, and end what is under way."""
     reusing, _ = await _act(visit)
-    await visit.node.reuser.forget(reusing.id, visit.user)
+    async with visit.noting("reuse.forget", id=reusing.id):
+        await visit.node.reuser.forget(reusing.id, visit.user)
     raise web.HTTPSeeOther(f"/searches/{reusing.query.search_id}")
 
 
@@ -80,10 +85,9 @@ async def predictions(visit: Visit) -> web.StreamResponse:
     """As CSV."""
     reusing, told = await _done(visit)
     path = await asyncio.to_thread(csv_file, reusing.predictions, told.class_names)
-    disposition = f'attachment; filename="predictions-{reusing.id}.csv"'
-    return web.FileResponse(
-        path, headers={"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": disposition}
-    )
+    name = f"predictions-{reusing.id}.csv"
+    headers = {**HEADERS, "Cache-Control": "no-store"}  # it is on its way before the page is guarded
+    return await sent(visit.request, path, name, media_type="text/csv", name=name, more=headers)
 
 
 async def written(visit: Visit) -> web.Response:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from atoll.engine.errors import AtollError, NotFinite, TableError
+from atoll.engine.errors import AtollError, TableError
+from atoll.engine.filling import filled, means_of
 from atoll.engine.tables import Table
-from atoll.engine.targets import as_numbers, chunks_without, read_labelled
+from atoll.engine.targets import chunks_without, read_labelled
 from atoll.node.reuse.rows import MAX_LABELLED
 from atoll.node.web.fitting import Answer, Order, Reading, Sheet
 from numpy.typing import NDArray
 
 TOO_LARGE = "the file takes more memory than this page gives it; use `atoll predict`"
-SHOWN = 8  # columns named in a message
 
 Chunks = Callable[[], Iterator[Table]]
 Means = NDArray[np.float64] | None
@@ -25,7 +25,7 @@ def read(order: Order, reading: Reading, into: Sequence[BinaryIO]) -> Answer:
     """The rows as an array, and the labelled ones; what is wrong with either file is told of its field."""
     path, labelled, field = Path(Path(order.file).name), Path(Path(reading.labelled).name), "file"
     try:
-        means = _means(chunks_without(path, reading.target)) if order.impute else None
+        means = means_of(chunks_without(path, reading.target)) if order.impute else None
         sheets = [write(lambda: chunks_without(path, reading.target), into[0], means)]
         if reading.labelled:
             path, field = labelled, "labelled"
@@ -48,7 +48,7 @@ def write(chunks: Chunks, into: BinaryIO, means: Means = None) -> Sheet:
     count, width = 0, 0
     columns: tuple[str, ...] = ()
     for chunk in chunks():
-        values = _filled(chunk, means)
+        values = filled(chunk, means).values
         if not width:
             columns, width = chunk.columns, values.shape[1]
             _header(into, 0, width)
@@ -68,40 +68,9 @@ def _labelled(path: Path, reading: Reading, into: BinaryIO, impute: bool) -> She
     rows, target = read_labelled(path, reading.target)
     if len(target) > MAX_LABELLED:
         raise TableError(f"{len(target)} labelled rows where at most {MAX_LABELLED} are taken", hint="a sample will do")
-    if reading.numeric:
-        as_numbers(target)
-    return Sheet(write(lambda: iter([rows]), into, _means([rows]) if impute else None).columns, target)
+    return Sheet(write(lambda: iter([rows]), into, means_of([rows]) if impute else None).columns, target)
 
 
 def _header(into: BinaryIO, count: int, width: int) -> None:
     described = {"descr": "<f8", "fortran_order": False, "shape": (count, width)}
     np.lib.format.write_array_header_1_0(into, described)
-
-
-def _filled(chunk: Table, means: Means) -> NDArray[np.float64]:
-    good = np.isfinite(chunk.values)
-    if means is not None:
-        return np.where(good, chunk.values, means)
-    if not good.all():
-        bad = np.flatnonzero(~good.all(axis=0))
-        named = ", ".join(chunk.columns[place] if chunk.columns else str(place) for place in bad[:SHOWN])
-        raise NotFinite(
-            f"{(~good).sum()} cells are empty, NaN or infinite, in columns {named}",
-            hint="clean them, or let column means take their place",
-        )
-    return chunk.values
-
-
-def _means(chunks: Iterable[Table]) -> NDArray[np.float64]:
-    """Of the finite cells of each column, (d,); NotFinite where there are none."""
-    sums: NDArray[np.float64] | float = 0.0
-    counts: NDArray[np.int64] | int = 0
-    columns: tuple[str, ...] = ()
-    for chunk in chunks:
-        good, columns = np.isfinite(chunk.values), chunk.columns
-        sums, counts = sums + np.where(good, chunk.values, 0.0).sum(axis=0), counts + good.sum(axis=0)
-    empty = np.flatnonzero(np.asarray(counts) == 0)
-    if empty.size:
-        named = ", ".join(columns[place] if columns else str(place) for place in empty[:SHOWN])
-        raise NotFinite(f"there is no number in columns {named}")
-    return np.asarray(sums / counts)

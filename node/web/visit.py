@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from atoll.node.api.acts import noting
 from atoll.node.api.auth import FORM_HEADER, signed_in
 from atoll.node.api.routing import NODE
 from atoll.node.api.sessions import new_id
@@ -43,6 +45,11 @@ class Visit:
     @property
     def form_token(self) -> str:
         return self.node.sessions.form_token(self.id)
+
+    def noting(self, act: str, **subject: str) -> AbstractAsyncContextManager[None]:
+        """What the block does is in the audit log, as an act of whoever is signed in."""
+        assert self.token is not None  # nobody else may do what is an act
+        return noting(self.node.audit, self.token, act, subject)
 
     def check_form(self, given: str) -> None:
         """Forged unless a page that was shown to this browser has sent it."""

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from atoll.engine.errors import TableError
-from atoll.engine.targets import as_numbers, chunks_without, columns_of, read_labelled
+from atoll.engine.targets import chunks_without, columns_of, read_labelled
 from pyarrow import feather
 
 FRAME = pd.DataFrame({"a": [1.0, 2.0, 3.0], "kind": ["cat", "dog", "cat"], "b": [4, 5, 6]})
@@ -40,16 +40,6 @@ def test_a_column_that_is_not_there_is_not_missed_where_it_is_only_left_out(tmp_
     np.save(tmp_path / "rows.npy", frame.to_numpy())
     (rows,) = chunks_without(tmp_path / "rows.npy", "kind")
     assert rows.values.shape == (3, 2)
-
-
-def test_a_target_that_is_a_value_is_read_as_numbers(tmp_path):
-    np.testing.assert_array_equal(
-        as_numbers(read_labelled(written("csv", tmp_path, FRAME[["a", "b"]]), "b").target), [4, 5, 6]
-    )
-    with pytest.raises(TableError, match="row 2: 'dog' is not a number"):
-        as_numbers(("1", "dog"))
-    with pytest.raises(TableError, match="row 1: 'nan'"):
-        as_numbers(("nan",))
 
 
 @pytest.mark.parametrize(

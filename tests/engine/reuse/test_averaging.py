@@ -1,25 +1,32 @@
 import numpy as np
 import pytest
 from atoll.engine.errors import DimensionMismatch, SpecificationError
-from atoll.engine.reuse import Averaging, Single, aligned, mean, spread, union, vote_by_label, vote_by_prob
+from atoll.engine.reuse import Averaging, Single, aligned, spread, union
 
 SURE, UNSURE = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([[0.4, 0.6], [0.4, 0.6]])
 
 
+def combined(kind, outputs, shares=(1.0, 1.0)):
+    stacked = np.stack(outputs, axis=1)
+    given = np.broadcast_to(np.array(shares, np.float64)[..., : len(outputs)], stacked.shape[:2])
+    return Averaging(len(outputs), None, kind).combine(np.zeros((len(stacked), 1)), given, stacked)
+
+
 def test_the_mean_is_equal_weighted_or_by_row():
-    np.testing.assert_allclose(mean([SURE, UNSURE]), (SURE + UNSURE) / 2)
-    np.testing.assert_allclose(mean([SURE, UNSURE], np.array([3, 1])), 0.75 * SURE + 0.25 * UNSURE)
-    np.testing.assert_allclose(mean([SURE, UNSURE], np.array([[1, 0], [0, 1]])), [SURE[0], UNSURE[1]])
+    np.testing.assert_allclose(combined("mean", [SURE, UNSURE]), (SURE + UNSURE) / 2)
+    np.testing.assert_allclose(combined("mean", [SURE, UNSURE], [3, 1]), 0.75 * SURE + 0.25 * UNSURE)
+    np.testing.assert_allclose(combined("mean", [SURE, UNSURE], [[1, 0], [0, 1]]), [SURE[0], UNSURE[1]])
 
 
 def test_votes_by_label_count_heads_and_by_probability_sum_to_one():
-    np.testing.assert_allclose(vote_by_label([SURE, UNSURE]), [[0.5, 0.5], [0, 1]])
-    np.testing.assert_allclose(vote_by_prob([SURE, 3 * UNSURE]).sum(1), 1)
-    np.testing.assert_allclose(vote_by_prob([np.zeros((1, 2))]), 0)
+    np.testing.assert_allclose(combined("vote_by_label", [SURE, UNSURE]), [[0.5, 0.5], [0, 1]])
+    np.testing.assert_allclose(combined("vote_by_prob", [SURE, 3 * UNSURE]).sum(1), 1)
+    np.testing.assert_allclose(combined("vote_by_prob", [np.zeros((1, 2))]), 0)
 
 
 def test_numeric_labels_come_first_and_in_numeric_order():
     assert union([("10", "9"), ("b", "a"), ("9",)]) == ("9", "10", "a", "b")
+    assert union([("2" + "0" * 5000, "007", "8", "0")]) == ("0", "007", "8", "2" + "0" * 5000)
 
 
 def test_a_label_that_looks_like_a_digit_but_is_none_is_a_name():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from atoll.engine.errors import DimensionMismatch, SpecificationError
-from atoll.engine.reuse import Routing, route_by_rkme, route_by_sketch, sparse
+from atoll.engine.reuse import Routing, sparse
 from atoll.engine.specs import Rkme, Sketch, sketch
 from atoll.engine.specs.kernels import gaussian
 from atoll.engine.specs.sketch import features
@@ -64,14 +64,15 @@ def test_one_member_has_every_row(market, island):
         np.testing.assert_array_equal(routing.shares(market.units), np.ones((len(market.units), 1)))
 
 
-def test_a_far_row_does_not_underflow(owners):
-    rows = np.full((1, 64), 1e4, np.float32)
-    assert route_by_rkme(rows, list(owners[1].values()), EQUAL).sum() == pytest.approx(1)
+def test_a_far_row_does_not_underflow(market, island):
+    rows = np.full((1, market.units.shape[1]), 1e4, np.float32)
+    assert Routing(market.rkmes, EQUAL, island).posterior(rows).sum() == pytest.approx(1)
 
 
-def test_a_row_nobody_claims_falls_back_on_the_weights(owners, island):
+def test_a_row_nobody_claims_falls_back_on_the_weights(market, island):
     zero = [Sketch(np.zeros(512, np.int8), 0.0)] * 2
-    np.testing.assert_allclose(route_by_sketch(owners[0]["o0"][:3], island, zero, [3, 1]), [[0.75, 0.25]] * 3)
+    routing = Routing(zero, [3, 1], island).fit(market.units[:3])
+    np.testing.assert_allclose(routing.posterior(market.units[:3]), [[0.75, 0.25]] * 3)
 
 
 def test_a_member_without_weight_has_no_say(market, island):
@@ -111,12 +112,12 @@ def test_densities_are_those_of_the_formulas(market, island):
     rows = market.units[:50]
     kernels = [gaussian(rows, each.points, 4 * each.gamma) @ each.weights for each in market.rkmes]
     expected = np.stack(kernels, axis=1) / np.sum(kernels, axis=0)[:, None]
-    np.testing.assert_allclose(route_by_rkme(rows, market.rkmes, EQUAL), expected, atol=1e-4)
+    np.testing.assert_allclose(Routing(market.rkmes, EQUAL, island).posterior(rows), expected, atol=1e-4)
     phi = features(rows, island)
     means = np.array([each.floats() for each in market.sketches], np.float64)
     ratios = np.maximum(phi @ np.linalg.solve(phi.T @ phi / 50 + 1e-2 * np.eye(512), means.T), 0)
     expected = ratios / ratios.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(route_by_sketch(rows, island, market.sketches, EQUAL), expected, atol=1e-4)
+    np.testing.assert_allclose(Routing(market.sketches, EQUAL, island).fit(rows).posterior(rows), expected, atol=1e-4)
 
 
 def test_long_sketches_route_as_well(market, island):

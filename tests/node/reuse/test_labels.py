@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from atoll.engine.tables import Table
 from atoll.node.client import RemoteError
+from atoll.node.reuse.team import as_class_names, number
 
 
 def of(scene, places):
@@ -62,6 +63,16 @@ async def test_labels_that_came_as_numbers_are_the_classes(here, split):
 
     assert reused.class_names == ("0", "1", "2", "3", "4")
     assert np.mean(reused.labels.astype(int) == truth) > 0.9
+
+
+def test_a_label_is_another_name_only_as_software_writes_whole_numbers():
+    known = frozenset({"0", "1", "10", "-1"})
+    same = ("1.0", "10.00", "-1.0", "1", 0.0)
+    other = ("1_0", "01", "1e1", " 1", "+1", "1.", "1.5", "01.0", "\u0661.0", "2.0", "true")
+
+    assert as_class_names(same, known) == ("1", "10", "-1", "1", "0")
+    assert as_class_names(other, known) == other
+    assert [number(label) for label in ("1.5", "1e1", "1_0", "nan", "a")] == [1.5, 10.0, None, None, None]
 
 
 async def test_labels_that_no_member_knows(here, split):

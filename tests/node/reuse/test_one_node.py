@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from atoll.engine.tables import Table
 from atoll.node.client import AsyncClient, RemoteError
+from atoll.node.reuse import service
 from atoll.node.reuse.service import UNUSED
 from atoll.protocol.errors import NotFound
 
@@ -145,6 +146,81 @@ async def test_nothing_of_the_rows_stays_after_forgetting(here):
         await here.client.reuse_state(again.id)
 
 
+async def test_nothing_of_the_rows_stays_where_nothing_came_of_it(here):
+    strange = Table(here.rows.values[:, :3], ("a", "b", "c"))
+    search_id = await here.search()
+
+    for attempt in (
+        here.client.predict("0" * 16, here.rows), here.client.predict(search_id, strange),
+        here.client.reuse(search_id, strange, labelled=(here.rows, here.labels)),
+        here.client.plan_reuse(search_id, here.rows, method="pruning"),
+    ):  # fmt: skip
+        with pytest.raises(RemoteError):
+            await attempt
+
+    assert files(here.node) == []
+
+
+async def test_uploads_are_removed_unless_a_session_uses_them(here):
+    view = await here.client.plan_reuse(await here.search(), here.rows)
+    digest = here.node.node.reuser.reusing(view.id, await user(here)).brief.rows.digest.hex()
+    await here.client._call("PUT", f"rows/{'ab' * 32}", b"a beginning")
+
+    await here.client.forget_rows("ab" * 32)
+
+    assert len(files(here.node)) == 1
+    with pytest.raises(RemoteError, match="no rows were uploaded"):
+        await here.client.forget_rows("ab" * 32)
+    with pytest.raises(RemoteError, match="a session uses these rows"):
+        await here.client.forget_rows(digest)
+
+
+async def test_that_rows_might_leave_is_in_the_audit_log(here):
+    search_id = await here.search()
+    view = await here.client.plan_reuse(search_id, here.rows)
+
+    await here.client.start_reuse(view.id, send=True)
+    await here.client.predict(search_id, here.rows)
+    await here.client.predict(search_id, here.rows, send=True)
+    await here.client.predict_with(here.low, here.rows, send=True)
+
+    rows = [row for row in (await here.client.audit(0, 1000)).items if row.outcome == "done"]
+    noted = [(row.act, {**row.subject, "asked": ""}) for row in rows if "send" in row.subject]
+    assert noted == [
+        ("reuse.start", {"id": view.id, "send": "yes", "asked": ""}),
+        ("reuse.predict", {"search_id": search_id, "send": "yes", "asked": ""}),
+        ("reuse.predict", {"id": here.low, "send": "yes", "asked": ""}),
+    ]
+
+
+async def test_room_is_made_for_the_predictions_in_both_forms(here):
+    view = await here.client.plan_reuse(await here.search(), here.rows)
+    await here.client.start_reuse(view.id)
+    assert [event.event async for event in here.client.reuse_events(view.id)][-1] == "end"
+    await here.client._call("GET", f"reuses/{view.id}/predictions")
+
+    reusing = here.node.node.reuser.reusing(view.id, await user(here))
+
+    found = {path.suffix: path.stat().st_size for path in reusing.folder.iterdir()}
+    assert set(found) == {".npy", ".csv"}
+    assert sum(found.values()) <= service._room(reusing.brief.rows, reusing.brief.team) + 1024  # headers
+
+
+async def test_a_folder_goes_also_while_a_thread_writes_into_it(tmp_path):
+    folder = tmp_path / "session"
+    folder.mkdir()
+
+    def late():
+        for number in range(5):
+            (folder / f"{number}").write_bytes(b"late")
+
+    writing = asyncio.create_task(asyncio.to_thread(late))
+    await asyncio.to_thread(service._remove, folder)
+    await asyncio.gather(writing, return_exceptions=True)
+
+    assert not folder.exists()
+
+
 async def test_what_is_forgotten_while_it_runs_ends(here):
     view = await here.client.plan_reuse(await here.search(), here.rows)
     await here.client.start_reuse(view.id)
@@ -159,7 +235,7 @@ async def test_sessions_and_uploads_that_nobody_uses_end_after_an_hour(here, mon
     monkeypatch.setattr(reuser, "_clock", lambda: now[0])
     monkeypatch.setattr(reuser.uploads, "_clock", lambda: now[0])
     view = await here.client.plan_reuse(await here.search(), here.rows)
-    await asyncio.to_thread(reuser.uploads.keep, "somebody", Table(np.zeros((2, 3))))
+    await asyncio.to_thread(reuser.uploads.append, "somebody", bytes(32), 0, b"rows")
     now[0] = UNUSED - 1.0
     await reuser.expire()
     assert len(files(here.node)) == 2
@@ -189,7 +265,7 @@ async def test_the_oldest_sessions_of_a_user_make_room(here):
 async def test_a_restart_forgets_rows(make_home, start_home, digits):
     home, token = make_home("node")
     async with start_home(home, token) as running:
-        await asyncio.to_thread(running.node.reuser.uploads.keep, "somebody", digits.of(0))
+        await asyncio.to_thread(running.node.reuser.uploads.keep, "somebody", digits.of(0), "a session")
         assert len(files(running)) == 1
     (home / "reuse" / "rows").mkdir(parents=True, exist_ok=True)
     (home / "reuse" / "rows" / "left.npy").write_bytes(b"by a node that was killed")
@@ -210,7 +286,15 @@ def claiming(shape):
     return buffer.getvalue() + bytes(64)
 
 
+def headed(header):
+    """An array whose header is any text."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)
+
+
 HOSTILE = {
+    "a shape that is true": (headed("{'descr': '<f8', 'fortran_order': False, 'shape': (True, 4)}\n"), "not a plain"),
+    "keys of several types": (headed("{'descr': '<f8', 'shape': (2, 4), b'x': 1, 'fortran_order': False}\n"), "not a"),
+    "depth": (headed("(" * 9000 + "\n"), "not a plain numeric .npy"),
     "pickled": (npy(np.array([{"a": 1}], object), allow_pickle=True), "not a plain numeric .npy"),
     "one dimension": (npy(np.zeros(4)), "shape (4,)"),
     "three dimensions": (npy(np.zeros((1, 64, 2))), "shape (1, 64, 2)"),

@@ -86,17 +86,16 @@ async def test_more_rows_than_are_read_at_a_time_become_one_array(reader, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("target", "numeric", "text", "said"),
+    ("target", "text", "said"),
     [
-        ("", False, "a,y\n1,0\n", "which of its columns holds the labels"),
-        ("y", True, "a,y\n1,cat\n", "row 1: 'cat' is not a number"),
-        ("y", False, "a,y\n" + "1,0\n" * (MAX_LABELLED + 1), f"at most {MAX_LABELLED} are taken"),
+        ("", "a,y\n1,0\n", "which of its columns holds the labels"),
+        ("y", "a,y\n" + "1,0\n" * (MAX_LABELLED + 1), f"at most {MAX_LABELLED} are taken"),
     ],
 )
-async def test_what_is_wrong_with_labelled_rows_is_told_of_their_field(reader, tmp_path, target, numeric, text, said):
+async def test_what_is_wrong_with_labelled_rows_is_told_of_their_field(reader, tmp_path, target, text, said):
     (tmp_path / "rows.csv").write_text("a\n1\n")
     (tmp_path / "few.csv").write_text(text)
-    reading = Reading((str(tmp_path / "a"), str(tmp_path / "b")), str(tmp_path / "few.csv"), target, numeric)
+    reading = Reading((str(tmp_path / "a"), str(tmp_path / "b")), str(tmp_path / "few.csv"), target)
     with pytest.raises(Unreadable, match=said) as told:
         await reader.sheets(tmp_path / "rows.csv", reading)
     assert told.value.field == "labelled"

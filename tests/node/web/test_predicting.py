@@ -71,9 +71,17 @@ async def test_rows_are_predicted_where_the_plan_says_once_the_user_agrees(found
     page = await found.send(f"{page.url}/start", [("send", "1")])
     assert re.fullmatch(r"/reuses/\w+", page.url)
     page = await ended(found)
+    acts = [
+        (row.act, row.subject.get("send"), row.outcome) for row in (await found.running.client.audit(0, 1000)).items
+    ]
+    assert [act for act in acts if act[0].startswith("reuse.")] == [
+        ("reuse.plan", None, "asked"), ("reuse.plan", None, "done"), ("reuse.start", "no", "asked"),
+        ("reuse.start", "no", "reuse.consent"), ("reuse.start", "yes", "asked"), ("reuse.start", "yes", "done"),
+    ]  # fmt: skip
     for said in (f"Predictions for {rows} rows", "Whose models", "What left, and to whom", "Save the predictions"):
         assert said in page.text, said
     given = await found.open(f"{page.url}/predictions")
+    assert (given.headers["Cache-Control"], given.headers["X-Frame-Options"]) == ("no-store", "DENY")
     assert "attachment" in given.headers["Content-Disposition"]
     lines = list(csv_files.DictReader(io.StringIO(given.body)))
     right = [line["label"] == str(label) for line, label in zip(lines, digits.labels_of(0, 1, 2, 3), strict=True)]
@@ -137,7 +145,7 @@ FAULTS = [
     ([("file", ("rows.csv", b"a,b\n1,x\n"))], "file", "Line 2, column b: 'x' is not a number"),
     ([("file", ("rows.csv", b"a,b\n"))], "file", "There are no rows"),
     ([("file", ("rows.csv", b"a,b\n1,\n"))], "file", "1 cells are empty, NaN or infinite, in columns b"),
-    ([("file", ("rows.csv", b"a,b\n1,\n")), ("impute", "1")], "file", "There is no number in columns b"),
+    ([("file", ("rows.csv", b"a,b\n1,\n")), ("impute", "1")], "file", "No row has a finite value in columns b"),
     ([("file", ("big.csv", b"1" * (MAX_UPLOAD + 1)))], "file", "Larger than the 32 MiB"),
     ([("file", ("rows.csv", b"a\n1\n")), ("labelled", ("few.csv", b"a,y\n1,0\n"))], "target", "Say which column"),
     (
