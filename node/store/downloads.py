@@ -23,11 +23,12 @@ from atoll.node.store.partial import Partial, forget_old
 from atoll.protocol.errors import NotFound
 
 TOUCH = 60_000  # ms within which a download that is used again is not written anew
+USERS = 1000  # of one download that are remembered; the others ask its owner again
 
 
 class DownloadRow(msgspec.Struct, frozen=True):
-    """A fetched package: blobs of its manifest, its model and of itself, the bytes of all three, whose it is, and when
-    it was fetched and last used (ms)."""
+    """A fetched package: blobs of its manifest, its model and of itself, the bytes of all three, whose it is, when it
+    was fetched and last used (ms), and to which users of this node its owner has given it."""
 
     manifest: bytes
     model: bytes
@@ -39,6 +40,7 @@ class DownloadRow(msgspec.Struct, frozen=True):
     name: str = ""
     fetched_at: int = 0
     used_at: int = 0
+    users: tuple[str, ...] = ()
 
     @property
     def blobs(self) -> tuple[bytes, ...]:
@@ -93,7 +95,16 @@ class DownloadCache:
         """It is used now; written without waiting."""
         now = self._now()
         if now - row.used_at >= TOUCH:
-            self._store.write(partial(self._replace, revision, msgspec.structs.replace(row, used_at=now)))
+            self._store.write(partial(self._change, revision, partial(msgspec.structs.replace, used_at=now)))
+
+    def grant(self, revision: bytes, user: str) -> None:
+        """Its owner has given it to this user too; returns after commit."""
+
+        def granted(row: DownloadRow) -> DownloadRow:
+            others = tuple(each for each in row.users if each != user)
+            return msgspec.structs.replace(row, users=(*others, user)[-USERS:])
+
+        self._store.write(partial(self._change, revision, granted)).result()
 
     @contextmanager
     def coming(self, revision: bytes) -> Iterator[Callable[[int], None]]:
@@ -105,7 +116,9 @@ class DownloadCache:
             with self._lock:
                 self._coming.pop(revision, None)
 
-    def take_in(self, revision: bytes, growing: Partial, *, learnware_id: bytes, owner: bytes) -> DownloadRow:
+    def take_in(
+        self, revision: bytes, growing: Partial, *, learnware_id: bytes, owner: bytes, user: str
+    ) -> DownloadRow:
         """Check a download that has all its bytes, and keep it, durably. IntegrityError or PackageError if it is not
         the package of this revision; then nothing of it stays."""
         assert growing.path is not None
@@ -115,7 +128,7 @@ class DownloadCache:
                 if package.revision != revision:
                     raise IntegrityError("the package is not the revision that its listing names")
                 with self._blobs.claiming():
-                    row = self._put(package, growing, learnware_id, owner)
+                    row = msgspec.structs.replace(self._put(package, growing, learnware_id, owner), users=(user,))
                     self._store.write(lambda txn: self._rows.put(txn, revision, row)).result()
         except AtollError:
             growing.discard()
@@ -201,10 +214,11 @@ class DownloadCache:
             if not all(path.exists() for path in paths):
                 self._remove(revision, row)
             elif not row.size:
-                sized = msgspec.structs.replace(row, size=sum(path.stat().st_size for path in paths))
-                self._store.write(partial(self._replace, revision, sized)).result()
+                size = sum(path.stat().st_size for path in paths)
+                sized = partial(msgspec.structs.replace, size=size)
+                self._store.write(partial(self._change, revision, sized)).result()
 
-    def _replace(self, revision: bytes, row: DownloadRow, txn: Transaction) -> None:
+    def _change(self, revision: bytes, change: Callable[[DownloadRow], DownloadRow], txn: Transaction) -> None:
         """Unless it was removed meanwhile."""
-        if self._rows.get(txn, revision) is not None:
-            self._rows.put(txn, revision, row)
+        if (row := self._rows.get(txn, revision)) is not None:
+            self._rows.put(txn, revision, change(row))

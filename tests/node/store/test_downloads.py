@@ -75,7 +75,7 @@ def fetch(cache, blobs, revision, data):
     with cache.coming(revision) as room:
         room(len(data))
         partial.begin(hashlib.sha256(data).digest()).write_bytes(data)
-        return cache.take_in(revision, partial, learnware_id=revision, owner=OWNER)
+        return cache.take_in(revision, partial, learnware_id=revision, owner=OWNER, user="u")
 
 
 def clock():
@@ -177,7 +177,7 @@ def test_what_came_wrong_leaves_nothing(store, blobs, packages, tmp_path):
         partial = Partial(blobs, revision)
         partial.begin(promised).write_bytes(what)
         with pytest.raises(error):
-            cache.take_in(revision, partial, learnware_id=revision, owner=OWNER)
+            cache.take_in(revision, partial, learnware_id=revision, owner=OWNER, user="u")
         assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
 
 
