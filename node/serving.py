@@ -115,7 +115,7 @@ class Owner:
         if specification is None:
             raise NotFound("the learnware has no specification in this island")
         units = island.transform(Table(rows.astype(np.float64), island.names))
-        found = support(units, specification, island)
+        found = support(units, specification, island, np.random.default_rng())
         if not self._supports.admit(peer, learnware.id, len(rows), found):  # how far off would tell of the points
             raise OffSpecification(
                 f"{learnware.manifest.semantic.name}: these rows are unlike the data that it is good on",

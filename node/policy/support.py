@@ -1,7 +1,8 @@
 """How well the rows of a peer lie where a learnware is good: all that were answered, not those of one frame alone.
 
 Rows come in frames, and files are sorted, so one frame may lie elsewhere where the whole does not; and whoever asks row
-by row is judged by all of its rows, so that small frames gain nothing. What is refused does not count.
+by row is judged by all of its rows, so that small frames gain nothing. What is refused does not count, and of what was
+better than needed little is carried on, or good rows would pay for any number of others.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from atoll.engine.matching.support import FULL, needed
 
 REMEMBERED = 10_000  # pairs of peer and learnware; the one that was not seen for longest is forgotten
 ROWS = 100_000  # what counts of what was before, at most
+SURPLUS = 256.0  # support beyond what was needed that is carried on: about 1000 rows that have none
 
 
 class _Seen(NamedTuple):
@@ -41,8 +43,9 @@ class Supports:
             alone = rows >= FULL and support >= needed(rows)
             if not alone and seen.support < seen.rows * needed(round(seen.rows)):
                 return False
+            carried = min(seen.support, seen.rows * needed(round(seen.rows)) + SURPLUS)
             faded = min(1.0, ROWS / seen.rows)
-            self._seen[key] = _Seen(seen.rows * faded, seen.support * faded)
+            self._seen[key] = _Seen(seen.rows * faded, carried * faded)
             self._seen.move_to_end(key)
             if len(self._seen) > REMEMBERED:
                 self._seen.popitem(last=False)
