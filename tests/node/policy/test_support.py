@@ -2,7 +2,7 @@
 
 import numpy as np
 from atoll.engine.matching.support import LEAST
-from atoll.node.policy.support import ROWS, SURPLUS, Supports
+from atoll.node.policy.support import FORGIVEN, ROWS, SURPLUS, Supports
 
 ID = b"L" * 32
 
@@ -35,6 +35,15 @@ def test_what_was_good_is_not_good_for_ever():
         assert supports.admit("p", ID, ROWS, 1.0)
     answered = sum(100 * supports.admit("p", ID, 100, 0.0) for _ in range(10_000))
     assert answered <= SURPLUS / LEAST
+
+
+def test_a_few_refusals_cost_nothing_and_a_search_for_what_passes_does():
+    supports = Supports()
+    for tried in range(FORGIVEN + 1):
+        assert supports.forgiven("p", ID)
+        assert not supports.admit("p", ID, 100, 0.0), tried
+    assert not supports.forgiven("p", ID)
+    assert supports.forgiven("q", ID)
 
 
 def test_rows_of_somebody_else_at_the_edge_are_no_hindrance():
