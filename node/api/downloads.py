@@ -112,9 +112,13 @@ async def file(node: Node, request: web.Request) -> web.StreamResponse:
         own = await asyncio.to_thread(_own, node, revision, bool({"publish", "admin"} & {*scopes}))
         path, digest, name, id_ = node.dock.served_path(own), own.row.served, own.manifest.semantic.name, own.id
     try:
-        return await sent(request, path, digest.hex(), media_type="application/zip", name=file_name(name, id_.hex()))
+        response = await sent(
+            request, path, digest.hex(), media_type="application/zip", name=file_name(name, id_.hex())
+        )
     except FileNotFoundError:  # it has made room for others since
         raise NotFound(ABSENT, hint=FIRST) from None
+    node.downloads.released(revision)
+    return response
 
 
 async def forget(node: Node, request: web.Request) -> web.Response:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from functools import partial
+from io import RawIOBase
 from typing import BinaryIO, Literal
 
 import msgspec
@@ -15,7 +17,7 @@ from atoll.node.p2p.exchange import receive_request, request
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.streams import Channel, Streams
 from atoll.node.serving import Owner
-from atoll.node.store.partial import Partial
+from atoll.node.store.partial import Partial, Room
 from atoll.protocol import limits
 from atoll.protocol.fetch import PROTOCOL, FetchHeader, FetchRequest
 from atoll.protocol.messages import Refusal, encode
@@ -81,42 +83,47 @@ async def fetch_small(
 
 
 async def fetch_file(
-    streams: Streams, peer: str, message: FetchRequest, partial: Partial, room: Callable[[int], None], deadline: float,
+    streams: Streams, peer: str, message: FetchRequest, growing: Partial, room: Room, deadline: float,
     progress: Progress | None = None,
 ) -> None:  # fmt: skip
-    """Download a package into ``partial``, going on where it stands; the caller checks what came.
+    """Download a package into ``growing``, going on where it stands; the caller checks what came.
 
-    ``room(size)`` blocks, and raises if there is none for a package of so many bytes. Where the owner promises other
-    bytes than those that are here, it begins anew.
+    ``room(size, done)`` blocks, and raises if there is none for a package of so many bytes. Where the owner promises
+    other bytes than those that are here, it begins anew.
     """
     try:
-        await _fetch_on(streams, peer, message, partial, room, deadline, progress)
+        await _fetch_on(streams, peer, message, growing, room, deadline, progress)
     except _OtherBytes:
-        await trio.to_thread.run_sync(partial.discard)
-        await _fetch_on(streams, peer, message, partial, room, deadline, progress)
+        await trio.to_thread.run_sync(growing.discard)
+        await _fetch_on(streams, peer, message, growing, room, deadline, progress)
 
 
 async def _fetch_on(
-    streams: Streams, peer: str, message: FetchRequest, partial: Partial, room: Callable[[int], None], deadline: float,
+    streams: Streams, peer: str, message: FetchRequest, growing: Partial, room: Room, deadline: float,
     progress: Progress | None,
 ) -> None:  # fmt: skip
-    done = await trio.to_thread.run_sync(lambda: partial.size)
+    done = await trio.to_thread.run_sync(lambda: growing.size)
     async with streams.open(peer, PROTOCOL, deadline=deadline) as channel:
         asked = msgspec.structs.replace(message, offset=done)
         header = await request(channel, asked, FetchHeader, limit=limits.CONTROL_FRAME)
         if not 0 < header.size <= limits.PACKAGE or len(header.sha256) != hashlib.sha256().digest_size:
             raise ProtocolViolation(f"a package of {header.size} bytes, where at most {limits.PACKAGE} are allowed")
-        if done and (header.sha256 != partial.promised or done > header.size):
+        if done and (header.sha256 != growing.promised or done > header.size):
             raise _OtherBytes("other bytes than those that are here")
-        await trio.to_thread.run_sync(room, header.size)
-        path = await trio.to_thread.run_sync(partial.begin, header.sha256)
+        await trio.to_thread.run_sync(room, header.size, done)
+        path = await trio.to_thread.run_sync(growing.begin, header.sha256)
         with path.open("ab", buffering=0) as file:  # what was written is there, however this node ends
             while done < header.size:
                 piece = await _next_piece(channel, header.size - done)
-                await trio.to_thread.run_sync(file.write, piece)
                 done += len(piece)
+                await trio.to_thread.run_sync(_write, file, piece, partial(room, header.size, done))
                 if progress:
                     progress(done, header.size)
+
+
+def _write(file: RawIOBase, piece: bytes, room: Callable[[], None]) -> None:
+    room()
+    file.write(piece)
 
 
 async def _next_piece(channel: Channel, left: int) -> bytes:

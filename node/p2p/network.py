@@ -44,7 +44,7 @@ from atoll.node.publishing import Publisher
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.federations import Federation, Federations
-from atoll.node.store.partial import Partial
+from atoll.node.store.partial import Partial, Room
 from atoll.protocol import ask as ask_protocol
 from atoll.protocol import fetch, hello, join, limits, match, peers, predict, sync
 from atoll.protocol.ask import AskReply, AskRequest
@@ -198,7 +198,7 @@ class Network:
                 await call(predictions.end, peer)
 
     async def fetch_package(
-        self, peer: str, message: FetchRequest, partial: Partial, room: Callable[[int], None],
+        self, peer: str, message: FetchRequest, partial: Partial, room: Room,
         progress: Progress | None = None,
     ) -> None:  # fmt: skip
         """Download into ``partial``, resuming; see fetch_file."""

@@ -72,13 +72,18 @@ class Downloads:
 
     async def file(self, owner: str, listing: Listing, user: str, progress: Progress | None = None) -> DownloadRow:
         """As :meth:`get`: what is kept of the package. Where it was fetched for others, its owner is asked whether this
-        user may have it."""
+        user may have it. It stays for some minutes, for the user to take it."""
         with self._cache.used(listing.revision):
             row = await self._fetched(owner, listing, user, progress, whole=True)
             if user not in row.users:
                 await self._require_offered(owner, listing, user, row)
                 await asyncio.to_thread(self._cache.grant, listing.revision, user)
+            self._cache.keep(listing.revision)
             return row
+
+    def released(self, revision: bytes) -> None:
+        """A user has taken a package that a request has fetched."""
+        self._cache.release(revision)
 
     def find(self, revision: bytes) -> DownloadRow | None:
         return self._cache.find(revision)
