@@ -10,6 +10,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import msgspec
 import numpy as np
@@ -31,7 +32,7 @@ IDLE = 5.0  # seconds after which a stream that nobody uses is not used again: i
 SILENCE = 10.0  # seconds for which an owner waits for a request
 AHEAD = 2  # frames an owner reads while it answers one, none of them behind a frame of more than
 AHEAD_BYTES = 2 << 20
-THREADS = 16  # predictions for others at a time; most of them wait for a model
+THREADS, OF_ONE = 64, 4  # predictions for others at a time, and for one of them; most wait for a model
 
 Rows = NDArray[np.float32]
 
@@ -170,6 +171,7 @@ class PredictionProvider:
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._threads = trio.CapacityLimiter(THREADS)
+        self._turns: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()
 
     async def answer(self, channel: Channel) -> None:
         """Answer requests in order until the peer closes, and then none any more; garbage becomes a ProtocolViolation,
@@ -178,7 +180,8 @@ class PredictionProvider:
         await together(serving.read_ahead, serving.answer)
 
     async def _reply(self, peer: str, data: bytes) -> bytes:
-        return await trio.to_thread.run_sync(self._answered, peer, data, limiter=self._threads)
+        async with self._turns.setdefault(peer, trio.CapacityLimiter(OF_ONE)):
+            return await trio.to_thread.run_sync(self._answered, peer, data, limiter=self._threads)
 
     def _answered(self, peer: str, data: bytes) -> bytes:
         try:
