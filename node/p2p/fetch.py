@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from io import RawIOBase
 from typing import BinaryIO, Literal
@@ -12,7 +13,7 @@ from typing import BinaryIO, Literal
 import msgspec
 import trio
 from atoll.engine.errors import AtollError, IntegrityError
-from atoll.node.p2p.errors import ChannelClosed, ProtocolViolation
+from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation
 from atoll.node.p2p.exchange import receive_request, request
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.streams import Channel, Streams
@@ -24,6 +25,9 @@ from atoll.protocol.messages import Refusal, encode
 from atoll.protocol.policy import USER, Asker
 
 PIECE = 1 << 20  # bytes that are read or written at a time
+SOON = 5.0  # seconds after which less than a piece is written: what was received is not to be lost
+LEAST_RATE = 64 * 1024  # bytes a second that an owner sends in the long run, or the download breaks off
+GRACE, LONGEST = 60.0, 3600.0  # seconds for which it may be slower, and for which a download goes on at all
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
 
 
@@ -112,13 +116,35 @@ async def _fetch_on(
             raise _OtherBytes("other bytes than those that are here")
         await trio.to_thread.run_sync(room, header.size, done)
         path = await trio.to_thread.run_sync(growing.begin, header.sha256)
-        with path.open("ab", buffering=0) as file:  # what was written is there, however this node ends
+        # Unbuffered: what was written is there, however this node ends.
+        with _quick(peer) as came, path.open("ab", buffering=0) as file:
             while done < header.size:
                 piece = await _next_piece(channel, header.size - done)
                 done += len(piece)
+                came(len(piece))
                 await trio.to_thread.run_sync(_write, file, piece, partial(room, header.size, done))
                 if progress:
                     progress(done, header.size)
+
+
+@contextmanager
+def _quick(peer: str) -> Iterator[Callable[[int], None]]:
+    """PeerTimeout where what comes within the block comes too slowly; it is told of every piece."""
+    began = trio.current_time()
+    received = 0
+
+    def came(count: int) -> None:
+        nonlocal received
+        received += count
+        scope.deadline = began + min(LONGEST, GRACE + received / LEAST_RATE)
+
+    with trio.CancelScope(deadline=began + GRACE) as scope:
+        yield came
+    if scope.cancelled_caught:
+        raise PeerTimeout(
+            f"{peer} sends too slowly: {received} bytes in {trio.current_time() - began:.0f} s",
+            hint="the next try goes on from there",
+        )
 
 
 def _write(file: RawIOBase, piece: bytes, room: Callable[[], None]) -> None:
@@ -127,9 +153,9 @@ def _write(file: RawIOBase, piece: bytes, room: Callable[[], None]) -> None:
 
 
 async def _next_piece(channel: Channel, left: int) -> bytes:
-    """About a megabyte, for which a thread is worth its while; less where the stream ends before."""
-    piece = bytearray()
-    while len(piece) < min(PIECE, left):
+    """About a megabyte, for which a thread is worth its while; less where the stream ends before, or is slow."""
+    piece, late = bytearray(), trio.current_time() + SOON
+    while len(piece) < min(PIECE, left) and not (piece and trio.current_time() > late):
         try:
             piece += await _next_chunk(channel, left - len(piece))
         except ChannelClosed:

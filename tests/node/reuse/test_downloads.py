@@ -14,7 +14,7 @@ from atoll.node.api.downloads import file_name
 from atoll.node.client import AsyncClient, RemoteError
 from atoll.node.clock import now_ms
 from atoll.node.p2p import fetch as fetching
-from atoll.node.p2p.errors import P2PError, ProtocolViolation
+from atoll.node.p2p.errors import P2PError, PeerTimeout, ProtocolViolation
 from atoll.node.store.partial import Partial
 from atoll.protocol.fetch import FetchHeader
 from atoll.protocol.listings import Offers
@@ -145,6 +145,27 @@ async def test_a_beginning_that_is_damaged_or_of_something_else_is_fetched_anew(
     other.begin(bytes(32)).write_bytes(package[:600])  # of bytes that are not promised any more
     await got(node, owner, found.high)
     assert offsets == [500, 0, 600, 0]
+
+
+async def test_an_owner_that_drips_is_left_and_the_next_try_goes_on(scene, offsets, small_chunks, monkeypatch):
+    node, owner, found = scene
+    receive, chunks = fetching._next_chunk, []
+    monkeypatch.setattr(fetching, "GRACE", 3.0)
+    monkeypatch.setattr(fetching, "LEAST_RATE", 1e9)
+
+    async def dripping(channel, left):
+        chunks.append(left)
+        if len(chunks) > 5:
+            await trio.sleep_forever()
+        return await receive(channel, left)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(fetching, "_next_chunk", dripping)
+        with pytest.raises(PeerTimeout, match="too slowly: 1280 bytes") as late:
+            await got(node, owner, found.low)
+    assert late.value.hint
+    await got(node, owner, found.low)
+    assert offsets == [0, 5 * CHUNK]
 
 
 def hostile(package, other):
