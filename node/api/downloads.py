@@ -81,7 +81,8 @@ class DownloadsView(msgspec.Struct, frozen=True):
 
 
 async def index(node: Node, request: web.Request) -> web.Response:
-    return reply([DownloadView.of(*found) for found in await asyncio.to_thread(node.downloads.all)])
+    found = await asyncio.to_thread(node.downloads.all)
+    return reply([DownloadView.of(revision, row) for revision, row in found if _granted(request, row)])
 
 
 async def fetch(node: Node, request: web.Request) -> web.StreamResponse:
@@ -106,7 +107,7 @@ async def file(node: Node, request: web.Request) -> web.StreamResponse:
     it, for whoever may publish, and for all where it is listed."""
     revision = parse_digest(request.match_info["revision"])
     row, scopes = await asyncio.to_thread(node.downloads.find, revision), request[TOKEN].scopes
-    if row is not None and row.package and (user_of(request) in row.users or "admin" in scopes):
+    if row is not None and row.package and _granted(request, row):
         path, digest, name, id_ = node.downloads.path(row), row.package, row.name, row.learnware_id
     else:
         own = await asyncio.to_thread(_own, node, revision, bool({"publish", "admin"} & {*scopes}))
@@ -180,6 +181,10 @@ class _Fetching(Telling):
         return DownloadView.of(listing.revision, row)
 
 
+def _granted(request: web.Request, row: DownloadRow) -> bool:
+    return user_of(request) in row.users or "admin" in request[TOKEN].scopes
+
+
 def _own(node: Node, revision: bytes, publishes: bool) -> Learnware:
     """Of this dock; NotFound where it is not listed, for those who may not publish."""
     for own in node.dock.all():
@@ -223,7 +228,7 @@ def _not_offered(listing: Listing) -> FailureView:
 
 
 ROUTES = (
-    Route("GET", "/api/v1/downloads", index, "predict", "Packages that were fetched", result=list[DownloadView]),
+    Route("GET", "/api/v1/downloads", index, "predict", "Packages fetched for this user", result=list[DownloadView]),
     Route(
         "POST", "/api/v1/downloads", fetch, "predict", "Fetch learnwares, or all of a search's mixture",
         DownloadBody, DownloadsView, act="download.fetch", noted=("learnwares", "search_id"),

@@ -279,6 +279,7 @@ async def test_a_package_is_for_those_to_whom_its_owner_has_given_it(scene, offs
     async with AsyncClient(node.url, told.secret) as student:
         with pytest.raises(RemoteError, match="for you"):
             await student._call("GET", f"downloads/{revision}")
+        assert await student.downloads() == []
         fetched = await student.fetch([found.low], folder=node.node.home / "student")
         assert fetched.files[found.low].read_bytes() == served(owner, found.low)
         assert offsets == [0, len(served(owner, found.low))]  # asked again, nothing fetched
