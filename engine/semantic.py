@@ -5,6 +5,7 @@ Matching follows Beimingwu (arXiv 2401.14427, section 3.2): tags filter; then ex
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
@@ -66,6 +67,12 @@ class SemanticSpec(msgspec.Struct, frozen=True):
         """The form that is gossiped: the description cut to 280 characters."""
         short = self.description if len(self.description) <= MAX_SUMMARY else self.description[: MAX_SUMMARY - 1] + "…"
         return msgspec.structs.replace(self, description=short)
+
+
+def told_apart(class_names: Sequence[str]) -> bool:
+    """Whether no two classes have one name, and none has characters that steer a terminal or end a line."""
+    steering = (unicodedata.category(each) in ("Cc", "Zl", "Zp") for name in class_names for each in name)
+    return len(set(class_names)) == len(class_names) and not any(steering)
 
 
 MAX_TEXT = 400

@@ -7,12 +7,14 @@ p2p layer and the HTTP layer call it from worker threads.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from atoll.engine.encoding import Array
-from atoll.engine.errors import DimensionMismatch, SpecificationError
+from atoll.engine.errors import DimensionMismatch, SandboxBusy, SpecificationError
 from atoll.engine.islands import Island
 from atoll.engine.matching import support
 from atoll.engine.packages import Manifest
@@ -78,13 +80,13 @@ class Owner:
             raise DimensionMismatch(f"rows of shape {rows.shape}: expected 1 to {MAX_ROWS} rows")
         learnware, island = self._dock.get(request.learnware_id), self._catalogue.island(request.island)
         arranged = arrange(rows, island, learnware.manifest)
-        self.gate.count("predict", [(listing, len(rows))], asker, now)
-        if asker.peer != self._identity.peer:
-            self._require_support(asker.peer, rows, learnware, island)
-        values = self._models.predict(
-            learnware.row.model.hex(), self._dock.model_path(learnware), learnware.manifest.signature, arranged,
-            trust="own", needs=learnware.needs,
-        )  # fmt: skip
+        with self._counted(listing, len(rows), asker, now):
+            if asker.peer != self._identity.peer:
+                self._require_support(asker.peer, rows, learnware, island)
+            values = self._models.predict(
+                learnware.row.model.hex(), self._dock.model_path(learnware), learnware.manifest.signature, arranged,
+                trust="own", needs=learnware.needs,
+            )  # fmt: skip
         return Prediction(Array.of(values), listing.class_names)
 
     def package(self, asker: Asker, federation: bytes, revision: bytes, *, resumed: bool = False) -> tuple[Path, bytes]:
@@ -110,12 +112,27 @@ class Owner:
             raise NotFound("no such island in this federation")
         return self._catalogue.island(digest).definition
 
+    @contextmanager
+    def _counted(self, listing: Listing, rows: int, asker: Asker, now: int) -> Iterator[None]:
+        """The rows count from now on, so that no number of frames at a time goes beyond a quota; not any more if in the
+        end no model has seen them."""
+        counted = self.gate.count("predict", [(listing, rows)], asker, now)
+        try:
+            yield
+        except (SandboxBusy, NotFound):
+            self.gate.usage.give_back(counted)
+            raise
+        except OffSpecification:
+            if self._supports.forgiven(asker.peer, listing.learnware_id):
+                self.gate.usage.give_back(counted)
+            raise
+
     def _require_support(self, peer: str, rows: NDArray[np.floating], learnware: Learnware, island: Island) -> None:
         specification = learnware.specifications.get(island.digest)
         if specification is None:
             raise NotFound("the learnware has no specification in this island")
         units = island.transform(Table(rows.astype(np.float64), island.names))
-        found = support(units, specification, island)
+        found = support(units, specification, island, np.random.default_rng())
         if not self._supports.admit(peer, learnware.id, len(rows), found):  # how far off would tell of the points
             raise OffSpecification(
                 f"{learnware.manifest.semantic.name}: these rows are unlike the data that it is good on",

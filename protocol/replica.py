@@ -16,7 +16,7 @@ from types import MappingProxyType
 from atoll.protocol.errors import ForkDetected, Quarantined, RecordRejected
 from atoll.protocol.forks import ForkProof, open_fork
 from atoll.protocol.heads import SignedHead, open_head
-from atoll.protocol.listings import SignedListing, open_listing
+from atoll.protocol.listings import SignedListing, open_listing, require_told_apart
 from atoll.protocol.log import Line, OwnerLog, advance
 from atoll.protocol.roll import Roll
 from atoll.protocol.signing import Record
@@ -52,7 +52,10 @@ class OpenedLog:
             return cls(signed, ())
         if len(listings) > signed.head.seq:
             raise RecordRejected("more listings than the log can have")
-        return cls(signed, tuple(open_listing(each, owner=owner, federation=federation) for each in listings))
+        opened = tuple(open_listing(each, owner=owner, federation=federation) for each in listings)
+        for each in opened:
+            require_told_apart(each.listing)
+        return cls(signed, opened)
 
 
 class Replica:

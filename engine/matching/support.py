@@ -15,12 +15,15 @@ from atoll.engine.specs.sketch import features
 from numpy.typing import NDArray
 
 LEAST, FULL = 0.25, 10  # what a batch of ``FULL`` rows needs
-SAMPLE = 2000  # rows looked at of a larger batch, evenly spread
+SAMPLE = 2000  # rows looked at of a larger batch, drawn so that nobody can tell which
 
 
-def support(units: NDArray[np.floating], specification: Specification, island: Island) -> float:
-    """Of rows (n, d) in island units, n >= 1. Of a noised sketch it is an estimate; 1.0 where its noise drowns it."""
-    rows = units[:: max(1, len(units) // SAMPLE)]
+def support(
+    units: NDArray[np.floating], specification: Specification, island: Island, rng: np.random.Generator
+) -> float:
+    """Of rows (n, d) in island units, n >= 1; ``rng`` is seeded with what the sender cannot know. Of a noised sketch it
+    is an estimate; 1.0 where its noise drowns it."""
+    rows = units if len(units) <= SAMPLE else units[rng.choice(len(units), SAMPLE, replace=False)]
     if isinstance(specification, NoisedSketch):
         sketch = specification.sketch
         norm2 = sketch.norm2 - sketch.bias

@@ -18,6 +18,7 @@ from typing import IO
 from atoll.engine.errors import IntegrityError, PackageError
 from atoll.engine.packages.manifest import MAX_BYTES, NAME, Manifest, SpecEntry, read_manifest, revision_of
 from atoll.engine.runtime.environments import Needs
+from atoll.engine.semantic import told_apart
 from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import MAX_BYTES as MAX_SPECIFICATION
 from atoll.engine.specs.rkme import Rkme
@@ -165,6 +166,8 @@ def open_package(source: IO[bytes] | Path, *, specifications: bool = True, limit
             raise PackageError(f"not a package: {error}", hint="packages are made by `atoll learnware pack`") from None
         manifest_bytes = _manifest_bytes(archive)
         manifest = read_manifest(manifest_bytes)
+        if not told_apart(manifest.class_names):
+            raise PackageError(f"{NAME}: two classes have one name, or one has control characters")
         _check_entries(archive, manifest, specifications, limit)
         return Package(archive, manifest_bytes, manifest, stack.pop_all())
 

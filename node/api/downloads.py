@@ -10,11 +10,12 @@ import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node.api.files import sent
-from atoll.node.api.routing import Route, read_json, reply, user_of
+from atoll.node.api.routing import TOKEN, Route, read_json, reply, user_of
 from atoll.node.api.streaming import follow, writer_of
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
 from atoll.node.reuse.result import Downloading
+from atoll.node.store.dock import Learnware
 from atoll.node.store.downloads import DownloadRow
 from atoll.node.telling import Telling
 from atoll.protocol.errors import NotFound, PolicyDenied
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST = 30  # learnwares in one request
 AT_ONCE = 4
+ABSENT, FIRST = "no package of this revision is here for you", "POST it to /api/v1/downloads first"
 ASK = "ask its owner for it: `atoll learnware ask`"
 
 
@@ -79,7 +81,8 @@ class DownloadsView(msgspec.Struct, frozen=True):
 
 
 async def index(node: Node, request: web.Request) -> web.Response:
-    return reply([DownloadView.of(*found) for found in await asyncio.to_thread(node.downloads.all)])
+    found = await asyncio.to_thread(node.downloads.all)
+    return reply([DownloadView.of(revision, row) for revision, row in found if _granted(request, row)])
 
 
 async def fetch(node: Node, request: web.Request) -> web.StreamResponse:
@@ -100,17 +103,23 @@ async def fetch(node: Node, request: web.Request) -> web.StreamResponse:
 
 
 async def file(node: Node, request: web.Request) -> web.StreamResponse:
-    """The package itself, a zip file; one of this dock is as others may download it."""
+    """The package itself, a zip file, once it was fetched for this user; one of this dock is as others may download
+    it, for whoever may publish, and for all where it is listed."""
     revision = parse_digest(request.match_info["revision"])
-    row = await asyncio.to_thread(node.downloads.find, revision)
-    if row is not None and row.package:
+    row, scopes = await asyncio.to_thread(node.downloads.find, revision), request[TOKEN].scopes
+    if row is not None and row.package and _granted(request, row):
         path, digest, name, id_ = node.downloads.path(row), row.package, row.name, row.learnware_id
     else:
-        own = next((each for each in node.dock.all() if each.row.revision == revision), None)
-        if own is None:
-            raise NotFound("no package of this revision is here", hint="POST it to /api/v1/downloads first")
+        own = await asyncio.to_thread(_own, node, revision, bool({"publish", "admin"} & {*scopes}))
         path, digest, name, id_ = node.dock.served_path(own), own.row.served, own.manifest.semantic.name, own.id
-    return await sent(request, path, digest.hex(), media_type="application/zip", name=file_name(name, id_.hex()))
+    try:
+        response = await sent(
+            request, path, digest.hex(), media_type="application/zip", name=file_name(name, id_.hex())
+        )
+    except FileNotFoundError:  # it has made room for others since
+        raise NotFound(ABSENT, hint=FIRST) from None
+    node.downloads.released(revision)
+    return response
 
 
 async def forget(node: Node, request: web.Request) -> web.Response:
@@ -172,6 +181,23 @@ class _Fetching(Telling):
         return DownloadView.of(listing.revision, row)
 
 
+def _granted(request: web.Request, row: DownloadRow) -> bool:
+    return user_of(request) in row.users or "admin" in request[TOKEN].scopes
+
+
+def _own(node: Node, revision: bytes, publishes: bool) -> Learnware:
+    """Of this dock; NotFound where it is not listed, for those who may not publish."""
+    for own in node.dock.all():
+        if own.row.revision == revision:
+            listed = any(
+                (each.owner, each.revision) == (node.identity.public, revision)
+                for each in node.catalogue.versions(own.id, now_ms())
+            )
+            if publishes or listed:
+                return own
+    raise NotFound(ABSENT, hint=FIRST)
+
+
 def _of_dock(node: Node, owner: str, learnware_id: bytes) -> DownloadView:
     learnware = node.dock.get(learnware_id)
     size, row = node.dock.served_path(learnware).stat().st_size, learnware.row
@@ -202,7 +228,7 @@ def _not_offered(listing: Listing) -> FailureView:
 
 
 ROUTES = (
-    Route("GET", "/api/v1/downloads", index, "predict", "Packages that were fetched", result=list[DownloadView]),
+    Route("GET", "/api/v1/downloads", index, "predict", "Packages fetched for this user", result=list[DownloadView]),
     Route(
         "POST", "/api/v1/downloads", fetch, "predict", "Fetch learnwares, or all of a search's mixture",
         DownloadBody, DownloadsView, act="download.fetch", noted=("learnwares", "search_id"),

@@ -44,11 +44,11 @@ from atoll.node.publishing import Publisher
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.federations import Federation, Federations
-from atoll.node.store.partial import Partial
+from atoll.node.store.partial import Partial, Room
 from atoll.protocol import ask as ask_protocol
 from atoll.protocol import fetch, hello, join, limits, match, peers, predict, sync
 from atoll.protocol.ask import AskReply, AskRequest
-from atoll.protocol.fetch import FetchRequest
+from atoll.protocol.fetch import FetchHeader, FetchRequest
 from atoll.protocol.gossip import Announcement, News
 from atoll.protocol.join import KnownPeer
 from atoll.protocol.match import MatchReply, MatchRequest
@@ -174,11 +174,11 @@ class Network:
 
     async def tell(self, news: News) -> None:
         """Hand news to every connected member now: this node is about to leave."""
-        await self._thread.call(self._tell_all, news)
+        await self._thread.call(lambda: self._membership.tell_all(self._streams, news))
 
     async def renew(self, federation: bytes) -> Federation:
         """Ask the admins of a federation for a fresh certificate, until one gives it."""
-        return await self._thread.call(self._renew, federation)
+        return await self._thread.call(lambda: self._membership.renew(self._streams, federation))
 
     async def match(self, peer: str, message: MatchRequest, deadline: float) -> MatchReply:
         return await self._ask(peer, match.PROTOCOL, message, MatchReply, limits.MATCH_FRAME, deadline)
@@ -198,11 +198,15 @@ class Network:
                 await call(predictions.end, peer)
 
     async def fetch_package(
-        self, peer: str, message: FetchRequest, partial: Partial, room: Callable[[int], None],
+        self, peer: str, message: FetchRequest, partial: Partial, room: Room,
         progress: Progress | None = None,
     ) -> None:  # fmt: skip
         """Download into ``partial``, resuming; see fetch_file."""
         await self._thread.call(fetch_file, self._streams, peer, message, partial, room, TRANSFER_DEADLINE, progress)
+
+    async def offered_package(self, peer: str, message: FetchRequest) -> FetchHeader:
+        """Whether its owner gives a package of which nothing is fetched: ``offset`` is at its end. PeerRefused."""
+        return await self._ask(peer, fetch.PROTOCOL, message, FetchHeader, limits.CONTROL_FRAME, CONTROL_DEADLINE)
 
     async def request(self, peer: str, message: AskRequest) -> AskReply:
         """Ask an owner for what it grants on request."""
@@ -386,14 +390,8 @@ class Network:
         for peer in self._streams.connected():
             await self._greet_anew(peer)
 
-    async def _renew(self, federation: bytes) -> Federation:
-        return await self._membership.renew(self._streams, federation)
-
     async def _changed(self, federation: bytes) -> None:
         await self._membership.changed(self._streams, self._topics, federation)
 
     async def _review(self, federation: bytes) -> None:
         await self._membership.review(self._streams, self._topics, federation)
-
-    async def _tell_all(self, news: News) -> None:
-        await self._membership.tell_all(self._streams, news)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
+from weakref import WeakValueDictionary
 
 import msgspec
 import numpy as np
@@ -34,7 +35,7 @@ AHEAD = 2  # frames an owner reads while it answers one, none of them behind a f
 AHEAD_BYTES = 2 << 20
 GRACE = 90.0  # seconds that any number of rows may take
 LEAST_ROWS, LEAST_BYTES = 8, 1 << 15  # a second, and what as many rows may take beside it
-THREADS = 16  # predictions for others at a time; most of them wait for a model
+THREADS, OF_ONE = 64, 4  # predictions for others at a time, and for one of them; most wait for a model
 
 Rows = NDArray[np.float32]
 
@@ -224,6 +225,7 @@ class PredictionProvider:
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._threads = trio.CapacityLimiter(THREADS)
+        self._turns: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()
 
     async def answer(self, channel: Channel) -> None:
         """Answer requests in order until the peer closes, and then none any more; garbage becomes a ProtocolViolation,
@@ -232,7 +234,8 @@ class PredictionProvider:
         await together(serving.read_ahead, serving.answer)
 
     async def _reply(self, peer: str, data: bytes) -> bytes:
-        return await trio.to_thread.run_sync(self._answered, peer, data, limiter=self._threads)
+        async with self._turns.setdefault(peer, trio.CapacityLimiter(OF_ONE)):
+            return await trio.to_thread.run_sync(self._answered, peer, data, limiter=self._threads)
 
     def _answered(self, peer: str, data: bytes) -> bytes:
         try:

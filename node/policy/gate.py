@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from atoll.node.policy.requests import RequestRow, Requests
 from atoll.node.policy.rules import Policies
-from atoll.node.policy.usage import Usage
+from atoll.node.policy.usage import Taken, Usage
 from atoll.protocol.ask import ActState, AskReply, AskRequest
 from atoll.protocol.errors import PolicyDenied
 from atoll.protocol.ids import public_key
@@ -78,11 +78,11 @@ class Gate:
             hint = HINTS.get(self.policy(listing).rule(act).audience)
             raise PolicyDenied(f"{listing.semantic.name}: the owner does not offer you to {act} it", hint=hint or None)
 
-    def count(self, act: Act, listings: Iterable[tuple[Listing, int]], asker: Asker, now: int) -> None:
+    def count(self, act: Act, listings: Iterable[tuple[Listing, int]], asker: Asker, now: int) -> Taken:
         """Count what an asker does (listing, amount); QuotaExceeded, and then nothing is counted. The own users have no
-        quota."""
+        quota. What comes to nothing can be given back to ``usage``."""
         free = asker.peer == self._own
-        self.usage.take(
+        return self.usage.take(
             act, asker,
             [(each.federation, each.learnware_id, Rule() if free else self.policy(each).rule(act), amount)
              for each, amount in listings],

@@ -32,6 +32,9 @@ class Use(msgspec.Struct, frozen=True):
     amount: int
 
 
+Taken = tuple[tuple[bytes, int], ...]  # what was counted, by key
+
+
 class Usage:
     """Thread-safe."""
 
@@ -53,7 +56,7 @@ class Usage:
         if old:
             store.write(lambda txn: [self._rows.delete(txn, key) for key in old])
 
-    def take(self, act: Act, asker: Asker, amounts: Iterable[tuple[bytes, bytes, Rule, int]], now: int) -> None:
+    def take(self, act: Act, asker: Asker, amounts: Iterable[tuple[bytes, bytes, Rule, int]], now: int) -> Taken:
         """Count (federation, learnware id, rule, amount) for an asker; QuotaExceeded, and then nothing is counted."""
         with self._lock:
             self._begin_day(now // DAY)
@@ -62,11 +65,23 @@ class Usage:
             for key, rule, amount in wanted:
                 self._require(act, self._peers[key[:-8]] + amount, rule.per_peer, "your institution", now)
                 self._require(act, self._users[key] + amount, rule.per_user, "you", now)
-            for key, _, amount in wanted:
-                self._peers[key[:-8]] += amount
-                self._users[key] += amount
-            changed = {key: self._users[key] for key, _, amount in wanted if amount}
-        if changed:
+            taken = tuple((key, amount) for key, _, amount in wanted if amount)
+            self._add(taken)
+        return taken
+
+    def give_back(self, taken: Taken) -> None:
+        """Count it no more. Of a day that is over it stays."""
+        with self._lock:
+            today = self._day.to_bytes(4, "big")
+            self._add(tuple((key, -amount) for key, amount in taken if key[:4] == today))
+
+    def _add(self, amounts: Taken) -> None:
+        """The lock is held, so that what is written last is what was counted last."""
+        for key, amount in amounts:
+            self._peers[key[:-8]] += amount
+            self._users[key] += amount
+        if amounts:
+            changed = {key: self._users[key] for key, _ in amounts}
             self._store.write(lambda txn: self._write(txn, changed))
 
     def used(self, act: Act, asker: Asker, federation: bytes, learnware_id: bytes, now: int) -> int:
@@ -97,7 +112,7 @@ class Usage:
                 if key[36:68] == learnware_id:
                     day = int.from_bytes(key[:4], "big") * DAY
                     found[day, key[4:36].hex(), peer_id(key[69:101]), ACTS[key[68]]] += amount
-        return [Use(*of, amount) for of, amount in sorted(found.items())]
+        return [Use(*of, amount) for of, amount in sorted(found.items()) if amount]
 
     def _key(self, act: Act, who: bytes, federation: bytes, learnware_id: bytes) -> bytes:
         """Day, federation, learnware, act, and who."""

@@ -14,6 +14,7 @@ from itertools import compress
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+import msgspec
 from atoll.engine.errors import AtollError, IntegrityError
 from atoll.engine.packages import Manifest
 from atoll.engine.packages.manifest import read_manifest
@@ -70,9 +71,22 @@ class Downloads:
             return found
 
     async def file(self, owner: str, listing: Listing, user: str, progress: Progress | None = None) -> DownloadRow:
-        """As :meth:`get`: what is kept of the package."""
+        """As :meth:`get`: what is kept of the package. Where it was fetched for others, its owner is asked whether this
+        user may have it. It stays for some minutes, for the user to take it."""
         with self._cache.used(listing.revision):
-            return await self._fetched(owner, listing, user, progress, whole=True)
+            row = await self._fetched(owner, listing, user, progress, whole=True)
+            if user not in row.users:
+                await self._require_offered(owner, listing, user, row)
+                await asyncio.to_thread(self._cache.grant, listing.revision, user)
+            self._cache.keep(listing.revision)
+            return row
+
+    def released(self, revision: bytes) -> None:
+        """A user has taken a package that a request has fetched."""
+        self._cache.release(revision)
+
+    def find(self, revision: bytes) -> DownloadRow | None:
+        return self._cache.find(revision)
 
     def path(self, row: DownloadRow) -> Path:
         """Where the package itself is."""
@@ -81,9 +95,6 @@ class Downloads:
     def cached(self, revision: bytes) -> bool:
         """Whether nothing would be fetched."""
         return self._cache.find(revision) is not None
-
-    def find(self, revision: bytes) -> DownloadRow | None:
-        return self._cache.find(revision)
 
     def all(self) -> list[tuple[bytes, DownloadRow]]:
         """By revision; what was used last comes first."""
@@ -103,6 +114,17 @@ class Downloads:
                 return await self._fetch(owner, listing, user, _told(progress))
         await asyncio.to_thread(self._cache.touch, listing.revision, row)
         return row
+
+    async def _require_offered(self, owner: str, listing: Listing, user: str, row: DownloadRow) -> None:
+        """What the owner says, if it refuses; it counts as a download there."""
+        message = self._message(listing, user)
+        header = await self._network.offered_package(owner, msgspec.structs.replace(message, offset=row.package_size))
+        if header.sha256 != row.package:
+            raise IntegrityError("the owner serves another package of this revision than the one that is here")
+
+    def _message(self, listing: Listing, user: str) -> FetchRequest:
+        pseudonym = self._pseudonyms.of(user, listing.federation)
+        return FetchRequest(listing.federation, "package", listing.revision, user=pseudonym)
 
     async def _fetch(self, owner: str, listing: Listing, user: str, progress: Progress | None) -> DownloadRow:
         """From its owner, else from whoever else lists these very bytes; the first failure is told."""
@@ -138,11 +160,10 @@ class Downloads:
     async def _fetch_on(
         self, growing: Partial, owner: str, listing: Listing, user: str, progress: Progress | None
     ) -> DownloadRow:
-        revision, federation = listing.revision, listing.federation
+        revision, message = listing.revision, self._message(listing, user)
         resumed = await asyncio.to_thread(lambda: growing.size) > 0
-        message = FetchRequest(federation, "package", revision, user=self._pseudonyms.of(user, federation))
         take_in = partial(
-            self._cache.take_in, revision, growing, learnware_id=listing.learnware_id, owner=listing.owner
+            self._cache.take_in, revision, growing, learnware_id=listing.learnware_id, owner=listing.owner, user=user
         )
         with self._cache.coming(revision) as room:
             await self._network.fetch_package(owner, message, growing, room, progress)

@@ -134,7 +134,11 @@ def _leaves(
     elif len(members) > 1:
         sentences.append("If a member fails or declines, rows that it has not answered go to the others of this plan.")
     fetched = [each for each in members if each.place == "local" and each.owner != own and not each.downloaded]
-    sentences += [f"To {each.owner_name} ({each.owner}): a request for the package {each.name!r}." for each in fetched]
+    sentences += [
+        f"To {each.owner_name} ({each.owner}): a request for the package {each.name!r}; if that fails, others who "
+        "list the same package may be asked, under a pseudonym of yours too."
+        for each in fetched
+    ]
     return tuple(sentences)
 
 

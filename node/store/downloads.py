@@ -19,15 +19,18 @@ from atoll.node.errors import CacheFull, NodeBusy
 from atoll.node.store.blobs import BlobStore, require_hash
 from atoll.node.store.dock import DockRow
 from atoll.node.store.environment import Store, Transaction
-from atoll.node.store.partial import Partial, forget_old
+from atoll.node.store.partial import Partial, Room, forget_old
 from atoll.protocol.errors import NotFound
 
 TOUCH = 60_000  # ms within which a download that is used again is not written anew
+AHEAD = 32 << 20  # bytes for which there is room before they come
+KEPT = 600_000  # ms for which what a request has fetched stays, for its user to take it
+USERS = 1000  # of one download that are remembered; the others ask its owner again
 
 
 class DownloadRow(msgspec.Struct, frozen=True):
-    """A fetched package: blobs of its manifest, its model and of itself, the bytes of all three, whose it is, and when
-    it was fetched and last used (ms)."""
+    """A fetched package: blobs of its manifest, its model and of itself, the bytes of all three, whose it is, when it
+    was fetched and last used (ms), and to which users of this node its owner has given it."""
 
     manifest: bytes
     model: bytes
@@ -39,6 +42,7 @@ class DownloadRow(msgspec.Struct, frozen=True):
     name: str = ""
     fetched_at: int = 0
     used_at: int = 0
+    users: tuple[str, ...] = ()
 
     @property
     def blobs(self) -> tuple[bytes, ...]:
@@ -59,6 +63,7 @@ class DownloadCache:
         self._lock = threading.Lock()  # of what follows; never held for long
         self._used: Counter[bytes] = Counter()
         self._coming: dict[bytes, int] = {}  # room that is kept for what is on its way
+        self._kept: dict[bytes, int] = {}  # until when (ms)
         self._going: set[bytes] = set()
         forget_old(blobs)
         self._drop_broken()
@@ -93,19 +98,42 @@ class DownloadCache:
         """It is used now; written without waiting."""
         now = self._now()
         if now - row.used_at >= TOUCH:
-            self._store.write(partial(self._replace, revision, msgspec.structs.replace(row, used_at=now)))
+            self._store.write(partial(self._change, revision, partial(msgspec.structs.replace, used_at=now)))
+
+    def grant(self, revision: bytes, user: str) -> None:
+        """Its owner has given it to this user too; returns after commit."""
+
+        def granted(row: DownloadRow) -> DownloadRow:
+            others = tuple(each for each in row.users if each != user)
+            return msgspec.structs.replace(row, users=(*others, user)[-USERS:])
+
+        self._store.write(partial(self._change, revision, granted)).result()
 
     @contextmanager
-    def coming(self, revision: bytes) -> Iterator[Callable[[int], None]]:
-        """Within the block a package is on its way; the function that comes with it keeps room for one of so many bytes
-        and for what is taken out of it, or raises CacheFull."""
+    def coming(self, revision: bytes) -> Iterator[Room]:
+        """Within the block a package is on its way. The function that comes with it keeps room for the bytes that are
+        here, a little more, and what is taken out of them, or raises CacheFull: others go for what has come, never for
+        what is promised."""
         try:
-            yield lambda size: self._keep_room(revision, 2 * size)
+            yield partial(self._grow, revision)
         finally:
             with self._lock:
                 self._coming.pop(revision, None)
 
-    def take_in(self, revision: bytes, growing: Partial, *, learnware_id: bytes, owner: bytes) -> DownloadRow:
+    def keep(self, revision: bytes) -> None:
+        """It stays for some minutes, or until :meth:`release`."""
+        with self._lock:
+            now = self._now()
+            self._kept = {key: until for key, until in self._kept.items() if until > now} | {revision: now + KEPT}
+
+    def release(self, revision: bytes) -> None:
+        """It has been taken."""
+        with self._lock:
+            self._kept.pop(revision, None)
+
+    def take_in(
+        self, revision: bytes, growing: Partial, *, learnware_id: bytes, owner: bytes, user: str
+    ) -> DownloadRow:
         """Check a download that has all its bytes, and keep it, durably. IntegrityError or PackageError if it is not
         the package of this revision; then nothing of it stays."""
         assert growing.path is not None
@@ -115,7 +143,7 @@ class DownloadCache:
                 if package.revision != revision:
                     raise IntegrityError("the package is not the revision that its listing names")
                 with self._blobs.claiming():
-                    row = self._put(package, growing, learnware_id, owner)
+                    row = msgspec.structs.replace(self._put(package, growing, learnware_id, owner), users=(user,))
                     self._store.write(lambda txn: self._rows.put(txn, revision, row)).result()
         except AtollError:
             growing.discard()
@@ -149,19 +177,26 @@ class DownloadCache:
             if not self._remove(revision, row):
                 raise NodeBusy("this download is in use", hint="try again when what uses it is done")
 
-    def _keep_room(self, revision: bytes, size: int) -> None:
-        if size > self._quota:
+    def _grow(self, revision: bytes, size: int, done: int) -> None:
+        if 2 * size > self._quota:
             raise CacheFull(
-                f"the package and what is in it take {size} bytes, downloads may take {self._quota} in all",
+                f"the package and what is in it take {2 * size} bytes, downloads may take {self._quota} in all",
                 hint="raise reuse.cache_bytes, or predict at its owner",
             )
+        with self._lock:
+            enough = revision in self._coming and self._coming[revision] >= 2 * done
+        if not enough:
+            self._keep_room(revision, 2 * size, 2 * min(size, done + AHEAD))
+
+    def _keep_room(self, revision: bytes, whole: int, now: int) -> None:
+        """For ``now`` bytes, where ``whole`` could be had."""
         with self._removing:
             rows = self.all()
             with self._lock:
-                self._coming[revision] = size
+                self._coming[revision] = now
                 over = sum(row.size for _, row in rows) + sum(self._coming.values()) - self._quota
-                idle = [(key, row) for key, row in reversed(rows) if not self._held(key)]
-                if over > sum(row.size for _, row in idle):
+                idle = [(key, row) for key, row in reversed(rows) if not self._held(key) and not self._is_kept(key)]
+                if over + whole - now > sum(row.size for _, row in idle):
                     del self._coming[revision]
                     raise CacheFull(
                         "downloads that are in use leave no room for this one",
@@ -170,6 +205,9 @@ class DownloadCache:
             for key, row in idle:
                 if over > 0 and self._remove(key, row):
                     over -= row.size
+
+    def _is_kept(self, revision: bytes) -> bool:
+        return self._kept.get(revision, 0) > self._now()
 
     def _held(self, revision: bytes) -> bool:
         return revision in self._used or revision in self._coming
@@ -201,10 +239,11 @@ class DownloadCache:
             if not all(path.exists() for path in paths):
                 self._remove(revision, row)
             elif not row.size:
-                sized = msgspec.structs.replace(row, size=sum(path.stat().st_size for path in paths))
-                self._store.write(partial(self._replace, revision, sized)).result()
+                size = sum(path.stat().st_size for path in paths)
+                sized = partial(msgspec.structs.replace, size=size)
+                self._store.write(partial(self._change, revision, sized)).result()
 
-    def _replace(self, revision: bytes, row: DownloadRow, txn: Transaction) -> None:
+    def _change(self, revision: bytes, change: Callable[[DownloadRow], DownloadRow], txn: Transaction) -> None:
         """Unless it was removed meanwhile."""
-        if self._rows.get(txn, revision) is not None:
-            self._rows.put(txn, revision, row)
+        if (row := self._rows.get(txn, revision)) is not None:
+            self._rows.put(txn, revision, change(row))

@@ -6,10 +6,12 @@ What stands there goes on only under the same promise; it is checked when it is 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from atoll.node.store.blobs import BlobStore
 
+Room = Callable[[int, int], None]  # keeps room for a download: given the bytes in all, and those that are here
 PREFIX = "download-"
 FORGOTTEN = 7 * 86_400.0  # seconds after which a download that nobody goes on with is removed
 

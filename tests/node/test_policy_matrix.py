@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from atoll.engine.encoding import Array
-from atoll.engine.errors import AtollError, FeatureMismatch
+from atoll.engine.errors import AtollError, FeatureMismatch, SandboxBusy
 from atoll.engine.specs import fit_rkme
 from atoll.node.clock import now_ms
 from atoll.node.p2p.exchange import ask
@@ -221,16 +221,39 @@ async def test_rows_that_are_unlike_the_specification_are_refused_and_quotas_hol
     with pytest.raises(AtollError, match="unlike the data") as refused:
         await predicted(noise)
     assert refused.value.code == "policy.off_spec"
-    rule = Rule("members", per_peer=250, per_user=30)
+    rule = Rule("members", per_peer=50, per_user=30)
     await owner.client.publish(learnware.hex(), scene.federation, Policy(predict=rule))
     with pytest.raises(AtollError, match="30 a day") as refused:
-        await predicted(scene.rows("members"))  # 220 have been counted above, refused ones too
+        await predicted(scene.rows("members"))  # 20 have been counted above: what was refused is not
     assert refused.value.code == "policy.quota"
     await predicted(scene.rows("members"), "v")
-    with pytest.raises(AtollError, match="250 a day"):
+    with pytest.raises(AtollError, match="50 a day"):
         await predicted(scene.rows("members"), "w")
     used = [(each.peer_id, each.act, each.amount) for each in await owner.client.usage(learnware.hex())]
-    assert (member.node.identity.peer, "predict", 240) in used
+    assert (member.node.identity.peer, "predict", 40) in used
+
+
+async def test_rows_that_find_no_worker_are_not_counted(scene, digits, monkeypatch):
+    member, owner = scene.askers["member"].running, scene.owner
+    learnware = bytes.fromhex(scene.learnwares["members"][0])
+    await owner.client.publish(learnware.hex(), scene.federation, Policy(predict=Rule("members", per_user=30)))
+    models, tries = owner.node.owner._models, iter((True, True, False))
+    predict = models.predict
+
+    def busy(*arguments, **options):
+        if next(tries):
+            raise SandboxBusy("no worker became free in time")
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(models, "predict", busy)
+    federation, island = bytes.fromhex(scene.federation), digits.island().digest
+    async with member.node.network.predicting(owner.node.identity.peer, federation, learnware, island, "u") as remote:
+        for _ in range(2):
+            with pytest.raises(AtollError, match="free in time"):
+                await remote.predict(scene.rows("members").astype(np.float32))
+        await remote.predict(scene.rows("members").astype(np.float32))
+        with pytest.raises(AtollError, match="this would be 40"):
+            await remote.predict(scene.rows("members").astype(np.float32))
 
 
 async def test_a_dry_run_shows_what_would_be_and_changes_nothing(scene):

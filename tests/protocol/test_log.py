@@ -1,10 +1,12 @@
 import pytest
 from atoll.engine.specs.noised import DpParameters
+from atoll.protocol import listings
 from atoll.protocol.errors import ForkDetected, LogIncomplete, RecordRejected, SignatureInvalid
 from atoll.protocol.heads import open_head
 from atoll.protocol.limits import CLOCK_SKEW, HEAD_LIFETIME
 from atoll.protocol.listings import SpecSummary, open_listing
 from atoll.protocol.log import Line, OwnerLog, advance
+from atoll.protocol.replica import OpenedLog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,11 +88,24 @@ def test_heads_and_listings_of_others_are_refused(owner, stranger):
 @pytest.mark.parametrize(
     "change",
     [{"revision": b"R"}, {"version": 2}, {"seq": 0}, {"seq": 2**53}, {"inputs": -1}, {"class_names": ("n" * 41,)},
-     {"class_names": ("n",) * 33}],
+     {"class_names": tuple(map(str, range(33)))}, {"class_names": ("a", "a")}, {"class_names": ("a", "b\x1b[2J")}],
 )  # fmt: skip
 def test_listings_out_of_bounds_are_rejected(owner, change):
     with pytest.raises(RecordRejected):
         owner.listing(**change)
+
+
+def test_names_of_classes_that_mislead_are_refused_of_others_and_printable_ones_are_not(owner, monkeypatch):
+    def told(names):
+        with monkeypatch.context() as lenient:
+            lenient.setattr(listings, "require_told_apart", lambda _: None)
+            made = owner.listing(class_names=names)
+        return OpenedLog.of(owner.federation, owner.head([made], 1).record, [made.record], lambda _: (0, 0)).listings
+
+    for names in (("a", "a"), ("a", "b\n"), ("\x9b31m", "b"), ("a", "b\u2028")):
+        with pytest.raises(RecordRejected, match="classes"):
+            told(names)
+    assert told(("=1+1", "a\u200db", "no\u00a0break", "\u05d0", ""))
 
 
 def test_the_noise_of_a_private_sketch_travels_and_an_impossible_one_is_refused(owner):

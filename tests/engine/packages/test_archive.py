@@ -46,6 +46,13 @@ def test_a_package_round_trips_and_its_bytes_are_deterministic(manifest, files, 
     assert again.getvalue() == archive(manifest, files).getvalue()
 
 
+@pytest.mark.parametrize("names", [("a", "a"), ("a", "b\x1b]0;x\x07"), ("a", "b\n=1+1")])
+def test_names_of_classes_that_mislead_are_refused(manifest, files, names):
+    changed = msgspec.structs.replace(manifest, signature=Signature("classification", 64, 2), class_names=names)
+    with pytest.raises(PackageError, match="control characters"):
+        open_package(archive(changed, files))
+
+
 def test_a_tampered_file_is_an_integrity_mismatch(manifest, files):
     with open_package(archive(manifest, {**files, "model.onnx": MODEL[::-1]})) as package:
         with pytest.raises(IntegrityError) as caught:

@@ -2,6 +2,7 @@
 
 import threading
 
+import msgspec
 import numpy as np
 import pytest
 import trio
@@ -146,6 +147,34 @@ def test_a_stream_is_kept_and_never_more_than_four(run, linked):
 
     run(scenario)
     assert max(most) <= 4
+
+
+def test_a_peer_with_a_slow_model_holds_up_nobody_else(run):
+    go, begun, lock, most = threading.Event(), threading.Semaphore(0), threading.Lock(), [0, 0]
+
+    def answer(peer, request):
+        if peer == "slow":
+            with lock:
+                most[0] += 1
+                most[1] = max(most)
+            begun.release()
+            assert go.wait(20)
+            with lock:
+                most[0] -= 1
+        return doubled(peer, request)
+
+    async def scenario():
+        provider, data = PredictionProvider(answer), encode(msgspec.structs.replace(REQUEST, rows=Array.of(ROWS[:9])))
+        async with trio.open_nursery() as nursery:
+            for _ in range(100):
+                nursery.start_soon(provider._reply, "slow", data)
+            for _ in range(prediction.OF_ONE):
+                await trio.to_thread.run_sync(begun.acquire)
+            assert await provider._reply("other", data)
+            go.set()
+
+    run(scenario)
+    assert most == [0, prediction.OF_ONE]
 
 
 def test_a_model_that_takes_longer_than_silence_is_waited_for(run, linked, monkeypatch):

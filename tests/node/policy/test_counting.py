@@ -46,6 +46,20 @@ def test_what_is_refused_is_not_counted_in_part_either(store):
     assert usage.of(ID) == []
 
 
+def test_what_is_given_back_is_there_again_and_of_a_day_that_is_over_stays(store):
+    usage, rule, asker = Usage(store, NOON), Rule(per_peer=10), Asker(PEER, "u")
+    taken = usage.take("predict", asker, [(FED, ID, rule, 8)], NOON)
+    with pytest.raises(QuotaExceeded):
+        take(usage, rule, 8, user="v")
+    usage.give_back(taken)
+    late = usage.take("predict", asker, [(FED, ID, rule, 10)], NOON)
+    take(usage, rule, 10, now=NOON + DAY)
+    usage.give_back(late)
+    store.write(lambda txn: None).result()  # what was written without waiting has been by then
+    assert [use.amount for use in usage.of(ID)] == [10, 10]
+    assert usage.left("predict", asker, FED, ID, rule, NOON + DAY) == 0
+
+
 def test_a_new_day_begins_at_midnight_utc(store):
     usage, rule = Usage(store, NOON), Rule(per_peer=10)
     take(usage, rule, 10)

@@ -1,7 +1,8 @@
 """Whose rows an owner answers: by all that a peer was answered, so that frames neither hurt nor help."""
 
 import numpy as np
-from atoll.node.policy.support import ROWS, Supports
+from atoll.engine.matching.support import LEAST
+from atoll.node.policy.support import FORGIVEN, ROWS, SURPLUS, Supports
 
 ID = b"L" * 32
 
@@ -16,7 +17,7 @@ def test_a_batch_is_judged_by_itself():
 def test_a_frame_that_lies_elsewhere_passes_with_the_whole():
     supports = Supports()
     assert supports.admit("p", ID, 4096, 0.9)
-    assert supports.admit("p", ID, 4096, 0.05)
+    assert supports.admit("p", ID, 1000, 0.05)
     assert not supports.admit("q", ID, 4096, 0.05)
     assert not supports.admit("p", b"M" * 32, 4096, 0.05)
 
@@ -32,8 +33,17 @@ def test_what_was_good_is_not_good_for_ever():
     supports = Supports()
     for _ in range(100):
         assert supports.admit("p", ID, ROWS, 1.0)
-    answered = sum(4096 * supports.admit("p", ID, 4096, 0.0) for _ in range(1000))
-    assert answered <= 3 * ROWS + 4096  # as in one batch of both
+    answered = sum(100 * supports.admit("p", ID, 100, 0.0) for _ in range(10_000))
+    assert answered <= SURPLUS / LEAST
+
+
+def test_a_few_refusals_cost_nothing_and_a_search_for_what_passes_does():
+    supports = Supports()
+    for tried in range(FORGIVEN + 1):
+        assert supports.forgiven("p", ID)
+        assert not supports.admit("p", ID, 100, 0.0), tried
+    assert not supports.forgiven("p", ID)
+    assert supports.forgiven("q", ID)
 
 
 def test_rows_of_somebody_else_at_the_edge_are_no_hindrance():

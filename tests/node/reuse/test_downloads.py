@@ -11,10 +11,10 @@ import pytest
 import trio
 from atoll.engine.errors import IntegrityError
 from atoll.node.api.downloads import file_name
-from atoll.node.client import RemoteError
+from atoll.node.client import AsyncClient, RemoteError
 from atoll.node.clock import now_ms
 from atoll.node.p2p import fetch as fetching
-from atoll.node.p2p.errors import P2PError, ProtocolViolation
+from atoll.node.p2p.errors import P2PError, PeerTimeout, ProtocolViolation
 from atoll.node.store.partial import Partial
 from atoll.protocol.fetch import FetchHeader
 from atoll.protocol.listings import Offers
@@ -147,6 +147,27 @@ async def test_a_beginning_that_is_damaged_or_of_something_else_is_fetched_anew(
     assert offsets == [500, 0, 600, 0]
 
 
+async def test_an_owner_that_drips_is_left_and_the_next_try_goes_on(scene, offsets, small_chunks, monkeypatch):
+    node, owner, found = scene
+    receive, chunks = fetching._next_chunk, []
+    monkeypatch.setattr(fetching, "GRACE", 3.0)
+    monkeypatch.setattr(fetching, "LEAST_RATE", 1e9)
+
+    async def dripping(channel, left):
+        chunks.append(left)
+        if len(chunks) > 5:
+            await trio.sleep_forever()
+        return await receive(channel, left)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(fetching, "_next_chunk", dripping)
+        with pytest.raises(PeerTimeout, match="too slowly: 1280 bytes") as late:
+            await got(node, owner, found.low)
+    assert late.value.hint
+    await got(node, owner, found.low)
+    assert offsets == [0, 5 * CHUNK]
+
+
 def hostile(package, other):
     """What an owner sends: the header, and chunks without end."""
     digest = hashlib.sha256(package).digest()
@@ -248,6 +269,42 @@ async def test_a_learnware_of_the_node_itself_is_fetched_as_others_get_it(scene,
     _, owner, found = scene
     fetched = await owner.client.fetch([found.low], folder=tmp_path)
     assert fetched.files[found.low].read_bytes() == served(owner, found.low)
+
+
+async def test_a_package_is_for_those_to_whom_its_owner_has_given_it(scene, offsets):
+    node, owner, found = scene
+    await found.client.fetch([found.low], folder=node.node.home / "out")
+    revision = listing_of(node, found.low).revision.hex()
+    told = await node.client.create_token("student", ("read", "predict"), None)
+    async with AsyncClient(node.url, told.secret) as student:
+        with pytest.raises(RemoteError, match="for you"):
+            await student._call("GET", f"downloads/{revision}")
+        assert await student.downloads() == []
+        fetched = await student.fetch([found.low], folder=node.node.home / "student")
+        assert fetched.files[found.low].read_bytes() == served(owner, found.low)
+        assert offsets == [0, len(served(owner, found.low))]  # asked again, nothing fetched
+        await owner.client.publish(found.low, listing_of(node, found.low).federation.hex(), NOTHING)
+        assert (await student.fetch([found.low], folder=node.node.home / "again")).files
+    told = await node.client.create_token("late", ("read", "predict"), None)
+    async with AsyncClient(node.url, told.secret) as late:
+        with pytest.raises(RemoteError, match="does not offer"):
+            await late.fetch([found.low], folder=node.node.home / "late")
+
+
+async def test_what_this_dock_does_not_list_is_for_whoever_may_publish(start, digits, tmp_path):
+    (node,) = await start("solo")
+    island = digits.island()
+    await node.client.add_island(island)
+    learnware = await node.client.add_learnware(digits.package(node.node.identity.peer, island, 0, 1))
+    path, secrets = f"downloads/{learnware.revision}", {}
+    for scope in ("predict", "publish"):
+        secrets[scope] = (await node.client.create_token(scope, ("read", "predict", scope), None)).secret
+    async with AsyncClient(node.url, secrets["predict"]) as student, AsyncClient(node.url, secrets["publish"]) as owner:
+        assert await owner._call("GET", path)
+        with pytest.raises(RemoteError, match="for you"):
+            await student._call("GET", path)
+        await node.client.publish(learnware.learnware_id, (await node.client.create_federation("one")).id, NOTHING)
+        assert await student._call("GET", path)
 
 
 async def test_a_part_goes_on_and_a_damaged_one_is_fetched_anew(scene, tmp_path, monkeypatch):

@@ -34,6 +34,7 @@ async def test_a_plan_says_what_leaves_and_nothing_does_without_consent(apart, r
     assert f"of your {plan.rows} rows {low.rows} for" in plan.leaves[0]
     assert plan.leaves[-1].startswith("To higher")
     assert "a request for the package" in plan.leaves[-1]
+    assert "others who list the same package may be asked" in plan.leaves[-1]
     with pytest.raises(RemoteError, match=r"rows would leave this node.*lower") as refused:
         await scene.client.start_reuse(view.id)
     assert refused.value.code == "reuse.consent"

@@ -13,6 +13,7 @@ from atoll.engine.packages.pack import pack
 from atoll.engine.runtime import Signature
 from atoll.engine.semantic import SemanticSpec
 from atoll.node.errors import CacheFull, NodeBusy
+from atoll.node.store import downloads
 from atoll.node.store import partial as partials
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.dock import Dock
@@ -73,9 +74,9 @@ def fetch(cache, blobs, revision, data):
     """As Downloads does."""
     partial = Partial(blobs, revision)
     with cache.coming(revision) as room:
-        room(len(data))
+        room(len(data), 0)
         partial.begin(hashlib.sha256(data).digest()).write_bytes(data)
-        return cache.take_in(revision, partial, learnware_id=revision, owner=OWNER)
+        return cache.take_in(revision, partial, learnware_id=revision, owner=OWNER, user="u")
 
 
 def clock():
@@ -119,11 +120,42 @@ def test_what_is_used_or_coming_is_never_removed(store, blobs, packages):
             cache.forget(packages["low"][0])
     assert all(map(blobs.has, row.blobs))
     with cache.coming(b"x" * 32) as room:
-        room(size // 2)
+        room(size // 2, 0)
         with pytest.raises(CacheFull, match="in use"):
             fetch(cache, blobs, *packages["high"])
     assert cache.all() == []
     fetch(cache, blobs, *packages["high"])
+
+
+def test_others_make_room_for_what_has_come_and_not_for_what_was_promised(store, blobs, packages, monkeypatch):
+    monkeypatch.setattr(downloads, "AHEAD", 1)
+    size = 2 * max(len(data) for _, data in packages.values())
+    cache = DownloadCache(store, blobs, 2 * size, clock())
+    for name in ("low", "high"):
+        fetch(cache, blobs, *packages[name])
+    with cache.coming(b"x" * 32) as room:
+        room(size, 0)
+        assert len(cache.all()) == 2
+        room(size, size // 2)
+        assert [revision for revision, _ in cache.all()] == [packages["high"][0]]
+        room(size, size)
+        assert cache.all() == []
+
+
+def test_what_a_request_has_fetched_waits_for_its_user(store, blobs, packages):
+    now = [0]
+    size = 2 * max(len(data) for _, data in packages.values())
+    cache = DownloadCache(store, blobs, size, lambda: now[0])
+    fetch(cache, blobs, *packages["low"])
+    cache.keep(packages["low"][0])
+    with pytest.raises(CacheFull, match="in use"):
+        fetch(cache, blobs, *packages["high"])
+    now[0] = downloads.KEPT
+    fetch(cache, blobs, *packages["high"])
+    cache.keep(packages["high"][0])
+    cache.release(packages["high"][0])
+    fetch(cache, blobs, *packages["low"])
+    assert [revision for revision, _ in cache.all()] == [packages["low"][0]]
 
 
 def test_using_never_waits_for_what_is_being_removed(store, blobs, packages):
@@ -177,7 +209,7 @@ def test_what_came_wrong_leaves_nothing(store, blobs, packages, tmp_path):
         partial = Partial(blobs, revision)
         partial.begin(promised).write_bytes(what)
         with pytest.raises(error):
-            cache.take_in(revision, partial, learnware_id=revision, owner=OWNER)
+            cache.take_in(revision, partial, learnware_id=revision, owner=OWNER, user="u")
         assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
 
 
