@@ -52,7 +52,8 @@ class Rows:
             return Table(np.array(array[places], np.float64), self.columns)
         known = {name: place for place, name in enumerate(self.columns)}
         rows = np.arange(self.count)[places]
-        return Table(np.array(array[np.ix_(rows, [known[name] for name in columns])], np.float64), columns)
+        chosen = np.array([known[name] for name in columns], np.int64)
+        return Table(np.array(array[np.ix_(rows, chosen)], np.float64), columns)
 
 
 @dataclass(frozen=True)
