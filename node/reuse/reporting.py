@@ -50,7 +50,7 @@ def report(reusing: Reusing, execution: Execution, elapsed_ms: int) -> ReuseRepo
         class_names=team.class_names,
         rows=count,
         rows_local=sum(each.rows_answered for each in members if each.place == "local"),
-        rows_remote=sum(each.rows_answered for each in members if each.place == "remote"),
+        rows_remote=sum(each.rows_asked for each in members if each.place == "remote"),
         abstained=execution.unanswered,
         labelled=plan.labelled,
         uncovered=execution.uncovered / count,

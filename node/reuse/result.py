@@ -32,9 +32,10 @@ class MemberReport(msgspec.Struct, frozen=True):
 
 class ReuseReport(msgspec.Struct, frozen=True):
     """The whole session, after its end. ``rows_local`` and ``rows_remote`` count (row, member) pairs, labelled rows
-    among them; ``validation`` holds mean loss and standard error by method, where there were labels; ``expected`` the
-    quality to be expected, in words. ``histogram`` is edges and counts of predicted values (None for classes);
-    ``confidence`` counts rows by their largest probability, in 20 bins over [0, 1]."""
+    among them: what was answered here, and what was sent to owners. ``validation`` holds mean loss and standard error
+    by method, where there were labels; ``expected`` the quality to be expected, in words. ``histogram`` is edges and
+    counts of predicted values (None for classes); ``confidence`` counts rows by their largest probability, in 20 bins
+    over [0, 1]."""
 
     reuse_id: str
     search_id: str
