@@ -16,10 +16,9 @@ from importlib import resources
 import atoll
 import jinja2
 import msgspec
-from atoll.node.reuse import plots, words
+from atoll.node.reuse import measured, plots, words
 from atoll.node.reuse.result import MemberReport, ReuseReport
 
-FEW = 30  # labelled rows under which a measured loss is called rough
 SURE = 0.8  # probability from which the report calls a prediction confident
 
 
@@ -55,7 +54,7 @@ class _View:
         self._report = report
         self.members = sorted(report.members, key=lambda member: -member.weight)
         self.bars, self.more, self.more_rows = plots.bars(report.class_counts)
-        self.losses = plots.intervals(report.validation)
+        self.losses = plots.intervals({name: self._measured(loss) for name, loss in report.validation.items()})
         self.segments = plots.stack([member.weight for member in self.members])
         self.owners = len({member.owner for member in report.members})
         self.longest = max([member.weight for member in report.members], default=0.0) or 1.0
@@ -65,13 +64,23 @@ class _View:
         return self._report.rows - self._report.abstained
 
     @property
-    def measured(self) -> tuple[float, float] | None:
-        """Mean and standard error of the loss of the method that was taken."""
-        return self._report.validation.get(self._report.method)
+    def measured(self) -> measured.Measured | None:
+        """The loss of the method that was taken."""
+        loss = self._report.validation.get(self._report.method)
+        return None if loss is None else self._measured(loss)
+
+    @property
+    def baseline(self) -> float | None:
+        """The loss of always saying the same."""
+        given = self._report.baseline
+        return None if given is None else self._measured((given, 0.0)).value
 
     @property
     def rough(self) -> bool:
-        return self.measured is not None and self._report.labelled < FEW
+        return self.measured is not None and self._report.labelled < measured.LEAST
+
+    def _measured(self, loss: tuple[float, float]) -> measured.Measured:
+        return measured.measured(loss, self._report.labelled, self._report.task)
 
     @property
     def values(self) -> tuple[plots.Column, ...]:
@@ -89,6 +98,11 @@ class _View:
     def here(self) -> float:
         """The share of the say of models that ran at the node that was asked."""
         return sum(member.weight for member in self.members if member.place == "local")
+
+    @property
+    def labelled_sent(self) -> int:
+        """Of the rows sent to owners, those that were labelled ones."""
+        return sum(member.labelled_asked for member in self.members if member.place == "remote")
 
     @property
     def failed(self) -> list[MemberReport]:
@@ -113,7 +127,7 @@ def _compiled() -> tuple[jinja2.Environment, str]:
         loader=jinja2.DictLoader(sources), autoescape=True, auto_reload=False, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.globals |= {"words": words, "day": day, "number": number, "sure": SURE}
+    environment.globals |= {"words": words, "day": day, "number": number, "sure": SURE, "interval": measured.interval}
     return environment, style
 
 

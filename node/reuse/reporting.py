@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from atoll.engine.reuse import Choice, Method
-from atoll.node.reuse import words
+from atoll.node.reuse import measured, words
 from atoll.node.reuse.ensemble import task_of
 from atoll.node.reuse.execution import Execution
 from atoll.node.reuse.query import PlannedMember
@@ -33,9 +33,9 @@ def report(reusing: Reusing, execution: Execution, elapsed_ms: int) -> ReuseRepo
     """Blocking: it reads the predictions."""
     plan, team, count = reusing.plan, reusing.brief.team, reusing.brief.rows.count
     members = tuple(
-        _member(planned, worker, float(share) / count, _quality(member.listing.quality))
-        for planned, worker, share, member in zip(
-            plan.members, execution.workers, execution.shares, team.members, strict=True
+        _member(planned, worker, float(share) / count, _quality(member.listing.quality), taught)
+        for planned, worker, share, member, taught in zip(
+            plan.members, execution.workers, execution.shares, team.members, execution.taught, strict=True
         )
     )
     choice, found = execution.choice, _found(reusing, team)
@@ -57,20 +57,23 @@ def report(reusing: Reusing, execution: Execution, elapsed_ms: int) -> ReuseRepo
         members=members,
         leaves=_left(members),
         validation={name: (loss.mean, loss.error) for name, loss in choice.validation.items()} if choice else {},
-        expected=_expected(execution, team, members, count),
+        expected=_expected(reusing, execution, members),
         warnings=_warnings(reusing, execution, members),
         class_counts=found.classes,
         histogram=found.histogram,
         confidence=found.confidence,
         elapsed_ms=elapsed_ms,
+        baseline=_baseline(reusing) if choice else None,
     )
 
 
-def _member(planned: PlannedMember, worker: Worker, weight: float, quality: str) -> MemberReport:
+def _member(
+    planned: PlannedMember, worker: Worker, weight: float, quality: str, taught: tuple[int, int]
+) -> MemberReport:  # fmt: skip
     return MemberReport(
         planned.learnware_id, planned.owner, planned.owner_name, planned.name, planned.license, planned.place, weight,
         worker.asked, worker.answered, worker.seconds, worker.failed.message if worker.failed else "", quality,
-        planned.revision,
+        planned.revision, *taught,
     )  # fmt: skip
 
 
@@ -82,10 +85,9 @@ def _because(planned: str, method: Method, choice: Choice | None) -> str:
     if planned != "auto":
         return "it was asked for" if planned != "routing" or choice else "it is what does best without labels"
     assert choice is not None
-    loss = choice.validation[choice.method]
     return (
-        f"of {len(choice.validation)} methods that were tried on your labelled rows, {words.method(method)} loses "
-        f"least, or no more than noise explains: {loss.mean:.3g} ± {loss.error:.2g}"
+        f"of {len(choice.validation)} methods that were tried on your labelled rows, {words.method(method)} does best, "
+        "or no worse than noise explains"
     )
 
 
@@ -93,20 +95,26 @@ def _left(members: Sequence[MemberReport]) -> tuple[str, ...]:
     """What has left this node, in sentences."""
     sent = [each for each in members if each.place == "remote" and each.rows_asked]
     sentences = [
-        f"To {each.owner_name} ({each.owner}), for {each.name!r}: {words.counted(each.rows_asked, 'row')}, under a "
-        "pseudonym of yours."
+        f"To {each.owner_name} ({each.owner}), for {each.name!r}: "
+        f"{words.rows(each.rows_asked, each.labelled_asked)}, under a pseudonym of yours."
         for each in sent
     ]
     return tuple(sentences) or ("No row has left this node.",)
 
 
-def _expected(execution: Execution, team: Team, members: Sequence[MemberReport], count: int) -> str:
+def _expected(reusing: Reusing, execution: Execution, members: Sequence[MemberReport]) -> str:
+    team, count = reusing.brief.team, reusing.brief.rows.count
     covered = f"Members cover {1 - execution.uncovered / count:.1%} of the rows."
     if execution.choice is not None:
         loss = execution.choice.validation[execution.choice.method]
-        what = "error rate" if team.class_names else "mean squared error"
-        return f"Cross-validated on your labelled rows: {what} {loss.mean:.3g} ± {loss.error:.2g}. {covered}"
+        told = measured.expected((loss.mean, loss.error), reusing.plan.labelled, task_of(team), _baseline(reusing))
+        return f"{told} {covered}"
     return f"Without labelled rows nobody can say how good this is. {covered} {_signed(team, members)}"
+
+
+def _baseline(reusing: Reusing) -> float:
+    assert reusing.brief.target is not None  # there were labels to choose by
+    return measured.baseline(reusing.brief.target, task_of(reusing.brief.team))
 
 
 def _signed(team: Team, members: Sequence[MemberReport]) -> str:

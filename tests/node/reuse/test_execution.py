@@ -209,6 +209,8 @@ async def test_a_method_is_chosen_and_fitted_without_those_who_fail(run, island)
 
     assert "pruning" in told.validation
     assert told.members[2].failed == "it broke"
+    assert [each.labelled_answered for each in told.members] == [60, 60, 0]
+    assert any("of your rows and 60 labelled rows" in each for each in told.leaves)
     assert np.isfinite(values).all()
     assert [event.event for event in reusing.so_far if event.event != "progress"] == ["plan", "member_failed", "chosen"]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from atoll.engine.tables import Table
 from atoll.node.client import RemoteError
+from atoll.node.reuse import words
 
 
 def of(scene, places):
@@ -29,7 +30,8 @@ async def test_labels_choose_a_method_and_say_what_it_is_worth(here, split):
     assert report.labelled == len(labels)
     assert report.validation[report.method][0] <= report.validation["routing"][0]
     assert abs(loss - error) < 3 * standard_error + 0.03
-    assert f"{loss:.3g} ±" in report.expected
+    assert f"Cross-validated on 120 labelled rows: error rate {words.loss(loss, report.task)}" in report.expected
+    assert report.baseline == 1 - np.bincount(labels).max() / len(labels)
     assert f"of {len(report.validation)} methods" in report.chosen_because
     assert all(member.rows_asked >= len(labels) for member in report.members)
 

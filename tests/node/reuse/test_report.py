@@ -80,7 +80,7 @@ def test_it_begins_with_the_answer_and_how_good_it_is():
     text = seen(page(CLASSES, ASKED))
     order = [
         "Predictions of garment for 61 000 rows", "Rows predicted 60 000 of 61 000",
-        "Expected error rate 6.4% ± 1.1%, measured on 100 labelled rows", "Models 2 of 2 owners",
+        "Expected error rate 6.4% 95% interval 3.0% to 13.0%, measured on 100 labelled rows", "Models 2 of 2 owners",
         "Rows sent to owners 20 000", "most often bag (75%)",
         "By ensemble pruning (the best on your 100 labelled rows)",
         "About 6.4% of the rows are wrong.", "Licences differ: MIT, GPL-3.0.", "How that is known",
@@ -95,7 +95,7 @@ def test_it_begins_with_the_answer_and_how_good_it_is():
 
 def test_without_labels_it_claims_no_quality():
     text = seen(page(VALUES))
-    assert "Expected mean squared error unknown not measured: there were no labelled rows" in text
+    assert "Expected root mean squared error unknown not measured: there were no labelled rows" in text
     assert "Nobody has measured it on data like yours." in text
     assert "--labelled few.csv" in text
     assert "Rows sent to owners none" in text
@@ -110,10 +110,20 @@ def test_few_labelled_rows_and_failures_are_said():
         CLASSES, labelled=12, members=(member(failed="it went away", rows_answered=200), *CLASSES.members[1:])
     )
     text = seen(page(failed))
-    assert "That is few" in text
+    assert "no measure: 12 labelled rows only" in text
+    assert "So few are no measure" in text
     assert "1 of them not to the end" in text
     assert "Failed: it went away" in text
-    assert "200 of 500 asked" in text
+    assert "200 of 500 rows that it was asked about" in text
+
+
+def test_labelled_rows_are_told_apart_from_the_others():
+    few = member("remote", rows_asked=533, rows_answered=533, labelled_asked=100, labelled_answered=100)
+    text = seen(page(msgspec.structs.replace(CLASSES, members=(few, member()), rows_remote=533)))
+    assert "533 100 labelled rows among them; a row counts once for each owner that it went to" in text
+    assert "433 and 100 labelled rows" in text
+    assert words.rows(533, 100) == "433 of your rows and 100 labelled rows"
+    assert [words.rows(1, 0), words.rows(100, 100)] == ["1 row", "100 labelled rows"]
 
 
 @pytest.mark.parametrize("made", [CLASSES, VALUES, HOSTILE])
@@ -163,7 +173,7 @@ def test_plots_are_to_scale():
     low, high = plots.columns([0.0, 1.0, 4.0], [2, 8])
     assert (low.x, low.width, low.y, low.height) == (0.0, 25.0, 75.0, 25.0)
     assert (high.x, high.width, high.y, high.height) == (25.0, 75.0, 0.0, 100.0)
-    best, worst = plots.intervals({"x": (0.5, 0.5), "y": (0.1, 0.2)})
+    best, worst = plots.intervals({"x": (0.5, 0.0, 1.0), "y": (0.1, 0.0, 0.3)})
     assert (best.name, best.left) == ("y", 0.0)
     assert worst.right == pytest.approx(100 / plots.ROOM)
     assert [(each.x, each.width) for each in plots.stack([0.75, 0.25])] == [(0.0, 75.0), (75.0, 25.0)]
