@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from atoll.engine.errors import TableError
+from atoll.engine.naming import instead
 from atoll.engine.tables import CHUNK, READERS, Table, cells_of
 from numpy.typing import NDArray
 
@@ -69,7 +70,7 @@ def _parts(path: Path, target: str) -> Iterator[Targeted]:
         raise TableError(f"{path}: a .npy names no columns", hint="give a CSV, .parquet, .arrow or .feather")
     named = columns_of(path) or next(Table.chunks(path, 1)).columns
     if target not in named:
-        raise TableError(f"{path}: there is no column {target}", hint=f"its columns are {', '.join(named[:8])}")
+        raise TableError(f"{path}: there is no column {target}", hint=instead(target, named, "its columns are"))
     if len(named) == 1:
         raise TableError(f"{path}: there is no column but {target}")
     try:

@@ -72,6 +72,15 @@ def test_what_is_wrong_is_said(text, said, tmp_path):
         read_labelled(path, "kind")
 
 
+def test_a_mistyped_target_is_answered_with_the_nearest_name(tmp_path):
+    path = tmp_path / "few.csv"
+    path.write_text(",".join(f"pixel_{place}" for place in range(9)) + ",outcome\n")
+    with pytest.raises(TableError, match="there is no column Outcome") as refused:
+        read_labelled(path, "Outcome")
+    assert refused.value.hint.startswith("did you mean outcome? its columns are pixel_0,")
+    assert refused.value.hint.endswith("pixel_7, … and 2 more")
+
+
 def test_files_that_name_no_columns_have_no_target(tmp_path):
     np.save(tmp_path / "few.npy", np.zeros((2, 2)))
     with pytest.raises(TableError, match="names no columns"):
