@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from atoll.engine.naming import listed
 from atoll.engine.reuse import Choice, Method
 from atoll.node.reuse import measured, words
 from atoll.node.reuse.ensemble import task_of
@@ -158,7 +159,7 @@ def _warnings(reusing: Reusing, execution: Execution, members: Sequence[MemberRe
         told.append(f"{lost} without an answer: no member covers them, or would answer about them")
     unknown = _unknown(reusing.brief.team)
     if unknown:
-        told.append(f"No member knows the classes {', '.join(unknown[:8])} of your labels")
+        told.append(f"No member knows the classes {listed(unknown)} of your labels")
     return tuple(told)
 
 

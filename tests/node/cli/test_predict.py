@@ -260,7 +260,7 @@ async def test_values_are_predicted_and_their_truth_has_to_be_numbers(prices, pr
     frame.assign(price="dear")[:50].to_csv("few.csv", index=False)
     code, _, err = await predict(prices, *asking)
     assert code == 2
-    assert "classes dear; they know values" in err
+    assert "what was found predicts values, and your labels are no single numbers: dear" in err
 
 
 async def test_files_json_and_an_earlier_search(two, predict, digit_files, digits):
