@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, Literal
@@ -19,6 +19,7 @@ from atoll.engine.tables import Table
 from atoll.node.api.predictions import PredictionBody, RowsBody
 from atoll.node.api.reuses import NPY, LabelledBody, ReuseBody, ReuseView, StartBody
 from atoll.node.api.submissions import UploadView
+from atoll.node.client.labelled import Labels, labelled_of
 from atoll.node.client.learnware import AsyncLoadedLearnware
 from atoll.node.client.question import table_of
 from atoll.node.client.streams import ReuseEvent, follow_reuse
@@ -33,7 +34,6 @@ from numpy.typing import NDArray
 PIECE = 8 << 20  # bytes of an upload in one request
 NO_UNITS: Mapping[str, str] = {}
 Confirm = Callable[[ReusePlan], bool] | bool
-Labels = Sequence[str] | Sequence[float] | NDArray[Any]
 
 
 def _silent(done: int, size: int) -> None:
@@ -62,7 +62,8 @@ class ReuseCalls(Transport):
     ) -> Reused:  # fmt: skip
         """Predict ``rows`` (array, frame, dict of columns, or the path of a file) with what a search has found.
 
-        ``labelled``: rows whose labels are known; they choose the ``method``, and say what it is worth. ``confirm``
+        ``labelled``: rows whose labels are known, as (rows, labels) or (rows, name of the column with the labels); they
+        choose the ``method``, and say what it is worth. ``confirm``
         agrees to the plan, as a whole or as it is asked about it: where it does not, ConsentNeeded, and no row has left
         the node; True lets rows go to the owners that the plan names. The node forgets all of it at the end.
         """
@@ -88,7 +89,7 @@ class ReuseCalls(Transport):
     ) -> ReuseView:  # fmt: skip
         """Upload the rows to the node, going on where an upload of the same has broken off, and have it plan."""
         table = await asyncio.to_thread(table_of, rows)
-        few = None if labelled is None else await self._labelled(*labelled)
+        few = None if labelled is None else await self._labelled(labelled)
         body = ReuseBody(
             search_id, await self._upload(table, progress), table.columns, few, method, form, prefer, members, abstain,
             force, local_only, dict(units),
@@ -151,11 +152,9 @@ class ReuseCalls(Transport):
         assert report is not None  # the stream ends with one, or raises
         return report
 
-    async def _labelled(self, rows: Any, labels: Labels) -> LabelledBody:
-        table = await asyncio.to_thread(table_of, rows)
-        plain = np.asarray(labels).tolist()
-        told = [label if isinstance(label, str) else float(label) for label in plain]
-        return LabelledBody(await self._upload(table, _silent), tuple(told), table.columns)
+    async def _labelled(self, given: tuple[Any, Labels]) -> LabelledBody:
+        table, labels = await asyncio.to_thread(labelled_of, given)
+        return LabelledBody(await self._upload(table, _silent), labels, table.columns)
 
     async def _upload(self, table: Table, progress: Progress) -> str:
         """The SHA-256 (hex) under which the node has the rows now."""
@@ -180,12 +179,17 @@ class ReuseCalls(Transport):
 
 
 def _agreed(plan: ReusePlan, confirm: Confirm) -> bool:
-    """Whether rows may leave; ConsentNeeded where somebody was asked and has said no."""
-    if isinstance(confirm, bool):
-        return confirm
-    if not confirm(plan):
-        raise ConsentNeeded("the plan was not agreed to", hint="nothing was sent")
-    return True
+    """Whether rows may leave; ConsentNeeded where they would have to and may not, or somebody asked has said no."""
+    if callable(confirm):
+        if not confirm(plan):
+            raise ConsentNeeded("the plan was not agreed to", hint="nothing was sent")
+        return True
+    if plan.sends_rows and not confirm:
+        raise ConsentNeeded(
+            f"rows would leave the node: {' '.join(plan.leaves)}",
+            hint="confirm=True agrees, confirm=a function is asked about the plan; local_only=True sends nothing",
+        )
+    return confirm
 
 
 def _written(table: Table, file: IO[bytes]) -> tuple[str, int]:

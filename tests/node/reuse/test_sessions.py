@@ -41,6 +41,8 @@ async def test_a_plan_says_what_leaves_and_nothing_does_without_consent(apart, r
     with pytest.raises(RemoteError) as refused:
         await scene.client.predict(search_id, scene.rows)
     assert refused.value.code == "reuse.consent"
+    with pytest.raises(ConsentNeeded, match="rows would leave the node: To lower"):
+        await scene.client.reuse(search_id, scene.rows)
     with pytest.raises(ConsentNeeded):
         await scene.client.reuse(search_id, scene.rows, confirm=lambda plan: False)
     assert sent(received, lower, scene.rows) == 0
