@@ -171,12 +171,25 @@ async def _planned(
             if error.code == "policy.denied":
                 error.hint = _whom_to_ask(answer) or error.hint
             raise
+    interrupted = False
     try:
         yield view.plan
+    except (asyncio.CancelledError, click.Abort):
+        interrupted = True
+        raise
     finally:
-        with suppress(AtollError, TimeoutError):
-            async with asyncio.timeout(FAREWELL):
-                await client.forget_reuse(view.id)
+        forgotten = await _forget(client, view.id)
+        if interrupted:
+            what = "has forgotten the rows" if forgotten else "could not be told; it forgets the rows within an hour"
+            _tell(f"ended; the node {what}")
+
+
+async def _forget(client: AsyncClient, reuse_id: str) -> bool:
+    with suppress(AtollError, TimeoutError):
+        async with asyncio.timeout(FAREWELL):
+            await client.forget_reuse(reuse_id)
+            return True
+    return False
 
 
 def _whom_to_ask(answer: SearchResult | None) -> str:

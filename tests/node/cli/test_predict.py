@@ -345,10 +345,11 @@ async def test_ctrl_c_ends_it_at_the_node_too(two, digit_files, monkeypatch):
     try:
         assert await asyncio.to_thread(predicting.wait, 60)
         process.send_signal(signal.SIGINT)
-        out, _ = await asyncio.wait_for(process.communicate(), 20)
+        out, err = await asyncio.wait_for(process.communicate(), 20)
     finally:
         let.set()
     assert (process.returncode, out) == (130, b"")
+    assert err.decode().splitlines()[-1] == "ended; the node has forgotten the rows"
     assert not Path("rows.report.html").exists()
     assert not asked.node.reuser._sessions
 
