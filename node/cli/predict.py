@@ -121,7 +121,9 @@ async def predict(
         await client.start_reuse(plan.reuse_id, send=plan.sends_rows)
         report = await reusing.follow(client.reuse_events(plan.reuse_id), plan)
         values = await client.predictions(plan.reuse_id)
-    asked = Asked(data.name, labelled.name if labelled else "", target or "", client.url, command_line(), now_ms())
+    asked = Asked(
+        data.name, labelled.name if labelled else "", target or "", client.url, command_line(client.url), now_ms()
+    )
     await asyncio.to_thread(_write, report, values, output, page_path, asked)
     reusing.conclude(report)
     _tell(f"Report: {page_path}")

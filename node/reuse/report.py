@@ -10,6 +10,7 @@ import base64
 import hashlib
 import math
 import platform
+import shlex
 from datetime import UTC, datetime
 from importlib import resources
 
@@ -36,15 +37,15 @@ class Asked(msgspec.Struct, frozen=True):
 def page(report: ReuseReport, asked: Asked = Asked()) -> str:  # noqa: B008
     """The page; takes milliseconds."""
     return _environment.get_template("report.html").render(
-        report=report, asked=asked, style=STYLE, policy=POLICY, view=_View(report), version=atoll.__version__,
-        python=platform.python_version(),
+        report=report, asked=asked, style=STYLE, policy=POLICY, view=_View(report),
+        command=_command(report, asked), version=atoll.__version__, python=platform.python_version(),
     )  # fmt: skip
 
 
 def body(report: ReuseReport, asked: Asked = Asked()) -> str:  # noqa: B008
     """What is in the page, for another that has its ``STYLE`` and a frame of its own."""
     template = _environment.get_template("_body.html")
-    return template.render(report=report, asked=asked, view=_View(report))
+    return template.render(report=report, asked=asked, view=_View(report), command=_command(report, asked))
 
 
 class _View:
@@ -107,6 +108,18 @@ class _View:
     @property
     def failed(self) -> list[MemberReport]:
         return [member for member in self.members if member.failed]
+
+
+def _command(report: ReuseReport, asked: Asked) -> str:
+    """What was typed; else what to type for the same, by the command line."""
+    if asked.command:
+        return asked.command
+    words_ = ["atoll", "predict", asked.data or "DATA"]
+    if report.labelled:
+        words_ += ["--target", asked.target or "TARGET", "--labelled", asked.labelled or "LABELLED"]
+    words_ += ["--method", report.method, *(["--form", report.form] if report.form else [])]
+    words_ += [*(["--abstain"] if report.abstained else []), *(["--yes"] if report.rows_remote else ["--no-send"])]
+    return shlex.join([*words_, "-o", "predictions.csv", "--report", "report.html"])
 
 
 def day(at: int) -> str:

@@ -102,7 +102,15 @@ def test_without_labels_it_claims_no_quality():
     assert "Nothing left the node that was asked." in text
     assert "from \N{MINUS SIGN}30 to 60" in text
     assert "The highest column: 600 rows between 0 and 30" in text
-    assert "atoll predict DATA --search-id search2 --method routing" in text
+    assert "atoll predict DATA --method routing --form sketch --no-send -o predictions.csv --report report.html" in text
+
+
+def test_what_was_predicted_on_a_page_can_be_repeated_on_a_line():
+    text = seen(page(CLASSES))
+    assert (
+        "atoll predict DATA --target TARGET --labelled LABELLED --method pruning --form rkme --abstain --yes "
+        "-o predictions.csv --report report.html"
+    ) in text
 
 
 def test_few_labelled_rows_and_failures_are_said():
