@@ -178,7 +178,8 @@ def _found(reusing: Reusing, team: Team) -> _Found:
         values = _answered(array[chunk])
         counts += np.bincount(values.argmax(axis=1), minlength=len(counts))
         confidence += np.histogram(np.clip(values.max(axis=1, initial=0.0), 0, 1), BINS, (0.0, 1.0))[0]
-    return _Found(dict(zip(team.class_names, counts.tolist(), strict=True)), None, tuple(confidence.tolist()))
+    often = sorted(zip(team.class_names, counts.tolist(), strict=True), key=lambda each: -each[1])
+    return _Found(dict(often), None, tuple(confidence.tolist()))
 
 
 def _histogram(array: NDArray[np.float64], chunks: Sequence[slice]) -> tuple[tuple[float, ...], tuple[int, ...]] | None:

@@ -38,8 +38,8 @@ class ReuseReport(msgspec.Struct, frozen=True):
     among them: what was answered here, and what was sent to owners. ``validation`` holds mean loss and standard error
     by method, where there were labels, and ``baseline`` the loss of always saying their commonest class or mean;
     ``expected`` the quality to be expected, in words. ``histogram`` is edges and
-    counts of predicted values (None for classes); ``confidence`` counts rows by their largest probability, in 20 bins
-    over [0, 1]."""
+    counts of predicted values (None for classes); ``class_counts`` begins with the commonest; ``confidence`` counts
+    rows by their largest probability, in 20 bins over [0, 1]."""
 
     reuse_id: str
     search_id: str

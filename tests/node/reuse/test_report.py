@@ -84,7 +84,8 @@ def test_it_begins_with_the_answer_and_how_good_it_is():
         "Rows sent to owners 20 000", "most often bag (75%)",
         "By ensemble pruning (the best on your 100 labelled rows)",
         "About 6.4% of the rows are wrong.", "Licences differ: MIT, GPL-3.0.", "How that is known",
-        "predicted in every way", "3.4% of your data is unlike", "What was predicted", "Whose models", "North Museum",
+        "predicted in every way", "3.4% of your data is unlike", "What was predicted", "Whose models",
+        "Share of the answers", "North Museum",
         "What left, and to whom", "20 000 rows go to Harbour Clinic", "How to repeat it", "atoll predict rows.csv",
         "Search search1 , reuse reuse1", "Exactly these models", "ab" * 32, "Made by Atoll",
     ]  # fmt: skip
@@ -100,6 +101,8 @@ def test_without_labels_it_claims_no_quality():
     assert "--labelled few.csv" in text
     assert "Rows sent to owners none" in text
     assert "Nothing left the node that was asked." in text
+    same = msgspec.structs.replace(VALUES, members=(member(weight=1.0, revision="ab" * 32),))
+    assert page(same).count("ab" * 32) == 1
     assert "from \N{MINUS SIGN}30 to 60" in text
     assert "The highest column: 600 rows between 0 and 30" in text
     assert "atoll predict DATA --method routing --form sketch --no-send -o predictions.csv --report report.html" in text
