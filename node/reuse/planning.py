@@ -13,6 +13,7 @@ from atoll.node.reuse import words
 from atoll.node.reuse.brief import Brief
 from atoll.node.reuse.ensemble import Ensemble, routing
 from atoll.node.reuse.query import Place, PlannedMember, ReusePlan, ReuseQuery
+from atoll.node.reuse.team import Team
 from atoll.node.search.plan import Candidate
 
 UNDECIDED = ("auto", "pruning", "augmentation")  # who is asked about what will be known only when they run
@@ -91,7 +92,18 @@ def plan(
         leaves=_leaves(members, brief, labelled, upto, directory.own),
         sends_rows=bool(sent),
         licenses=tuple(sorted({each.license for each in members if each.license})),
-        advice=_advice(team.served, uncovered, query),
+        advice=" ".join(filter(None, (_advice(team.served, uncovered, query), misled(team, method)))),
+    )
+
+
+def misled(team: Team, method: str) -> str:
+    """A warning where members know different classes and the method lets each have the same say in every row."""
+    known = {frozenset(member.listing.class_names) for member in team.members}
+    if method not in ("averaging", "vote") or len(known) == 1:
+        return ""
+    return (
+        "The models know different classes, and by this method each has a say in rows of classes that it does not "
+        "know: soft routing (method routing) is better here."
     )
 
 

@@ -11,6 +11,7 @@ from atoll.engine.reuse import Choice, Method
 from atoll.node.reuse import measured, words
 from atoll.node.reuse.ensemble import task_of
 from atoll.node.reuse.execution import Execution
+from atoll.node.reuse.planning import misled
 from atoll.node.reuse.query import PlannedMember
 from atoll.node.reuse.result import BINS, MemberReport, ReuseReport
 from atoll.node.reuse.running import Reusing
@@ -152,6 +153,8 @@ def _warnings(reusing: Reusing, execution: Execution, members: Sequence[MemberRe
             )
     if not reusing.brief.team.served:
         told.append(reusing.plan.advice)
+    if warning := misled(reusing.brief.team, execution.method):
+        told.append(warning)
     if len(reusing.plan.licenses) > 1:
         told.append(f"The members' licences differ: {', '.join(reusing.plan.licenses)}. All of them bind you.")
     if execution.unanswered:

@@ -108,3 +108,5 @@ async def test_every_method_and_form_predicts(apart):
 
         assert (reused.report.method, reused.report.form) == (method, form)
         assert np.mean(reused.labels.astype(int) == scene.labels) > (0.8 if form else 0.5)
+        misled = any("know different classes" in warning for warning in reused.report.warnings)
+        assert misled == (method in ("averaging", "vote"))
