@@ -57,6 +57,7 @@ def test_a_target_that_is_a_value_is_read_as_numbers(tmp_path):
     [
         ("a,b\n1,2\n", "there is no column kind"),
         ("kind\ncat\n", "there is no column but kind"),
+        ("a;kind\n1;cat\n", "the columns look separated by semicolons"),
         ("a,kind\n", "there are no rows"),
         ("a,kind\n1,\n", "row 1 has no kind"),
         ("a,kind\n1\n", "line 2 has 1 cells where the header has 2"),
