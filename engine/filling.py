@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 from atoll.engine.errors import NotFinite
-from atoll.engine.tables import SHOWN, Table
+from atoll.engine.naming import listed
+from atoll.engine.tables import Table
 from numpy.typing import NDArray
 
 
@@ -18,7 +19,7 @@ def means_of(chunks: Iterable[Table]) -> NDArray[np.float64]:
     for chunk in chunks:
         good, columns = np.isfinite(chunk.values), chunk.columns
         sums, counts = sums + np.where(good, chunk.values, 0.0).sum(axis=0), counts + good.sum(axis=0)
-    empty = np.asarray(counts) == 0
+    empty = np.atleast_1d(np.equal(counts, 0))
     if empty.any():
         raise NotFinite(f"no row has a finite value in columns {_named(columns, empty)}", hint="leave such columns out")
     return np.asarray(sums / counts)
@@ -40,5 +41,5 @@ def filled(rows: Table, means: NDArray[np.float64] | None) -> Table:
 
 def _named(columns: tuple[str, ...], chosen: NDArray[np.bool_]) -> str:
     """Those without names by their number, from 1."""
-    names = [columns[place] if columns else str(place + 1) for place in np.flatnonzero(np.atleast_1d(chosen))]
-    return ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
+    names = [columns[place] if columns else str(place + 1) for place in np.flatnonzero(chosen)]
+    return listed(names)

@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 from atoll.engine.errors import FeatureMismatch, TableError
+from atoll.engine.naming import SHOWN, listed, meant
 from numpy.typing import NDArray
 
 CHUNK = 65_536  # rows
-SHOWN = 8  # columns named in a message
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}  # that are not commas
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Table:
         arrays = [_column(name, values) for name, values in named]
         lengths = {name: len(array) for (name, _), array in zip(named, arrays, strict=True)}
         if len(set(lengths.values())) > 1:
-            raise TableError(f"columns of unequal length: {_listed(f'{n} ({size})' for n, size in lengths.items())}")
+            raise TableError(f"columns of unequal length: {listed(f'{n} ({size})' for n, size in lengths.items())}")
         values = np.column_stack(arrays) if arrays else np.empty((0, 0))
         return cls(values, tuple(name for name, _ in named))
 
@@ -106,8 +107,10 @@ class Table:
             width = self.values.shape[1]
             return "" if width == len(names) else f"{width} nameless columns where {len(names)} are expected"
         missing, unexpected = sorted(set(names) - set(self.columns)), sorted(set(self.columns) - set(names))
-        parts = [f"{len(missing)} columns are missing: {_listed(missing)}"] if missing else []
-        parts += [f"{len(unexpected)} columns are unexpected: {_listed(unexpected)}"] if unexpected else []
+        parts = [f"{len(missing)} columns are missing: {listed(missing)}"] if missing else []
+        parts += [f"{len(unexpected)} columns are unexpected: {listed(unexpected)}"] if unexpected else []
+        alike = [f"{near} for {each}" for each in unexpected[:SHOWN] if (near := meant(each, missing))]
+        parts += [f"did you mean {listed(alike)}?"] if alike else []
         return "; ".join(parts)
 
     def select(self, names: tuple[str, ...]) -> NDArray[np.float64]:
@@ -134,16 +137,11 @@ def _check_names(names: tuple[str, ...], width: int) -> None:
             hint="a pandas index written to CSV does this: to_csv(..., index=False)",
         )
     if len(set(names)) != len(names):
-        raise TableError(f"columns named twice: {_listed(sorted({n for n in names if names.count(n) > 1}))}")
+        raise TableError(f"columns named twice: {listed(sorted({n for n in names if names.count(n) > 1}))}")
 
 
 def _clean(name: Any) -> str:
     return str(name).strip()
-
-
-def _listed(names: Iterable[str]) -> str:
-    shown = list(names)
-    return ", ".join(shown[:SHOWN]) + (" ..." if len(shown) > SHOWN else "")
 
 
 def _column(name: str, values: Any) -> NDArray[np.float64]:
@@ -319,6 +317,8 @@ def _cell_by_cell(lines: list[str], header: tuple[str, ...], number: int) -> NDA
 
 def cells_of(cells: Sequence[str], header: tuple[str, ...], number: int) -> list[float]:
     """The numbers of line ``number``; TableError says which of its cells is none."""
+    if len(header) == 1:
+        check_separated(header[0])
     if len(cells) != len(header):
         raise TableError(f"line {number} has {len(cells)} cells where the header has {len(header)}")
     return [_cell(cell.strip(), name, number) for name, cell in zip(header, cells, strict=True)]
@@ -330,7 +330,15 @@ def _cell(cell: str, name: str, number: int) -> float:
             raise ValueError
         return float(cell or "nan")
     except ValueError:
-        raise TableError(f"line {number}, column {name}: {cell[:40]!r} is not a number") from None
+        hint = "all columns have to hold numbers: leave out ids, texts and what is to be predicted"
+        raise TableError(f"line {number}, column {name}: {cell[:40]!r} is not a number", hint=hint) from None
+
+
+def check_separated(header: str) -> None:
+    """TableError if the only name that a header has, in a file that cannot be read, looks like several."""
+    for mark, name in SEPARATORS.items():
+        if mark in header:
+            raise TableError(f"the columns look separated by {name}, not by commas", hint="save the file with commas")
 
 
 READERS: dict[str, Callable[[Path, int], Iterator[Any]]] = {

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from atoll.engine.errors import TableError
-from atoll.engine.tables import CHUNK, READERS, Table, cells_of
+from atoll.engine.naming import instead
+from atoll.engine.tables import CHUNK, READERS, Table, cells_of, check_separated
 from numpy.typing import NDArray
 
 
@@ -58,11 +59,19 @@ def _parts(path: Path, target: str) -> Iterator[Targeted]:
         raise TableError(f"{path}: a .npy names no columns", hint="give a CSV, .parquet, .arrow or .feather")
     named = columns_of(path) or next(Table.chunks(path, 1)).columns
     if target not in named:
-        raise TableError(f"{path}: there is no column {target}", hint=f"its columns are {', '.join(named[:8])}")
+        _check_commas(path, named)
+        raise TableError(f"{path}: there is no column {target}", hint=instead(target, named, "its columns are"))
     if len(named) == 1:
         raise TableError(f"{path}: there is no column but {target}")
     try:
         yield from _arrow(path, target) if suffix in READERS else _csv(path, named.index(target))
+    except TableError as error:
+        raise TableError(f"{path}: {error.message}", hint=error.hint) from None
+
+
+def _check_commas(path: Path, named: tuple[str, ...]) -> None:
+    try:
+        check_separated(named[0] if len(named) == 1 else "")
     except TableError as error:
         raise TableError(f"{path}: {error.message}", hint=error.hint) from None
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from atoll.engine.islands import Island
+from atoll.engine.naming import listed
 from atoll.engine.tables import Table
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import json_option, print_json, print_table, short
 from atoll.node.client import AsyncClient
 from atoll.node.store.tokens import SCOPES
+from atoll.protocol.errors import NotFound
 
 
 @click.group()
@@ -29,8 +34,35 @@ async def list_islands(client: AsyncClient, as_json: bool) -> None:
     if as_json:
         print_json([{"id": each.id, "kind": each.kind, "features": each.names} for each in found])
     else:
-        rows = [(each.id, each.kind, each.dimension, ", ".join(each.names[:4]) + " ...") for each in found]
+        rows = [(each.id, each.kind, each.dimension, listed(each.names, 4)) for each in found]
         print_table("Islands", ["id", "kind", "# dimension", "features"], rows)
+
+
+@island.command("show")
+@click.argument("island_id")
+@click.option("--csv-header", is_flag=True, help="Print the names as the first line of a CSV, nothing else.")
+@json_option
+@connected
+async def show_island(client: AsyncClient, island_id: str, csv_header: bool, as_json: bool) -> None:
+    """All columns of an island, with their units. ISLAND_ID may be cut short."""
+    each = _named(await client.islands(), island_id)
+    if as_json:
+        features = [{"name": feature.name, "unit": feature.unit} for feature in each.features]
+        print_json({"id": each.id, "kind": each.kind, "dimension": each.dimension, "features": features})
+    elif csv_header:
+        csv.writer(sys.stdout, lineterminator="\n").writerow(each.names)
+    else:
+        click.echo(f"Island {each.id}, {each.kind}, of {each.dimension} columns")
+        print_table("", ["column", "unit"], [(feature.name, feature.unit or "-") for feature in each.features])
+
+
+def _named(islands: Sequence[Island], beginning: str) -> Island:
+    """The one whose id begins so."""
+    found = [each for each in islands if each.id.startswith(beginning.lower())]
+    if len(found) != 1:
+        why = f"{len(found)} islands begin with" if found else "no island of the node begins with"
+        raise NotFound(f"{why} {beginning}", hint="`atoll island list` shows them")
+    return found[0]
 
 
 @island.command("mint")

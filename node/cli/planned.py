@@ -62,7 +62,11 @@ def _about(plan: ReusePlan) -> list[str]:
         for why, count in Counter(plan.skipped.values()).most_common()
     ]
     if plan.uncovered >= 0.0005:
-        what = f"; {words.counted(plan.abstained, 'row gets', 'rows get')} no answer" if plan.abstained else ""
+        what = (
+            f"; {words.counted(plan.abstained, 'row gets', 'rows get')} no answer"
+            if plan.abstained
+            else "; what is predicted for them is a guess"
+        )
         lines.append(
             f"{words.percent(plan.uncovered)} of the rows are unlike what any of the models was made on{what}."
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +21,7 @@ from atoll.node.cli.task import Task, leaving, read_task
 from atoll.node.cli.typed import command_line
 from atoll.node.client import AsyncClient, RemoteError
 from atoll.node.clock import now_ms
+from atoll.node.errors import Partial
 from atoll.node.reuse.query import MAX_MEMBERS, Form, Method, Place, ReusePlan
 from atoll.node.reuse.report import Asked, page
 from atoll.node.reuse.result import ReuseReport
@@ -98,7 +101,7 @@ async def predict(
     Searches, shows a plan (which models, with what weight, where they run, what leaves the node and to whom), asks
     where rows would leave the node, predicts, and writes predictions and a report. DATA is a CSV with a header,
     .parquet, .arrow or .npy. Predictions: the label or value of each row, then the probabilities, in the order of DATA.
-    Ctrl-C ends it at the node too.
+    Ctrl-C ends it at the node too. Exit code 14: an owner failed, and the others have answered without it.
     """  # fmt: skip
     if yes and no_send:
         raise click.UsageError("--yes and --no-send contradict each other")
@@ -113,14 +116,22 @@ async def predict(
     answer = None if search_id else await _search(client, task, data, units, privacy or "rkme", target)
     how |= {"units": units, "local_only": no_send}
     plan = await _plan(client, task, search_id or (answer.search_id if answer else ""), answer, how)
-    async with client.forgetting(plan.reuse_id):
-        planned.show(plan)
-        planned.agree(plan, yes=yes)
-        await client.start_reuse(plan.reuse_id, send=plan.sends_rows)
-        report = await reusing.follow(client.reuse_events(plan.reuse_id), plan)
-        values = await client.predictions(plan.reuse_id)
-        asked = Asked(data.name, labelled.name if labelled else "", target or "", client.url, command_line(), now_ms())
-        await asyncio.to_thread(_write, report, values, output, page_path, asked)
+    with _ending():
+        async with client.forgetting(plan.reuse_id):
+            planned.show(plan)
+            planned.agree(plan, yes=yes)
+            await client.start_reuse(plan.reuse_id, send=plan.sends_rows)
+            report = await reusing.follow(client.reuse_events(plan.reuse_id), plan)
+            values = await client.predictions(plan.reuse_id)
+            asked = Asked(
+                data.name,
+                labelled.name if labelled else "",
+                target or "",
+                client.url,
+                command_line(client.url),
+                now_ms(),
+            )
+            await asyncio.to_thread(_write, report, values, output, page_path, asked)
     reusing.conclude(report)
     _tell(f"Report: {page_path}")
     labels = labels_of(values, report.class_names)
@@ -129,6 +140,19 @@ async def predict(
         print_json(Predicted(report, str(page_path), str(output) if output else None, () if output else labels, rows))
     elif output is None:
         predictions.show(values, report.class_names)
+    lost = dict.fromkeys(member.owner_name for member in report.members if member.failed)
+    if lost:
+        raise Partial(f"predicted without {', '.join(lost)}: the report says what that costs")
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Ctrl-C, or a no to the plan, has ended the session at the node as well."""
+    try:
+        yield
+    except (asyncio.CancelledError, click.Abort):
+        _tell("ended; the node has forgotten the rows, or does so within an hour if it could not be told")
+        raise
 
 
 async def _search(

@@ -11,8 +11,8 @@ import click
 SECRET = {"token", "url", "home"}  # of the machine, not of the question
 
 
-def command_line() -> str:
-    """The command under way with what was said on its line, without what is of this machine."""
+def command_line(url: str) -> str:
+    """The command under way with what was said on its line, without what is of this machine; ``url`` is the node's."""
     context = click.get_current_context()
     words: list[str] = ["atoll", context.info_name or ""]
     for parameter in context.command.params:
@@ -20,7 +20,7 @@ def command_line() -> str:
         said = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         if said and name not in SECRET:
             words += _words(parameter, context.params[name])
-    return shlex.join(words)
+    return shlex.join([*words, "--url", url])
 
 
 def _words(parameter: click.Parameter, value: Any) -> Sequence[str]:

@@ -53,14 +53,16 @@ class DownloadCalls(Transport):
         await self._call("DELETE", f"downloads/{revision}")
 
     async def fetch(
-        self, learnwares: Sequence[str] = (), *, search_id: str = "", folder: Path | str = ".",
+        self, learnwares: str | Sequence[str] = (), *, search_id: str = "", folder: Path | str = ".",
         progress: FetchProgress | None = None,
     ) -> Fetched:  # fmt: skip
-        """Packages of some learnwares (ids), or of all members of a search's mixture, into ``folder``.
+        """Packages of one or some learnwares (ids), or of all members of a search's mixture, into ``folder``.
 
         The node fetches what it does not have; both ways go on where they broke off. RemoteError where nothing at all
         was to be had; IntegrityError where what came is not what the node lists.
         """
+        if isinstance(learnwares, str):
+            learnwares = (learnwares,)
         target, tell = Path(folder), progress or _silent
         await asyncio.to_thread(target.mkdir, parents=True, exist_ok=True)
         at_node = await self._at_node(DownloadBody(tuple(learnwares), search_id), tell)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import IO, Any, Literal
@@ -19,6 +19,7 @@ from atoll.engine.tables import Table
 from atoll.node.api.predictions import PredictionBody, RowsBody
 from atoll.node.api.reuses import NPY, LabelledBody, ReuseBody, ReuseView, StartBody
 from atoll.node.api.submissions import UploadView
+from atoll.node.client.labelled import Labels, labelled_of
 from atoll.node.client.learnware import AsyncLoadedLearnware
 from atoll.node.client.question import table_of
 from atoll.node.client.resuming import receive
@@ -35,7 +36,6 @@ PIECE = 8 << 20  # bytes of an upload in one request
 FAREWELL = 5.0  # seconds that the node may take to end a session
 NO_UNITS: Mapping[str, str] = {}
 Confirm = Callable[[ReusePlan], bool] | bool
-Labels = Sequence[str] | Sequence[float] | NDArray[Any]
 
 
 def _silent(done: int, size: int) -> None:
@@ -64,7 +64,8 @@ class ReuseCalls(Transport):
     ) -> Reused:  # fmt: skip
         """Predict ``rows`` (array, frame, dict of columns, or the path of a file) with what a search has found.
 
-        ``labelled``: rows whose labels are known; they choose the ``method``, and say what it is worth. ``confirm``
+        ``labelled``: rows whose labels are known, as (rows, labels) or (rows, name of the column with the labels); they
+        choose the ``method``, and say what it is worth. ``confirm``
         agrees to the plan, as a whole or as it is asked about it: where it does not, ConsentNeeded, and no row has left
         the node; True lets rows go to the owners that the plan names. The node forgets all of it at the end.
         """
@@ -89,7 +90,7 @@ class ReuseCalls(Transport):
         table = await asyncio.to_thread(table_of, rows)
         uploads: list[str] = []
         try:
-            few = None if labelled is None else await self._labelled(*labelled, uploads)
+            few = None if labelled is None else await self._labelled(labelled, uploads)
             digest = await self._upload(table, progress, uploads)
             body = ReuseBody(
                 search_id, digest, table.columns, few, method, form, prefer, members, abstain, force, local_only,
@@ -181,11 +182,9 @@ class ReuseCalls(Transport):
         assert report is not None  # the stream ends with one, or raises
         return report
 
-    async def _labelled(self, rows: Any, labels: Labels, uploads: list[str]) -> LabelledBody:
-        table = await asyncio.to_thread(table_of, rows)
-        plain = np.asarray(labels).tolist()
-        told = [label if isinstance(label, str) else float(label) for label in plain]
-        return LabelledBody(await self._upload(table, _silent, uploads), tuple(told), table.columns)
+    async def _labelled(self, given: tuple[Any, Labels], uploads: list[str]) -> LabelledBody:
+        table, labels = await asyncio.to_thread(labelled_of, given)
+        return LabelledBody(await self._upload(table, _silent, uploads), labels, table.columns)
 
     async def _upload(self, table: Table, progress: Progress, uploads: list[str]) -> str:
         """The SHA-256 (hex) under which the node has the rows now; in ``uploads`` as soon as it may have some."""
@@ -209,12 +208,17 @@ class ReuseCalls(Transport):
 
 
 def _agreed(plan: ReusePlan, confirm: Confirm) -> bool:
-    """Whether rows may leave; ConsentNeeded where somebody was asked and has said no."""
-    if isinstance(confirm, bool):
-        return confirm
-    if not confirm(plan):
-        raise ConsentNeeded("the plan was not agreed to", hint="nothing was sent")
-    return True
+    """Whether rows may leave; ConsentNeeded where they would have to and may not, or somebody asked has said no."""
+    if callable(confirm):
+        if not confirm(plan):
+            raise ConsentNeeded("the plan was not agreed to", hint="nothing was sent")
+        return True
+    if plan.sends_rows and not confirm:
+        raise ConsentNeeded(
+            f"rows would leave the node: {' '.join(plan.leaves)}",
+            hint="confirm=True agrees, confirm=a function is asked about the plan; local_only=True sends nothing",
+        )
+    return confirm
 
 
 def _written(table: Table, file: IO[bytes]) -> tuple[str, int]:

@@ -24,8 +24,9 @@ from atoll.node.api.learnwares import LearnwareView, ListingView
 from atoll.node.api.reuses import ReuseView
 from atoll.node.client.client import AsyncClient
 from atoll.node.client.fetching import Fetched, FetchProgress
+from atoll.node.client.labelled import Labels
 from atoll.node.client.learnware import LoadedLearnware
-from atoll.node.client.reuse import Confirm, Labels, Reused
+from atoll.node.client.reuse import Confirm, Reused
 from atoll.node.client.streams import ReuseEvent, SearchEvent
 from atoll.node.errors import RequestInvalid
 from atoll.node.reuse.query import Form, Method, Place
@@ -206,7 +207,7 @@ class Client:
         return self._run(self._client.predict(search_id, rows, prefer=prefer, force=force, send=send))
 
     def fetch(
-        self, learnwares: Sequence[str] = (), *, search_id: str = "", folder: Path | str = ".",
+        self, learnwares: str | Sequence[str] = (), *, search_id: str = "", folder: Path | str = ".",
         progress: FetchProgress | None = None,
     ) -> Fetched:  # fmt: skip
         """Packages of some learnwares (ids), or of all members of a search's mixture, into ``folder``; what broke off

@@ -56,6 +56,7 @@ class Execution:
         self.uncovered = self.lost = self.unanswered = 0
         self.choice: Choice | None = None
         self.method: Method = "routing"
+        self.taught = ((0, 0),) * len(self.workers)  # labelled rows that each was asked, and has answered
         self._total = max(1, sum(member.rows for member in reusing.plan.members))
         self._told = 0
         self._noted: set[int] = set()
@@ -68,6 +69,7 @@ class Execution:
         method, lesson = method_of(self._reusing.query, self._brief), None
         if self._brief.target is not None:
             lesson = await self._lesson()
+            self.taught = tuple((worker.asked, worker.answered) for worker in self.workers)
             self.choice = await self._in_thread(partial(self._choose, method, lesson))
             method = msgspec.convert(self.choice.method, Method)
             told = {name: (loss.mean, loss.error) for name, loss in self.choice.validation.items()}

@@ -91,7 +91,18 @@ def plan(
         leaves=_leaves(members, brief, labelled, upto, directory.own),
         sends_rows=any(each.place == "remote" for each in members),
         licenses=tuple(sorted({each.license for each in members if each.license})),
-        advice=_advice(team, uncovered, query),
+        advice=" ".join(filter(None, (_advice(team, uncovered, query), misled(team, method)))),
+    )
+
+
+def misled(team: Team, method: str) -> str:
+    """A warning where members know different classes and the method lets each have the same say in every row."""
+    known = {frozenset(member.listing.class_names) for member in team.members}
+    if method not in ("averaging", "vote") or len(known) == 1:
+        return ""
+    return (
+        "The models know different classes, and by this method each has a say in rows of classes that it does not "
+        "know: soft routing (method routing) is better here."
     )
 
 

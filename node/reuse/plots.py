@@ -34,11 +34,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its standard error; ``at``, ``left`` and ``right`` are per cent of an axis that begins at 0."""
+    """A value and the ends of its interval; ``at``, ``left`` and ``right`` are per cent of an axis that begins at 0."""
 
     name: str
-    mean: float
-    error: float
+    value: float
+    low: float
+    high: float
     at: float
     left: float
     right: float
@@ -78,13 +79,12 @@ def shares_columns(counts: Sequence[int]) -> tuple[Column, ...]:
     return columns([place / len(counts) for place in range(len(counts) + 1)], counts)
 
 
-def intervals(losses: Mapping[str, tuple[float, float]]) -> tuple[Interval, ...]:
-    """Best first, all on one axis."""
-    longest = max([mean + error for mean, error in losses.values()], default=0.0) * ROOM or 1.0
+def intervals(losses: Mapping[str, tuple[float, float, float]]) -> tuple[Interval, ...]:
+    """Best first, all on one axis, of (value, low, high)."""
+    longest = max([high for _, _, high in losses.values()], default=0.0) * ROOM or 1.0
     made = []
-    for name, (mean, error) in sorted(losses.items(), key=lambda item: item[1]):
-        left, right = max(0.0, mean - error), mean + error
-        made.append(Interval(name, mean, error, *(100.0 * each / longest for each in (mean, left, right))))
+    for name, ends in sorted(losses.items(), key=lambda item: item[1]):
+        made.append(Interval(name, *ends, *(100.0 * each / longest for each in ends)))
     return tuple(made)
 
 

@@ -10,16 +10,17 @@ import base64
 import hashlib
 import math
 import platform
+import shlex
 from datetime import UTC, datetime
 from importlib import resources
 
 import atoll
 import jinja2
 import msgspec
-from atoll.node.reuse import plots, words
+from atoll.node.reuse import measured, plots, words
+from atoll.node.reuse.measured import Measured
 from atoll.node.reuse.result import MemberReport, ReuseReport
 
-FEW = 30  # labelled rows under which a measured loss is called rough
 SURE = 0.8  # probability from which the report calls a prediction confident
 
 
@@ -37,15 +38,15 @@ class Asked(msgspec.Struct, frozen=True):
 def page(report: ReuseReport, asked: Asked = Asked()) -> str:  # noqa: B008
     """The page; takes milliseconds."""
     return _environment.get_template("report.html").render(
-        report=report, asked=asked, style=STYLE, policy=POLICY, view=_View(report), version=atoll.__version__,
-        python=platform.python_version(),
+        report=report, asked=asked, style=STYLE, policy=POLICY, view=_View(report),
+        command=_command(report, asked), version=atoll.__version__, python=platform.python_version(),
     )  # fmt: skip
 
 
 def body(report: ReuseReport, asked: Asked = Asked()) -> str:  # noqa: B008
     """What is in the page, for another that has its ``STYLE`` and a frame of its own."""
     template = _environment.get_template("_body.html")
-    return template.render(report=report, asked=asked, view=_View(report))
+    return template.render(report=report, asked=asked, view=_View(report), command=_command(report, asked))
 
 
 class _View:
@@ -55,7 +56,7 @@ class _View:
         self._report = report
         self.members = sorted(report.members, key=lambda member: -member.weight)
         self.bars, self.more, self.more_rows = plots.bars(report.class_counts)
-        self.losses = plots.intervals(report.validation)
+        self.losses = plots.intervals({name: self._measured(loss) for name, loss in report.validation.items()})
         self.segments = plots.stack([member.weight for member in self.members])
         self.owners = len({member.owner for member in report.members})
         self.longest = max([member.weight for member in report.members], default=0.0) or 1.0
@@ -65,13 +66,23 @@ class _View:
         return self._report.rows - self._report.abstained
 
     @property
-    def measured(self) -> tuple[float, float] | None:
-        """Mean and standard error of the loss of the method that was taken."""
-        return self._report.validation.get(self._report.method)
+    def measured(self) -> Measured | None:
+        """The loss of the method that was taken."""
+        loss = self._report.validation.get(self._report.method)
+        return None if loss is None else self._measured(loss)
+
+    @property
+    def baseline(self) -> float | None:
+        """The loss of always saying the same."""
+        given = self._report.baseline
+        return None if given is None else self._measured((given, 0.0)).value
 
     @property
     def rough(self) -> bool:
-        return self.measured is not None and self._report.labelled < FEW
+        return self.measured is not None and self._report.labelled < measured.LEAST
+
+    def _measured(self, loss: tuple[float, float]) -> Measured:
+        return measured.measured(loss, self._report.labelled, self._report.task)
 
     @property
     def values(self) -> tuple[plots.Column, ...]:
@@ -91,8 +102,25 @@ class _View:
         return sum(member.weight for member in self.members if member.place == "local")
 
     @property
+    def labelled_sent(self) -> int:
+        """Of the rows sent to owners, those that were labelled ones."""
+        return sum(member.labelled_asked for member in self.members if member.place == "remote")
+
+    @property
     def failed(self) -> list[MemberReport]:
         return [member for member in self.members if member.failed]
+
+
+def _command(report: ReuseReport, asked: Asked) -> str:
+    """What was typed; else what to type for the same, by the command line."""
+    if asked.command:
+        return asked.command
+    words_ = ["atoll", "predict", asked.data or "DATA"]
+    if report.labelled:
+        words_ += ["--target", asked.target or "TARGET", "--labelled", asked.labelled or "LABELLED"]
+    words_ += ["--method", report.method, *(["--form", report.form] if report.form else [])]
+    words_ += [*(["--abstain"] if report.abstained else []), *(["--yes"] if report.rows_remote else ["--no-send"])]
+    return shlex.join([*words_, "-o", "predictions.csv", "--report", "report.html"])
 
 
 def day(at: int) -> str:
@@ -113,7 +141,7 @@ def _compiled() -> tuple[jinja2.Environment, str]:
         loader=jinja2.DictLoader(sources), autoescape=True, auto_reload=False, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.globals |= {"words": words, "day": day, "number": number, "sure": SURE}
+    environment.globals |= {"words": words, "day": day, "number": number, "sure": SURE, "interval": measured.interval}
     return environment, style
 
 

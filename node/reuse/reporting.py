@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from atoll.engine.naming import listed
 from atoll.engine.reuse import Choice, Method
-from atoll.node.reuse import words
+from atoll.node.reuse import measured, words
 from atoll.node.reuse.ensemble import task_of
 from atoll.node.reuse.execution import Execution
+from atoll.node.reuse.planning import misled
 from atoll.node.reuse.query import PlannedMember
 from atoll.node.reuse.result import BINS, MemberReport, ReuseReport
 from atoll.node.reuse.running import Reusing
@@ -33,9 +35,9 @@ def report(reusing: Reusing, execution: Execution, elapsed_ms: int) -> ReuseRepo
     """Blocking: it reads the predictions."""
     plan, team, count = reusing.plan, reusing.brief.team, reusing.brief.rows.count
     members = tuple(
-        _member(planned, worker, float(share) / count, _quality(member.listing.quality))
-        for planned, worker, share, member in zip(
-            plan.members, execution.workers, execution.shares, team.members, strict=True
+        _member(planned, worker, float(share) / count, _quality(member.listing.quality), taught)
+        for planned, worker, share, member, taught in zip(
+            plan.members, execution.workers, execution.shares, team.members, execution.taught, strict=True
         )
     )
     choice, found = execution.choice, _found(reusing, team)
@@ -50,27 +52,30 @@ def report(reusing: Reusing, execution: Execution, elapsed_ms: int) -> ReuseRepo
         class_names=team.class_names,
         rows=count,
         rows_local=sum(each.rows_answered for each in members if each.place == "local"),
-        rows_remote=sum(each.rows_answered for each in members if each.place == "remote"),
+        rows_remote=sum(each.rows_asked for each in members if each.place == "remote"),
         abstained=execution.unanswered,
         labelled=plan.labelled,
         uncovered=execution.uncovered / count,
         members=members,
         leaves=_left(members),
         validation={name: (loss.mean, loss.error) for name, loss in choice.validation.items()} if choice else {},
-        expected=_expected(execution, team, members, count),
+        expected=_expected(reusing, execution, members),
         warnings=_warnings(reusing, execution, members),
         class_counts=found.classes,
         histogram=found.histogram,
         confidence=found.confidence,
         elapsed_ms=elapsed_ms,
+        baseline=_baseline(reusing) if choice else None,
     )
 
 
-def _member(planned: PlannedMember, worker: Worker, weight: float, quality: str) -> MemberReport:
+def _member(
+    planned: PlannedMember, worker: Worker, weight: float, quality: str, taught: tuple[int, int]
+) -> MemberReport:  # fmt: skip
     return MemberReport(
         planned.learnware_id, planned.owner, planned.owner_name, planned.name, planned.license, planned.place, weight,
         worker.asked, worker.answered, worker.seconds, worker.failed.message if worker.failed else "", quality,
-        planned.revision,
+        planned.revision, *taught,
     )  # fmt: skip
 
 
@@ -82,12 +87,11 @@ def _because(planned: str, method: Method, choice: Choice | None) -> str:
     if planned != "auto":
         return "it was asked for" if planned != "routing" or choice else "it is what does best without labels"
     assert choice is not None
-    loss = choice.validation.get(choice.method)
-    if loss is None:
+    if choice.method not in choice.validation:
         return "no method could be tried on your labelled rows"
     return (
-        f"of {len(choice.validation)} methods that were tried on your labelled rows, {words.method(method)} loses "
-        f"least, or no more than noise explains: {loss.mean:.3g} ± {loss.error:.2g}"
+        f"of {len(choice.validation)} methods that were tried on your labelled rows, {words.method(method)} does best, "
+        "or no worse than noise explains"
     )
 
 
@@ -95,24 +99,30 @@ def _left(members: Sequence[MemberReport]) -> tuple[str, ...]:
     """What has left this node, in sentences."""
     sent = [each for each in members if each.place == "remote" and each.rows_asked]
     sentences = [
-        f"To {each.owner_name} ({each.owner}), for {each.name!r}: {words.counted(each.rows_asked, 'row')}, under a "
-        "pseudonym of yours."
+        f"To {each.owner_name} ({each.owner}), for {each.name!r}: "
+        f"{words.rows(each.rows_asked, each.labelled_asked)}, under a pseudonym of yours."
         for each in sent
     ]
     return tuple(sentences) or ("No row has left this node.",)
 
 
-def _expected(execution: Execution, team: Team, members: Sequence[MemberReport], count: int) -> str:
+def _expected(reusing: Reusing, execution: Execution, members: Sequence[MemberReport]) -> str:
+    team, count = reusing.brief.team, reusing.brief.rows.count
     covered = f"Members cover {1 - execution.uncovered / count:.1%} of the rows."
     choice = execution.choice
     if choice is not None and choice.method not in choice.validation:
         return f"Nobody that this method asks has answered about your labelled rows. {covered}"
     if choice is not None:
         loss = choice.validation[choice.method]
-        what = "error rate" if team.class_names else "mean squared error"
-        best = ", the best of what was tried and so a little optimistic" if len(choice.validation) > 1 else ""
-        return f"Cross-validated on your labelled rows: {what} {loss.mean:.3g} ± {loss.error:.2g}{best}. {covered}"
+        told = measured.expected((loss.mean, loss.error), reusing.plan.labelled, task_of(team), _baseline(reusing))
+        best = " It is the best of what was tried, and so a little optimistic." if len(choice.validation) > 1 else ""
+        return f"{told}{best} {covered}"
     return f"Without labelled rows nobody can say how good this is. {covered} {_signed(team, members)}"
+
+
+def _baseline(reusing: Reusing) -> float:
+    assert reusing.brief.target is not None  # there were labels to choose by
+    return measured.baseline(reusing.brief.target, task_of(reusing.brief.team))
 
 
 def _signed(team: Team, members: Sequence[MemberReport]) -> str:
@@ -149,6 +159,8 @@ def _warnings(reusing: Reusing, execution: Execution, members: Sequence[MemberRe
             )
     if not reusing.brief.team.served:
         told.append(reusing.plan.advice)
+    if warning := misled(reusing.brief.team, execution.method):
+        told.append(warning)
     if len(reusing.plan.licenses) > 1:
         told.append(f"The members' licences differ: {', '.join(reusing.plan.licenses)}. All of them bind you.")
     if execution.unanswered:
@@ -160,7 +172,7 @@ def _warnings(reusing: Reusing, execution: Execution, members: Sequence[MemberRe
     told += [f"Without {why}" for why in reusing.plan.skipped.values()]
     unknown = _unknown(reusing.brief.team)
     if unknown:
-        told.append(f"No member knows the classes {', '.join(unknown[:8])} of your labels")
+        told.append(f"No member knows the classes {listed(unknown)} of your labels")
     return tuple(told)
 
 
@@ -179,7 +191,8 @@ def _found(reusing: Reusing, team: Team) -> _Found:
         values = _answered(array[chunk])
         counts += np.bincount(values.argmax(axis=1), minlength=len(counts))
         confidence += np.histogram(np.clip(values.max(axis=1, initial=0.0), 0, 1), BINS, (0.0, 1.0))[0]
-    return _Found(dict(zip(team.class_names, counts.tolist(), strict=True)), None, tuple(confidence.tolist()))
+    often = sorted(zip(team.class_names, counts.tolist(), strict=True), key=lambda each: -each[1])
+    return _Found(dict(often), None, tuple(confidence.tolist()))
 
 
 def _histogram(array: NDArray[np.float64], chunks: Sequence[slice]) -> tuple[tuple[float, ...], tuple[int, ...]] | None:

@@ -13,7 +13,8 @@ BINS = 20  # of the histograms
 
 class MemberReport(msgspec.Struct, frozen=True):
     """What one member did. ``weight`` is its mean share of the rows; ``failed`` says why it was left out, if it was;
-    ``quality`` what its owner has signed of it, in words; ``revision`` the very version that answered."""
+    ``quality`` what its owner has signed of it, in words; ``revision`` the very version that answered. Of the rows that
+    it was asked about, and has answered, so many were labelled ones."""
 
     learnware_id: str
     owner: str
@@ -28,13 +29,17 @@ class MemberReport(msgspec.Struct, frozen=True):
     failed: str
     quality: str
     revision: str = ""
+    labelled_asked: int = 0
+    labelled_answered: int = 0
 
 
 class ReuseReport(msgspec.Struct, frozen=True):
     """The whole session, after its end. ``rows_local`` and ``rows_remote`` count (row, member) pairs, labelled rows
-    among them; ``validation`` holds mean loss and standard error by method, where there were labels; ``expected`` the
-    quality to be expected, in words. ``histogram`` is edges and counts of predicted values (None for classes);
-    ``confidence`` counts rows by their largest probability, in 20 bins over [0, 1]."""
+    among them: what was answered here, and what was sent to owners. ``validation`` holds mean loss and standard error
+    by method, where there were labels, and ``baseline`` the loss of always saying their commonest class or mean;
+    ``expected`` the quality to be expected, in words. ``histogram`` is edges and
+    counts of predicted values (None for classes); ``class_counts`` begins with the commonest; ``confidence`` counts
+    rows by their largest probability, in 20 bins over [0, 1]."""
 
     reuse_id: str
     search_id: str
@@ -58,6 +63,7 @@ class ReuseReport(msgspec.Struct, frozen=True):
     histogram: tuple[tuple[float, ...], tuple[int, ...]] | None
     confidence: tuple[int, ...]
     elapsed_ms: int
+    baseline: float | None = None
 
 
 class Downloading(msgspec.Struct, frozen=True):

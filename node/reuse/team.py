@@ -6,13 +6,14 @@ All members are of one island and predict the same kind of thing; each has a pla
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from math import isfinite
 from typing import NamedTuple
 
 from atoll.engine.islands import Island
+from atoll.engine.naming import listed
 from atoll.engine.reuse import Form, union
 from atoll.node.errors import NothingFound, RequestInvalid
 from atoll.node.reuse.query import MAX_MEMBERS, Place, ReuseQuery
@@ -26,7 +27,6 @@ NEITHER = "its owner offers you neither download nor prediction"
 Kind = tuple[bool, int]  # classifier or not, width of a regression: what can be combined
 CLASSIFIERS: Kind = (True, 0)
 EVEN = 0.3  # of the weights, that all members share alike; measured: algorithms, reuse
-SHOWN = 8  # names in a message
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # a number as software writes whole ones
 
 
@@ -194,12 +194,22 @@ def _nobody(session: Session, query: ReuseQuery, labelled: Labelled | None) -> P
                 "no owner offers you download, and nothing may be sent", hint="let rows be sent, or ask for download"
             )
         return PolicyDenied("no owner offers you download or prediction", hint="ask the owners: `atoll learnware ask`")
-    told = ", ".join(dict.fromkeys(str(label) for label in (labelled.labels if labelled else ())[:SHOWN]))
-    known = list(dict.fromkeys(chain(*(each.listing.class_names for each in found)))) or ["values"]
+    told = listed(_ordered(str(label) for label in (labelled.labels if labelled else ())))
+    known = _ordered(chain(*(each.listing.class_names for each in found)))
+    if not known:
+        return RequestInvalid(
+            f"what was found predicts values, and your labels are no single numbers: {told}",
+            hint="label rows with the value itself, search for classifiers, or leave the labelled rows out",
+        )
     return RequestInvalid(
-        f"no model knows any of your classes {told}; they know {', '.join(known[:SHOWN])}",
+        f"no model knows any of your classes {told}; they know {listed(known)}",
         hint="name the classes as the models do, or leave the labelled rows out",
     )
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
+    """Each once: numbers by value, then words."""
+    return sorted(set(names), key=lambda name: (number(name) is None, number(name) or 0.0, name))
 
 
 def _absent(session: Session, query: ReuseQuery, own: str) -> list[tuple[Candidate, float]]:

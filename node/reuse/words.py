@@ -36,7 +36,7 @@ FORMS: dict[str, str] = {
     "sketch": "the sketches that their owners publish, 512 numbers each",
 }
 PLACES: dict[str, str] = {"local": "the node", "remote": "its owner"}
-LOSSES: dict[str, str] = {"classification": "error rate", "regression": "mean squared error"}
+LOSSES: dict[str, str] = {"classification": "error rate", "regression": "root mean squared error"}
 
 
 def method(code: str) -> str:
@@ -54,6 +54,14 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
 
 
+def rows(number: int, labelled: int) -> str:
+    """So many rows, of which some are labelled ones: 433 of your rows and 100 labelled rows."""
+    if not labelled:
+        return counted(number, "row")
+    few = counted(labelled, "labelled row")
+    return f"{count(number - labelled)} of your rows and {few}" if number > labelled else few
+
+
 def percent(share: float) -> str:
     """A share, with a decimal where it matters: 31%, 4.2%, under 0.1%."""
     if 0 < share < 0.001:
@@ -67,5 +75,5 @@ def seconds(elapsed: float) -> str:
 
 
 def loss(mean: float, task: str) -> str:
-    """A validation loss."""
+    """An error rate, or a root mean squared error."""
     return f"{mean:.1%}" if task == "classification" else f"{mean:.4g}"

@@ -57,7 +57,9 @@ def test_a_quoted_csv_is_read_cell_by_cell(tmp_path):
         ("a,b\n1,2\n\n3,1_000\n", "line 4, column b: '1_000' is not a number"),
         ("a,b\n1,\u0663\n", "line 2, column b: '\u0663' is not a number"),
         ('a,b\n1,"1"2\n', "line 2: ',' expected after '\"'"),
-        ("a;b\n1;2\n", "line 2, column a;b: '1;2' is not a number"),
+        ("a;b\n1;2\n", "the columns look separated by semicolons, not by commas"),
+        ("a;b\n1,5;2\n", "the columns look separated by semicolons, not by commas"),
+        ("a\tb\n1\t2\n", "the columns look separated by tabs, not by commas"),
         ("a,a\n1,2\n", "columns named twice: a"),
         (",a\n1,2\n", "column 1 of 2 has no name"),
     ],
@@ -285,6 +287,8 @@ def test_a_mismatch_names_what_is_missing_and_what_is_unexpected():
     table = Table.of({"a": [1], "b": [2], "e": [3]})
     assert table.mismatch(("e", "b", "a")) == ""
     assert table.mismatch(("a", "b")) == "1 columns are unexpected: e"
+    capital = Table(np.ones((1, 1)), ("Depth",)).mismatch(("depth", "width"))
+    assert capital.endswith("1 columns are unexpected: Depth; did you mean depth for Depth?")
     with pytest.raises(FeatureMismatch, match="2 columns are missing: c, d; 1 columns are unexpected: e"):
         table.select(("a", "b", "c", "d"))
 

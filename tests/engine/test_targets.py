@@ -47,6 +47,7 @@ def test_a_column_that_is_not_there_is_not_missed_where_it_is_only_left_out(tmp_
     [
         ("a,b\n1,2\n", "there is no column kind"),
         ("kind\ncat\n", "there is no column but kind"),
+        ("a;kind\n1;cat\n", "the columns look separated by semicolons"),
         ("a,kind\n", "there are no rows"),
         ("a,kind\n1,\n", "row 1 has no kind"),
         ("a,kind\n1\n", "line 2 has 1 cells where the header has 2"),
@@ -60,6 +61,15 @@ def test_what_is_wrong_is_said(text, said, tmp_path):
     path.write_text(text)
     with pytest.raises(TableError, match=said):
         read_labelled(path, "kind")
+
+
+def test_a_mistyped_target_is_answered_with_the_nearest_name(tmp_path):
+    path = tmp_path / "few.csv"
+    path.write_text(",".join(f"pixel_{place}" for place in range(9)) + ",outcome\n")
+    with pytest.raises(TableError, match="there is no column Outcome") as refused:
+        read_labelled(path, "Outcome")
+    assert refused.value.hint.startswith("did you mean outcome? its columns are pixel_0,")
+    assert refused.value.hint.endswith("pixel_7, … and 2 more")
 
 
 def test_files_that_name_no_columns_have_no_target(tmp_path):

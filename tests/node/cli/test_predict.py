@@ -215,7 +215,7 @@ async def test_who_fails_is_named_and_the_others_answer(two, predict, digit_file
 
     monkeypatch.setattr(other.node.gate, "require", refuse)
     code, out, err = await predict(asked, "rows.csv", "--target", "digit", "--yes")
-    assert code == 0, err
+    assert code == 14, err
     assert len(out.splitlines()) == len(digit_files) + 1
     assert "Digits 2 3 of Harbour Clinic is left out after 0 rows: " in err
     assert "warning: Harbour Clinic" in err
@@ -260,7 +260,7 @@ async def test_values_are_predicted_and_their_truth_has_to_be_numbers(prices, pr
     frame.assign(price="dear")[:50].to_csv("few.csv", index=False)
     code, _, err = await predict(prices, *asking)
     assert code == 2
-    assert "classes dear; they know values" in err
+    assert "what was found predicts values, and your labels are no single numbers: dear" in err
 
 
 async def test_files_json_and_an_earlier_search(two, predict, digit_files, digits):
@@ -345,10 +345,11 @@ async def test_ctrl_c_ends_it_at_the_node_too(two, digit_files, monkeypatch):
     try:
         assert await asyncio.to_thread(predicting.wait, 60)
         process.send_signal(signal.SIGINT)
-        out, _ = await asyncio.wait_for(process.communicate(), 20)
+        out, err = await asyncio.wait_for(process.communicate(), 20)
     finally:
         let.set()
     assert (process.returncode, out) == (130, b"")
+    assert "ended; the node has forgotten the rows" in err.decode()
     assert not Path("rows.report.html").exists()
     assert not asked.node.reuser._sessions
 

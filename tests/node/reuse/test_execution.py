@@ -149,6 +149,7 @@ async def test_a_member_that_fails_is_left_out_and_its_rows_go_to_the_others(run
     assert set(np.unique(mine)) == {1.0, 2.0}  # then the next like it, who had not been asked about such rows before
     assert [(each.learnware_id, each.why) for each in failed] == [("00" * 32, "it broke")]
     assert told.abstained == 0
+    assert told.rows_remote == sum(each.rows_asked for each in told.members) > COUNT  # what was sent, answered or not
     assert (
         f"stopped answering after {sum(seen[:2])} of 1\N{NARROW NO-BREAK SPACE}000 rows: it broke" in told.warnings[0]
     )
@@ -283,6 +284,8 @@ async def test_a_method_is_chosen_and_fitted_without_those_who_fail(run, island)
 
     assert "pruning" in told.validation
     assert told.members[2].failed == "it broke"
+    assert [each.labelled_answered for each in told.members] == [60, 60, 0]
+    assert any("of your rows and 60 labelled rows" in each for each in told.leaves)
     assert np.isfinite(values).all()
     assert [event.event for event in reusing.so_far if event.event != "progress"] == ["plan", "member_failed", "chosen"]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from atoll.engine.tables import Table
 from atoll.node.client import RemoteError
+from atoll.node.reuse import words
 from atoll.node.reuse.team import as_class_names, number
 
 
@@ -30,7 +31,8 @@ async def test_labels_choose_a_method_and_say_what_it_is_worth(here, split):
     assert report.labelled == len(labels)
     assert report.validation[report.method][0] <= report.validation["routing"][0]
     assert abs(loss - error) < 3 * standard_error + 0.03
-    assert f"{loss:.3g} ±" in report.expected
+    assert f"Cross-validated on 120 labelled rows: error rate {words.loss(loss, report.task)}" in report.expected
+    assert report.baseline == 1 - np.bincount(labels).max() / len(labels)
     assert f"of {len(report.validation)} methods" in report.chosen_because
     assert all(member.rows_asked >= len(labels) for member in report.members)
 
@@ -79,7 +81,9 @@ async def test_labels_that_no_member_knows(here, split):
     (few, labels), (rows, _) = split
     search_id = await here.search(rows)
 
-    with pytest.raises(RemoteError, match=r"no model knows any of your classes yes, no; they know 0, 1, 2") as refused:
+    with pytest.raises(
+        RemoteError, match=r"no model knows any of your classes no, yes; they know 0, 1, 2, 3, 4"
+    ) as refused:
         await here.client.plan_reuse(search_id, rows, labelled=(few, ["yes", "no"] * 60))
     assert refused.value.code == "request.invalid"
     one = ["ten" if label == 4 else str(label) for label in labels]

@@ -80,11 +80,12 @@ def test_it_begins_with_the_answer_and_how_good_it_is():
     text = seen(page(CLASSES, ASKED))
     order = [
         "Predictions of garment for 61 000 rows", "Rows predicted 60 000 of 61 000",
-        "Expected error rate 6.4% ± 1.1%, measured on 100 labelled rows", "Models 2 of 2 owners",
+        "Expected error rate 6.4% 95% interval 3.0% to 13.0%, measured on 100 labelled rows", "Models 2 of 2 owners",
         "Rows sent to owners 20 000", "most often bag (75%)",
         "By ensemble pruning (the best on your 100 labelled rows)",
         "About 6.4% of the rows are wrong.", "Licences differ: MIT, GPL-3.0.", "How that is known",
-        "predicted in every way", "3.4% of your data is unlike", "What was predicted", "Whose models", "North Museum",
+        "predicted in every way", "3.4% of your data is unlike", "What was predicted", "Whose models",
+        "Share of the answers", "North Museum",
         "What left, and to whom", "20 000 rows go to Harbour Clinic", "How to repeat it", "atoll predict rows.csv",
         "Search search1 , reuse reuse1", "Exactly these models", "ab" * 32, "Made by Atoll",
     ]  # fmt: skip
@@ -95,14 +96,24 @@ def test_it_begins_with_the_answer_and_how_good_it_is():
 
 def test_without_labels_it_claims_no_quality():
     text = seen(page(VALUES))
-    assert "Expected mean squared error unknown not measured: there were no labelled rows" in text
+    assert "Expected root mean squared error unknown not measured: there were no labelled rows" in text
     assert "Nobody has measured it on data like yours." in text
     assert "--labelled few.csv" in text
     assert "Rows sent to owners none" in text
     assert "Nothing left the node that was asked." in text
+    same = msgspec.structs.replace(VALUES, members=(member(weight=1.0, revision="ab" * 32),))
+    assert page(same).count("ab" * 32) == 1
     assert "from \N{MINUS SIGN}30 to 60" in text
     assert "The highest column: 600 rows between 0 and 30" in text
-    assert "atoll predict DATA --search-id search2 --method routing" in text
+    assert "atoll predict DATA --method routing --form sketch --no-send -o predictions.csv --report report.html" in text
+
+
+def test_what_was_predicted_on_a_page_can_be_repeated_on_a_line():
+    text = seen(page(CLASSES))
+    assert (
+        "atoll predict DATA --target TARGET --labelled LABELLED --method pruning --form rkme --abstain --yes "
+        "-o predictions.csv --report report.html"
+    ) in text
 
 
 def test_few_labelled_rows_and_failures_are_said():
@@ -110,10 +121,20 @@ def test_few_labelled_rows_and_failures_are_said():
         CLASSES, labelled=12, members=(member(failed="it went away", rows_answered=200), *CLASSES.members[1:])
     )
     text = seen(page(failed))
-    assert "That is few" in text
+    assert "no measure: 12 labelled rows only" in text
+    assert "So few are no measure" in text
     assert "1 of them not to the end" in text
     assert "Failed: it went away" in text
-    assert "200 of 500 asked" in text
+    assert "200 of 500 rows that it was asked about" in text
+
+
+def test_labelled_rows_are_told_apart_from_the_others():
+    few = member("remote", rows_asked=533, rows_answered=533, labelled_asked=100, labelled_answered=100)
+    text = seen(page(msgspec.structs.replace(CLASSES, members=(few, member()), rows_remote=533)))
+    assert "533 100 labelled rows among them; a row counts once for each owner that it went to" in text
+    assert "433 and 100 labelled rows" in text
+    assert words.rows(533, 100) == "433 of your rows and 100 labelled rows"
+    assert [words.rows(1, 0), words.rows(100, 100)] == ["1 row", "100 labelled rows"]
 
 
 @pytest.mark.parametrize("made", [CLASSES, VALUES, HOSTILE])
@@ -163,7 +184,7 @@ def test_plots_are_to_scale():
     low, high = plots.columns([0.0, 1.0, 4.0], [2, 8])
     assert (low.x, low.width, low.y, low.height) == (0.0, 25.0, 75.0, 25.0)
     assert (high.x, high.width, high.y, high.height) == (25.0, 75.0, 0.0, 100.0)
-    best, worst = plots.intervals({"x": (0.5, 0.5), "y": (0.1, 0.2)})
+    best, worst = plots.intervals({"x": (0.5, 0.0, 1.0), "y": (0.1, 0.0, 0.3)})
     assert (best.name, best.left) == ("y", 0.0)
     assert worst.right == pytest.approx(100 / plots.ROOM)
     assert [(each.x, each.width) for each in plots.stack([0.75, 0.25])] == [(0.0, 75.0), (75.0, 25.0)]

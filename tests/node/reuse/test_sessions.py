@@ -42,6 +42,8 @@ async def test_a_plan_says_what_leaves_and_nothing_does_without_consent(apart, r
     with pytest.raises(RemoteError) as refused:
         await scene.client.predict(search_id, scene.rows)
     assert refused.value.code == "reuse.consent"
+    with pytest.raises(ConsentNeeded, match="rows would leave the node: To lower"):
+        await scene.client.reuse(search_id, scene.rows)
     with pytest.raises(ConsentNeeded):
         await scene.client.reuse(search_id, scene.rows, confirm=lambda plan: False)
     assert sent(received, lower, scene.rows) == 0
@@ -150,3 +152,5 @@ async def test_every_method_and_form_predicts(apart):
 
         assert (reused.report.method, reused.report.form) == (method, form)
         assert np.mean(reused.labels.astype(int) == scene.labels) > (0.8 if form else 0.5)
+        misled = any("know different classes" in warning for warning in reused.report.warnings)
+        assert misled == (method in ("averaging", "vote"))

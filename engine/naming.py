@@ -1,0 +1,29 @@
+"""Names in messages: long lists cut short, and what a mistyped name may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+SHOWN = 8
+
+
+def listed(names: Iterable[str], shown: int = SHOWN) -> str:
+    """The first of the names, and how many more there are."""
+    every = list(names)
+    more = f", … and {len(every) - shown} more" if len(every) > shown else ""
+    return ", ".join(every[:shown]) + more
+
+
+def meant(name: str, names: Sequence[str]) -> str:
+    """The name that is nearest to a mistyped one, whatever its case; empty if none is near."""
+    by_fold = {each.casefold(): each for each in reversed(names)}
+    near = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.7)
+    return by_fold[near[0]] if near else ""
+
+
+def instead(name: str, names: Sequence[str], what: str) -> str:
+    """A hint: did you mean outcome? its columns are ...; ``what`` begins the list."""
+    near = meant(name, names)
+    question = f"did you mean {near}? " if near else ""
+    return f"{question}{what} {listed(names)}"
