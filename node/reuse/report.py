@@ -17,7 +17,8 @@ from importlib import resources
 import atoll
 import jinja2
 import msgspec
-from atoll.node.reuse import measured, plots, words
+from atoll.node.reuse import plots, words
+from atoll.node.reuse.measured import LEAST, Measured, interval, measured
 from atoll.node.reuse.result import MemberReport, ReuseReport
 
 SURE = 0.8  # probability from which the report calls a prediction confident
@@ -65,7 +66,7 @@ class _View:
         return self._report.rows - self._report.abstained
 
     @property
-    def measured(self) -> measured.Measured | None:
+    def measured(self) -> Measured | None:
         """The loss of the method that was taken."""
         loss = self._report.validation.get(self._report.method)
         return None if loss is None else self._measured(loss)
@@ -78,10 +79,10 @@ class _View:
 
     @property
     def rough(self) -> bool:
-        return self.measured is not None and self._report.labelled < measured.LEAST
+        return self.measured is not None and self._report.labelled < LEAST
 
-    def _measured(self, loss: tuple[float, float]) -> measured.Measured:
-        return measured.measured(loss, self._report.labelled, self._report.task)
+    def _measured(self, loss: tuple[float, float]) -> Measured:
+        return measured(loss, self._report.labelled, self._report.task)
 
     @property
     def values(self) -> tuple[plots.Column, ...]:
@@ -140,7 +141,7 @@ def _compiled() -> tuple[jinja2.Environment, str]:
         loader=jinja2.DictLoader(sources), autoescape=True, auto_reload=False, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.globals |= {"words": words, "day": day, "number": number, "sure": SURE, "interval": measured.interval}
+    environment.globals |= {"words": words, "day": day, "number": number, "sure": SURE, "interval": interval}
     return environment, style
 
 
