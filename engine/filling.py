@@ -33,7 +33,7 @@ def filled(rows: Table, means: NDArray[np.float64] | None) -> Table:
     if means is None:
         raise NotFinite(
             f"{int(missing.sum())} cells are empty, NaN or infinite, in columns "
-            f"{_named(rows.columns, missing.any(axis=0))}",
+            f"{_named(rows.columns, np.atleast_1d(missing.any(axis=0)))}",
             hint="clean them, or let column means take their place",
         )
     return Table(np.where(missing, means, rows.values), rows.columns)

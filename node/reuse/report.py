@@ -17,8 +17,13 @@ from importlib import resources
 import atoll
 import jinja2
 import msgspec
+<<<<<<< HEAD
 from atoll.node.reuse import measured, plots, words
 from atoll.node.reuse.measured import Measured
+=======
+from atoll.node.reuse import plots, words
+from atoll.node.reuse.measured import LEAST, Measured, interval, measured
+>>>>>>> mend-p
 from atoll.node.reuse.result import MemberReport, ReuseReport
 
 SURE = 0.8  # probability from which the report calls a prediction confident
@@ -79,10 +84,14 @@ class _View:
 
     @property
     def rough(self) -> bool:
-        return self.measured is not None and self._report.labelled < measured.LEAST
+        return self.measured is not None and self._report.labelled < LEAST
 
     def _measured(self, loss: tuple[float, float]) -> Measured:
+<<<<<<< HEAD
         return measured.measured(loss, self._report.labelled, self._report.task)
+=======
+        return measured(loss, self._report.labelled, self._report.task)
+>>>>>>> mend-p
 
     @property
     def values(self) -> tuple[plots.Column, ...]:
@@ -141,7 +150,7 @@ def _compiled() -> tuple[jinja2.Environment, str]:
         loader=jinja2.DictLoader(sources), autoescape=True, auto_reload=False, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.globals |= {"words": words, "day": day, "number": number, "sure": SURE, "interval": measured.interval}
+    environment.globals |= {"words": words, "day": day, "number": number, "sure": SURE, "interval": interval}
     return environment, style
 
 
