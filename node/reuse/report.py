@@ -17,13 +17,8 @@ from importlib import resources
 import atoll
 import jinja2
 import msgspec
-<<<<<<< HEAD
-from atoll.node.reuse import measured, plots, words
-from atoll.node.reuse.measured import Measured
-=======
 from atoll.node.reuse import plots, words
 from atoll.node.reuse.measured import LEAST, Measured, interval, measured
->>>>>>> mend-p
 from atoll.node.reuse.result import MemberReport, ReuseReport
 
 SURE = 0.8  # probability from which the report calls a prediction confident
@@ -87,11 +82,7 @@ class _View:
         return self.measured is not None and self._report.labelled < LEAST
 
     def _measured(self, loss: tuple[float, float]) -> Measured:
-<<<<<<< HEAD
-        return measured.measured(loss, self._report.labelled, self._report.task)
-=======
         return measured(loss, self._report.labelled, self._report.task)
->>>>>>> mend-p
 
     @property
     def values(self) -> tuple[plots.Column, ...]:
