@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MOST = 30  # learnwares in one request
 AT_ONCE = 4
+ASK = "ask its owner for it: `atoll learnware ask`"
 
 
 class DownloadBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,7 +67,8 @@ class FailureView(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, learnware_id: str, error: AtollError) -> FailureView:
-        return cls(learnware_id, error.code, error.message, error.hint)
+        hint = ASK if error.code == PolicyDenied.code else error.hint  # an owner's refusal comes without
+        return cls(learnware_id, error.code, error.message, hint)
 
 
 class DownloadsView(msgspec.Struct, frozen=True):
@@ -82,7 +84,7 @@ async def index(node: Node, request: web.Request) -> web.Response:
 
 async def fetch(node: Node, request: web.Request) -> web.StreamResponse:
     """Fetch what is not here yet; answered whole, or streamed: ``download`` (progress), ``fetched``, ``failed``, and
-    last ``end`` with the whole answer. Whoever goes ends it, and goes on from there by asking again."""
+    last ``end`` with the whole answer. What is broken off goes on from there when it is asked for again."""
     body = await read_json(request, DownloadBody)
     fetching = _Fetching(node, user_of(request), await asyncio.to_thread(_wanted, node, body, user_of(request)))
     async with asyncio.TaskGroup() as group:
@@ -195,7 +197,7 @@ def _wanted(node: Node, body: DownloadBody, user: str) -> dict[str, Listing | Fa
 
 def _not_offered(listing: Listing) -> FailureView:
     name = listing.semantic.name
-    error = PolicyDenied(f"{name}: the owner does not offer you to download it", hint="ask: `atoll learnware ask`")
+    error = PolicyDenied(f"{name}: the owner does not offer you to download it")
     return FailureView.of(listing.learnware_id.hex(), error)
 
 

@@ -136,14 +136,19 @@ async def follow_downloads(
     """What becomes of downloads at a node, up to the whole answer. ``url`` is that of its downloads. Where it breaks
     off it is asked again, and goes on from what is there."""
 
+    begun = False
+
     def connect(last: int) -> AsyncGenerator[_Told]:
         return _connection(session, "POST", url, DOWNLOAD_SECONDS, 0, msgspec.json.encode(body))
 
     def gone(why: str) -> NodeUnreachable:
+        if not begun:
+            return _gone(url, "", why)
         return NodeUnreachable(f"the download broke off: {why}", hint="the same command goes on from there")
 
-    async with aclosing(_taken_up(connect, gone, lambda: True)) as told:
+    async with aclosing(_taken_up(connect, gone, lambda: begun)) as told:
         async for each in told:
+            begun = True
             if each.event in DOWNLOAD_TYPES:
                 yield _data(each, DOWNLOAD_TYPES[each.event], url)
 

@@ -9,27 +9,30 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
+import numpy as np
 from atoll.engine.islands import Island
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.noised import Specification
 from atoll.node.api.information import NodeView
 from atoll.node.api.learnwares import LearnwareView, ListingView
+from atoll.node.api.reuses import ReuseView
 from atoll.node.client.client import AsyncClient
 from atoll.node.client.fetching import Fetched, FetchProgress
 from atoll.node.client.learnware import LoadedLearnware
 from atoll.node.client.reuse import Confirm, Labels, Reused
-from atoll.node.client.streams import SearchEvent
+from atoll.node.client.streams import ReuseEvent, SearchEvent
 from atoll.node.errors import RequestInvalid
 from atoll.node.reuse.query import Form, Method, Place
 from atoll.node.reuse.result import PredictionResult
 from atoll.node.search.fitting import NO_UNITS, Fitted
 from atoll.node.search.query import Filters, Privacy, SearchResult
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -140,15 +143,7 @@ class Client:
             fitted, semantic, limit=limit, deadline_ms=deadline_ms, privacy=privacy, filters=filters
         )
 
-        async def following() -> SearchEvent | None:
-            return await anext(events, None)
-
-        try:
-            while (event := self._run(following())) is not None:
-                yield event
-        finally:
-            if self._end.alive:
-                self._run(events.aclose())
+        return self._followed(events)
 
     def reuse(
         self, search_id: str, rows: Any, *, labelled: tuple[Any, Labels] | None = None,
@@ -169,6 +164,40 @@ class Client:
             )
         )  # fmt: skip
 
+    def plan_reuse(
+        self, search_id: str, rows: Any, *, labelled: tuple[Any, Labels] | None = None,
+        method: Method | Literal["auto"] = "auto", form: Form | Literal["auto"] = "auto", prefer: Place = "local",
+        members: int = 10, abstain: bool = False, force: bool = False, local_only: bool = False,
+        units: Mapping[str, str] = NO_UNITS,
+    ) -> ReuseView:  # fmt: skip
+        """Upload the rows to the node, going on where an upload of the same has broken off, and have it plan."""
+        return self._run(
+            self._client.plan_reuse(
+                search_id, rows, labelled=labelled, method=method, form=form, prefer=prefer, members=members,
+                abstain=abstain, force=force, local_only=local_only, units=units,
+            )
+        )  # fmt: skip
+
+    def start_reuse(self, reuse_id: str, *, send: bool = False) -> ReuseView:
+        """Have a plan carried out; ``send`` lets rows leave the node, as the plan says."""
+        return self._run(self._client.start_reuse(reuse_id, send=send))
+
+    def reuse_events(self, reuse_id: str) -> Iterator[ReuseEvent]:
+        """The session as it happens, up to its report. A connection that breaks is taken up where it broke."""
+        return self._followed(self._client.reuse_events(reuse_id))
+
+    def predictions(self, reuse_id: str) -> NDArray[np.float64]:
+        """What a session that is done has predicted, (n, c)."""
+        return self._run(self._client.predictions(reuse_id))
+
+    def reuse_report(self, reuse_id: str) -> str:
+        """The report of a session that is done, as an HTML page."""
+        return self._run(self._client.reuse_report(reuse_id))
+
+    def forget_reuse(self, reuse_id: str) -> None:
+        """End a session and remove its rows and predictions from the node."""
+        self._run(self._client.forget_reuse(reuse_id))
+
     def predict(
         self, search_id: str, rows: Any, *, prefer: Place = "local", force: bool = False, send: bool = False
     ) -> PredictionResult:
@@ -188,6 +217,17 @@ class Client:
         """A learnware of the network as a model: ``atoll.Client().load(id).predict(rows)``. ``send`` lets rows go to
         its owner."""
         return LoadedLearnware(self._client.load(learnware_id, prefer=prefer, send=send), self._run)
+
+    def _followed(self, events: AsyncGenerator[T]) -> Iterator[T]:
+        async def following() -> T | None:
+            return await anext(events, None)
+
+        try:
+            while (event := self._run(following())) is not None:
+                yield event
+        finally:
+            if self._end.alive:
+                self._run(events.aclose())
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         if not self._end.alive:

@@ -14,7 +14,7 @@ from atoll.node.reuse.rows import Labelled, Rows, in_island
 from atoll.node.reuse.team import Team, as_class_names
 from numpy.typing import NDArray
 
-SAMPLE = 20_000  # rows of the user that label-free methods are fitted to
+SAMPLE, SAMPLED = 20_000, 4 << 20  # rows of the user that label-free methods are fitted to, and bytes of them
 BLOCK = 8192  # rows that are worked on at a time
 SEGMENT = 128  # rows that follow each other in a block
 BYTES = 64 << 20  # that one block may take
@@ -38,7 +38,8 @@ class Brief:
     def of(cls, team: Team, query: ReuseQuery, rows: Rows, labelled: Labelled | None) -> Brief:
         """FeatureMismatch, NotFinite or RequestInvalid where the data do not fit the team or the method."""
         _check(team, query, labelled)
-        raw = in_island(rows.sample(SAMPLE), team.island, query.units)
+        sampled = min(SAMPLE, SAMPLED // (4 * team.island.dimension))
+        raw = in_island(rows.sample(sampled), team.island, query.units)
         sample = team.island.transform(Table(raw, team.island.names))
         width = len(team.members) * team.width + 3 * team.island.dimension
         target = _target(team, labelled) if labelled is not None else None

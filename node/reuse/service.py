@@ -12,7 +12,7 @@ import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -152,8 +152,9 @@ class Reuser:
         digests = [rows.digest] + ([labelled.digest] if labelled is not None and labelled.digest else [])
         await asyncio.to_thread(self.uploads.use, query.user, digests, id_)
         try:
-            brief = await asyncio.to_thread(Brief.of, team, query, rows, labelled)
-            surveyed = await asyncio.to_thread(survey, brief, query)
+            loop, threads = asyncio.get_running_loop(), self._workshop.threads
+            brief = await loop.run_in_executor(threads, Brief.of, team, query, rows, labelled)
+            surveyed = await loop.run_in_executor(threads, survey, brief, query)
             planned = await asyncio.to_thread(plan, id_, query, brief, surveyed, skipped, self._directory)
             await self._make_room(query.user, size)
             folder = self._folder / id_
@@ -213,8 +214,7 @@ class Reuser:
         self._sessions.pop(reusing.id, None)
         if reusing.task is not None:
             reusing.task.cancel()
-            with suppress(asyncio.CancelledError, AtollError):
-                await asyncio.gather(reusing.task, return_exceptions=True)
+            await asyncio.gather(reusing.task, return_exceptions=True)
         reusing.forgotten = True
         reusing.wake()
         await asyncio.to_thread(self.uploads.release, reusing.query.user, reusing.id)

@@ -75,12 +75,13 @@ def gather(session: Session, query: ReuseQuery, labelled: Labelled | None, own: 
         raise RequestInvalid(
             "no owner whose learnware you may use discloses its specification to you", hint="use the form sketch"
         )
-    if not best.members or not (best.explained >= SERVED or query.force):
+    skipped = {each.id: _why_not(each, query) for each in session.members if place_of(each, query, own) is None}
+    if not best.members or not (best.explained >= SERVED or query.force or query.method == "single"):
+        others = ", and those that do are not offered to you" if skipped else ""
         raise NothingFound(
-            "the learnwares that you may use do not cover this data, and those that do are not offered to you",
+            f"the learnwares that you may use do not cover this data{others}",
             hint="ask their owners: `atoll learnware ask`; or force it",
         )
-    skipped = {each.id: _why_not(each, query) for each in session.members if place_of(each, query, own) is None}
     team = team_of(best.island, best.members, best.weights, query, labelled, own)
     return replace(team, served=best.explained >= SERVED), skipped
 

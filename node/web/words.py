@@ -64,6 +64,16 @@ ALLOWED: dict[Act, str] = {
 }
 
 
+def places(plan: ReusePlan) -> str:
+    """Where how many models run."""
+    remote = sum(member.place == "remote" for member in plan.members)
+    here = len(plan.members) - remote
+    if not remote or not here:
+        one = "it runs" if len(plan.members) == 1 else "all run"
+        return f"{one} here" if here else f"{one} at {'its owner' if remote == 1 else 'their owners'}"
+    return f"{here} run{'s' if here == 1 else ''} here, {remote} at {'its owner' if remote == 1 else 'their owners'}"
+
+
 def leaving(plan: ReusePlan) -> int:
     """How many (row, owner) pairs leave this node."""
     return sum(member.rows for member in plan.members if member.place == "remote")

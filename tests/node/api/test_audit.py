@@ -18,7 +18,10 @@ from atoll.protocol.listings import Offers
 from click.testing import CliRunner
 
 ASKING = {"/api/v1/learnwares/{id}/policies/{federation}/who-can"}  # a question with a body
-USERS = {"/api/v1/catalogue/{id}/requests", "/api/v1/searches/budgets"}  # what users change, who may read
+USERS = {  # what users change, who may read or predict
+    "/api/v1/catalogue/{id}/requests", "/api/v1/searches/budgets", "/api/v1/downloads", "/api/v1/rows/{sha256}",
+    "/api/v1/reuses", "/api/v1/reuses/{id}", "/api/v1/reuses/{id}/start",
+}  # fmt: skip
 MUTATING = [
     route for route in ROUTES
     if route.method != "GET" and route.path not in ASKING

@@ -1,4 +1,4 @@
-"""A session's run with made-up members: who is asked about which rows, and what becomes of those that are not answered."""
+"""A session's run with made-up members: who is asked about which rows, and what becomes of those without an answer."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager

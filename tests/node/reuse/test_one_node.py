@@ -265,3 +265,18 @@ async def test_rows_beyond_the_configured_bounds_are_refused(here, monkeypatch):
     with pytest.raises(RemoteError, match="take more than 1000 bytes") as refused:
         await here.client.plan_reuse(search_id, Table(here.rows.values + 1.0, here.rows.columns))
     assert "reuse.max_upload_bytes" in refused.value.hint
+
+
+async def test_what_was_searched_for_by_sketches_is_reused(here):
+    local = await here.search(privacy="local")
+    noised = (await here.client.search(await here.client.fit_private(here.rows, epsilon=4.0))).search_id
+
+    by_sketches = await here.client.reuse(local, here.rows)
+    by_noise = await here.client.reuse(noised, here.rows, force=True)
+
+    assert by_sketches.report.form == "sketch"
+    for reused in (by_sketches, by_noise):
+        assert np.mean(reused.labels.astype(int) == here.labels) > 0.8
+    with pytest.raises(RemoteError, match="discloses its specification") as refused:
+        await here.client.plan_reuse(local, here.rows, form="rkme")
+    assert refused.value.hint == "use the form sketch"

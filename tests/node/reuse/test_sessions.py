@@ -102,7 +102,7 @@ async def test_every_method_and_form_predicts(apart):
 
     for method, form in tried:
         how = {"form": form} if form == "sketch" else {}
-        reused = await scene.client.reuse(search_id, scene.rows, method=method, confirm=True, force=True, **how)
+        reused = await scene.client.reuse(search_id, scene.rows, method=method, confirm=True, **how)
 
         assert (reused.report.method, reused.report.form) == (method, form)
         assert np.mean(reused.labels.astype(int) == scene.labels) > (0.8 if form else 0.5)

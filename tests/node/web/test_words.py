@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from atoll.node.reuse.query import PlannedMember
 from atoll.node.search.query import Hit, Holder, SearchResult
 from atoll.node.web import words
 from atoll.node.web.rendering import render
@@ -75,6 +76,27 @@ def test_a_hit_by_words_has_no_distance():
 )
 def test_an_answer_says_how_far_it_can_be_relied_on(changes, said):
     assert words.certainty(msgspec.structs.replace(ANSWER, **changes)).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        (("local",), "it runs here"),
+        (("remote",), "it runs at its owner"),
+        (("local", "local"), "all run here"),
+        (("remote", "remote"), "all run at their owners"),
+        (("local", "remote"), "1 runs here, 1 at its owner"),
+        (("local", "local", "remote", "remote"), "2 run here, 2 at their owners"),
+    ],
+)
+def test_a_plan_says_where_models_run_and_to_whom_rows_go(places, said):
+    members = tuple(
+        PlannedMember("00", "00", "00", OWNER, "House", "Wine", "MIT", 0.5, place, 10, False, "") for place in places
+    )
+    plan = SimpleNamespace(members=members)
+    assert words.places(plan) == said
+    assert words.leaving(plan) == 10 * places.count("remote")
+    assert words.receivers(plan, None) == ["House"] * ("remote" in places)
 
 
 def test_who_is_late_is_not_yet_called_silent():
