@@ -8,6 +8,7 @@ scikit-learn's own in its ``FrozenEstimator`` where estimators are cloned, as fo
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -26,7 +27,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 
-class Estimator(BaseEstimator):  # type: ignore[misc]
+class Estimator(BaseEstimator, ABC):  # type: ignore[misc]
     """``weights`` are those of the mixture (None: equal); routing and the job selector need the members'
     ``specifications`` and their ``island``, pruning and augmentation start from routing with them. The ``island``
     brings rows into its units (None: they are in them)."""
@@ -51,9 +52,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Also to know what the classes are, where no member says."""
         return self._labelled or (self._task == "classification" and not any(map(_names, self.members)))
 
+    @abstractmethod
     def _reuser(self, units: Floats) -> Reuser:
         """The method, not yet fitted; ``units`` are the rows that it will be fitted to."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def _predicted(self, place: int, X: Doubles) -> Doubles:
+        """What a member answers to rows: (n, c)."""
 
     def _routing(self) -> Routing:
         if self.specifications is None or self.island is None:
@@ -102,9 +107,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         answers = np.full((len(X), answer.shape[1]), np.nan)
         answers[chosen] = answer
         return answers
-
-    def _predicted(self, place: int, X: Doubles) -> Doubles:
-        raise NotImplementedError
 
 
 class Classifier(ClassifierMixin, Estimator):  # type: ignore[misc]

@@ -20,14 +20,16 @@ from atoll.engine.specs.sketch import Sketch
 from numpy.typing import NDArray
 
 CUT = 0.02  # below this a member's say in a row is not worth the row's journey
-LIKE = 0.3  # of the mean likeness of a member's own rows; measured in algorithms.md: reuse
+LIKE = 0.3  # of the likeness that a member's own rows have on average
 
 
 class Routing:
     """Over members known by their RKMEs, or all by their sketches (which are fitted to rows of the user).
 
-    ``weights`` are those of the mixture. A row is covered where its likeness <phi(x), P_i> / <P_i, P_i> to some member
-    is at least 0.3 of what that member's own rows have on average.
+    ``weights`` are those of the mixture. A row is covered where its likeness to some member, <phi(x), P_i>, is at least
+    0.3 <P_i, P_i>, which is the mean over that member's own rows. Measured on images and flights: 1.5 to 3 % of the
+    rows that members know are not covered, 98 % of noise is not, but only 6 % of the rows of a class of images that no
+    member knows: whatever looks like something known is covered.
     """
 
     labelled: ClassVar[bool] = False

@@ -1,8 +1,10 @@
 """Pruning, augmentation and the choice between methods: what labelled rows are good for."""
 
+import copy
+
 import numpy as np
 import pytest
-from atoll.engine.errors import SpecificationError
+from atoll.engine.errors import DimensionMismatch, NotFinite, SpecificationError
 from atoll.engine.reuse import Augmentation, Averaging, Pruning, Routing, Single, choose
 
 
@@ -38,13 +40,62 @@ def test_augmentation_corrects_the_label_free_answer(delays):
     assert (augmented.shares(rows) > 0).all()
 
 
-def test_what_the_labels_do_not_improve_stays_nearly_as_it_is(market, island):
+@pytest.mark.parametrize("method", [Pruning, Augmentation])
+def test_labels_tell_which_classes_a_user_has(market, island, method):
+    has = market.target < 3
+    rows, outputs, target = market.units[has], market.outputs[has], market.target[has]
     routing = Routing(market.rkmes, None, island)
-    few = slice(0, 20)
-    augmented = Augmentation("classification", routing).fit(market.units[few], market.outputs[few], market.target[few])
-    before = (answer(routing, market.units, market.outputs).argmax(1) == market.target).mean()
-    after = (answer(augmented, market.units, market.outputs).argmax(1) == market.target).mean()
-    assert after > before - 0.02
+    taught = method("classification", routing).fit(rows[:60], outputs[:60], target[:60])
+    before = (answer(routing, rows[60:], outputs[60:]).argmax(1) != target[60:]).mean()
+    after = (answer(taught, rows[60:], outputs[60:]).argmax(1) != target[60:]).mean()
+    assert after < 0.75 * before
+
+
+def test_labels_of_pure_noise_leave_the_answer_as_it_was(delays):
+    rows, outputs, _ = delays
+    noise = np.random.default_rng(1).standard_normal((300, 1)) * 5
+    start = Averaging(3)
+    taught = Augmentation("regression", start).fit(rows[:8], outputs[:8], noise[:8])
+    assert np.abs(answer(taught, rows, outputs) - answer(start, rows, outputs)).max() < 2
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_the_units_of_the_target_do_not_matter(delays, factor):
+    rows, outputs, y = delays
+    for make in (Pruning, Augmentation):
+        found = [
+            answer(make("regression", Averaging(3)).fit(rows[:50], by * outputs[:50], by * y[:50]), rows, by * outputs)
+            for by in (1.0, factor)
+        ]
+        np.testing.assert_allclose(found[1] / factor, found[0], rtol=1e-4, atol=1e-4)
+
+
+def test_abstaining_rows_and_members_that_fail_are_borne(market, island):
+    routing = Routing(market.rkmes, None, island)
+    outputs = market.outputs.copy()
+    outputs[:, 1] = np.nan
+    for make in (Pruning, Augmentation):
+        taught = make("classification", routing).fit(market.units[:60], market.outputs[:60], market.target[:60])
+        shares = taught.shares(market.units) * (np.arange(len(market.units)) > 3)[:, None]
+        found = taught.combine(market.units, shares, outputs)
+        assert np.isnan(found[:4]).all()
+        np.testing.assert_allclose(found[4:].sum(1), 1)
+        assert taught.covered(market.units).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "error"),
+    [
+        ([0, 8], "classification", DimensionMismatch),
+        ([-1, 1], "classification", DimensionMismatch),
+        ([np.nan, 1], "classification", NotFinite),
+        ([0.0, 1.0], "regression", DimensionMismatch),
+        ([0, 1, 2], "classification", DimensionMismatch),
+    ],
+)
+def test_labels_that_do_not_fit_the_outputs_are_refused(market, target, task, error):
+    with pytest.raises(error):
+        Pruning(task, Single(0, 4)).fit(market.units[:2], market.outputs[:2], np.array(target))
 
 
 def test_classes_that_no_member_knows_are_learnt_from_the_labels(market, island):
@@ -101,9 +152,25 @@ def test_the_best_is_chosen_by_rows_it_was_not_fitted_to(delays):
     assert np.mean((answer(choice.reuser, rows, outputs) - y) ** 2) < choice.validation["single"].mean
 
 
-def test_what_is_no_better_than_noise_is_not_chosen(market, island):
+def test_what_is_no_better_than_the_first_is_not_chosen(market, island):
     routing = Routing(market.rkmes, None, island)
-    candidates = {"augmentation": Augmentation("classification", routing), "routing": routing}
-    choice = choose(candidates, market.units[:10], market.outputs[:10], market.target[:10], "classification")
+    candidates = {"routing": routing, "again": copy.copy(routing), "averaging": Averaging(4), "single": Single(0, 4)}
+    choice = choose(candidates, market.units[:30], market.outputs[:30], market.target[:30], "classification")
     assert choice.method == "routing"
     assert choice.reuser is routing
+
+
+def test_one_labelled_row_chooses_among_what_needs_none(market, island):
+    routing = Routing(market.rkmes, None, island)
+    pruning = Pruning("classification", routing)
+    one = (market.units[:1], market.outputs[:1], market.target[:1], "classification")
+    assert set(choose({"routing": routing, "pruning": pruning}, *one).validation) == {"routing"}
+    with pytest.raises(SpecificationError, match="no method"):
+        choose({"pruning": pruning}, *one)
+
+
+def test_members_that_never_answered_are_no_trouble_to_the_choice(delays):
+    rows, _, y = delays
+    candidates = {"single": Single(0, 3), "pruning": Pruning("regression", Averaging(3))}
+    choice = choose(candidates, rows[:20], np.full((20, 3, 1), np.nan), y[:20], "regression")
+    assert choice.method == "single"

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from atoll.engine.errors import DimensionMismatch, SpecificationError
 from atoll.engine.reuse import Routing, route_by_rkme, route_by_sketch, sparse
-from atoll.engine.specs import Rkme, Sketch
+from atoll.engine.specs import Rkme, Sketch, sketch
+from atoll.engine.specs.kernels import gaussian
+from atoll.engine.specs.sketch import features
 
 EQUAL = [0.25] * 4
 
@@ -97,6 +99,30 @@ def test_weights_that_are_none_are_refused(market, island, weights):
 def test_sketches_want_rows_of_the_user_first(market, island):
     with pytest.raises(SpecificationError, match="not fitted"):
         Routing(market.sketches, None, island).shares(market.units)
+
+
+def test_rows_unlike_any_are_not_covered_and_the_owners_rows_are(routing, market):
+    foreign = np.random.default_rng(0).normal(0, 3, (200, 64)).astype(np.float32)
+    assert routing.covered(market.units).mean() > 0.95
+    assert routing.covered(foreign).mean() < 0.05
+
+
+def test_densities_are_those_of_the_formulas(market, island):
+    rows = market.units[:50]
+    kernels = [gaussian(rows, each.points, 4 * each.gamma) @ each.weights for each in market.rkmes]
+    expected = np.stack(kernels, axis=1) / np.sum(kernels, axis=0)[:, None]
+    np.testing.assert_allclose(route_by_rkme(rows, market.rkmes, EQUAL), expected, atol=1e-4)
+    phi = features(rows, island)
+    means = np.array([each.floats() for each in market.sketches], np.float64)
+    ratios = np.maximum(phi @ np.linalg.solve(phi.T @ phi / 50 + 1e-2 * np.eye(512), means.T), 0)
+    expected = ratios / ratios.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(route_by_sketch(rows, island, market.sketches, EQUAL), expected, atol=1e-4)
+
+
+def test_long_sketches_route_as_well(market, island):
+    long = [sketch(each, island, blocks=2) for each in market.rkmes]
+    shares = Routing(long, None, island).fit(market.units).shares(market.units)
+    assert (shares.argmax(1) == market.homes).mean() > 0.8
 
 
 def _long():
