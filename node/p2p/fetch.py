@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal
 import msgspec
 import trio
 from atoll.engine.errors import AtollError, IntegrityError
-from atoll.node.p2p.errors import ProtocolViolation
+from atoll.node.p2p.errors import ChannelClosed, ProtocolViolation
 from atoll.node.p2p.exchange import receive_request, request
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.streams import Channel, Streams
@@ -21,6 +21,7 @@ from atoll.protocol.fetch import PROTOCOL, FetchHeader, FetchRequest
 from atoll.protocol.messages import Refusal, encode
 from atoll.protocol.policy import USER, Asker
 
+PIECE = 1 << 20  # bytes that are read or written at a time
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
 
 
@@ -41,8 +42,9 @@ class Provider:
             return
         with source:
             await channel.send(encode(header))
-            while chunk := await trio.to_thread.run_sync(source.read, limits.FETCH_CHUNK):
-                await channel.send(chunk)
+            while piece := await trio.to_thread.run_sync(source.read, PIECE):
+                for start in range(0, len(piece), limits.FETCH_CHUNK):
+                    await channel.send(piece[start : start + limits.FETCH_CHUNK])
 
     def _open(self, peer: str, message: FetchRequest) -> tuple[FetchHeader, BinaryIO]:
         self._peers.require_shared(peer, message.federation)
@@ -108,13 +110,26 @@ async def _fetch_on(
             raise _OtherBytes("other bytes than those that are here")
         await trio.to_thread.run_sync(room, header.size)
         path = await trio.to_thread.run_sync(partial.begin, header.sha256)
-        with path.open("ab", buffering=0) as file:  # what was received is in the file, however this node ends
+        with path.open("ab", buffering=0) as file:  # what was written is there, however this node ends
             while done < header.size:
-                chunk = await _next_chunk(channel, header.size - done)
-                await trio.to_thread.run_sync(file.write, chunk)
-                done += len(chunk)
+                piece = await _next_piece(channel, header.size - done)
+                await trio.to_thread.run_sync(file.write, piece)
+                done += len(piece)
                 if progress:
                     progress(done, header.size)
+
+
+async def _next_piece(channel: Channel, left: int) -> bytes:
+    """About a megabyte, for which a thread is worth its while; less where the stream ends before."""
+    piece = bytearray()
+    while len(piece) < min(PIECE, left):
+        try:
+            piece += await _next_chunk(channel, left - len(piece))
+        except ChannelClosed:
+            if piece:
+                break
+            raise
+    return bytes(piece)
 
 
 class _OtherBytes(AtollError):

@@ -55,13 +55,19 @@ class DownloadCache:
         self._now = now
         self._rows = store.table("downloads", DownloadRow)
         self._dock = store.table("dock", DockRow)
-        self._lock = threading.RLock()
+        self._removing = threading.Lock()  # one at a time; it may have to wait
+        self._lock = threading.Lock()  # of what follows; never held for long
         self._used: Counter[bytes] = Counter()
         self._coming: dict[bytes, int] = {}  # room that is kept for what is on its way
+        self._going: set[bytes] = set()
         forget_old(blobs)
         self._drop_broken()
 
     def find(self, revision: bytes) -> DownloadRow | None:
+        """None for one that is being removed, too."""
+        with self._lock:  # first: what is used from before on cannot begin to go afterwards
+            if revision in self._going:
+                return None
         with self._store.view() as txn:
             return self._rows.get(txn, revision)
 
@@ -136,13 +142,12 @@ class DownloadCache:
 
     def forget(self, revision: bytes) -> None:
         """Remove a download; NotFound, or NodeBusy while it is used."""
-        with self._lock:
+        with self._removing:
             row = self.find(revision)
             if row is None:
                 raise NotFound("nothing of this revision was downloaded", hint="see GET /api/v1/downloads")
-            if revision in self._used:
+            if not self._remove(revision, row):
                 raise NodeBusy("this download is in use", hint="try again when what uses it is done")
-            self._remove(revision, row)
 
     def _keep_room(self, revision: bytes, size: int) -> None:
         if size > self._quota:
@@ -150,31 +155,44 @@ class DownloadCache:
                 f"the package and what is in it take {size} bytes, downloads may take {self._quota} in all",
                 hint="raise reuse.cache_bytes, or predict at its owner",
             )
-        with self._lock:
-            self._coming[revision] = size
+        with self._removing:
             rows = self.all()
-            over = sum(row.size for _, row in rows) + sum(self._coming.values()) - self._quota
-            idle = [(key, row) for key, row in reversed(rows) if key not in self._used and key not in self._coming]
-            if over > sum(row.size for _, row in idle):
-                del self._coming[revision]
-                raise CacheFull(
-                    "downloads that are in use leave no room for this one",
-                    hint="try again later, or raise reuse.cache_bytes",
-                )
+            with self._lock:
+                self._coming[revision] = size
+                over = sum(row.size for _, row in rows) + sum(self._coming.values()) - self._quota
+                idle = [(key, row) for key, row in reversed(rows) if not self._held(key)]
+                if over > sum(row.size for _, row in idle):
+                    del self._coming[revision]
+                    raise CacheFull(
+                        "downloads that are in use leave no room for this one",
+                        hint="try again later, or raise reuse.cache_bytes",
+                    )
             for key, row in idle:
-                if over <= 0:
-                    break
-                self._remove(key, row)
-                over -= row.size
+                if over > 0 and self._remove(key, row):
+                    over -= row.size
 
-    def _remove(self, revision: bytes, row: DownloadRow) -> None:
-        with self._blobs.claiming():
-            self._store.write(lambda txn: self._rows.delete(txn, revision)).result()
-            with self._store.view() as txn:
-                rows = [each for table in (self._rows, self._dock) for _, each in table.scan(txn)]
-            named = {digest for each in rows for digest in each.blobs}
-            for digest in set(row.blobs) - named:
-                self._blobs.remove(digest)
+    def _held(self, revision: bytes) -> bool:
+        return revision in self._used or revision in self._coming
+
+    def _remove(self, revision: bytes, row: DownloadRow) -> bool:
+        """Whether it could be; from now on nobody finds it, and whoever fetches it anew waits until its files are
+        gone."""
+        with self._lock:
+            if self._held(revision):
+                return False
+            self._going.add(revision)
+        try:
+            with self._blobs.claiming():
+                self._store.write(lambda txn: self._rows.delete(txn, revision)).result()
+                with self._store.view() as txn:
+                    rows = [each for table in (self._rows, self._dock) for _, each in table.scan(txn)]
+                named = {digest for each in rows for digest in each.blobs}
+                for digest in set(row.blobs) - named:
+                    self._blobs.remove(digest)
+        finally:
+            with self._lock:
+                self._going.discard(revision)
+        return True
 
     def _drop_broken(self) -> None:
         """After a restore the files are missing; a version before has not written sizes."""

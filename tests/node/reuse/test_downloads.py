@@ -79,6 +79,7 @@ def offsets(monkeypatch):
 def small_chunks(monkeypatch):
     """A package of digits comes in many of them."""
     monkeypatch.setattr(fetching.limits, "FETCH_CHUNK", CHUNK)
+    monkeypatch.setattr(fetching, "PIECE", CHUNK)
 
 
 async def test_a_package_is_fetched_once_however_many_want_it(scene, offsets):

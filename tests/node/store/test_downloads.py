@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -122,6 +124,21 @@ def test_what_is_used_or_coming_is_never_removed(store, blobs, packages):
             fetch(cache, blobs, *packages["high"])
     assert cache.all() == []
     fetch(cache, blobs, *packages["high"])
+
+
+def test_using_never_waits_for_what_is_being_removed(store, blobs, packages):
+    cache = DownloadCache(store, blobs, 1 << 30, clock())
+    fetch(cache, blobs, *packages["low"])
+    revision = packages["low"][0]
+    with ThreadPoolExecutor(1) as threads:
+        with blobs.claiming():  # the removal waits for it
+            removal = threads.submit(cache.forget, revision)
+            while cache.find(revision) is not None:
+                time.sleep(0.001)
+            with cache.used(revision), cache.used(packages["high"][0]):
+                assert not removal.done()
+        removal.result(10)
+    assert cache.all() == []
 
 
 def test_a_package_that_never_fits_is_refused_before_it_comes(store, blobs, packages):
