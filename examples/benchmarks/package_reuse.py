@@ -28,8 +28,8 @@ def market(arrays):
     ``labels`` (U, l), ``outputs`` (U, n, L, c), ``labelled_outputs`` (U, l, L, c), ``usable`` (U, L) of bool.
 
     By method, predictions (U, n) of class places or values, and (U,) CPU seconds of search and of the job selector's
-    fitting and routing. Its herding takes time cubic in the samples: the first ``thorough`` users get its default of
-    1000 and are timed, the others get 200.
+    fitting and routing. That takes minutes (herding is cubic in the samples, then 2000 rounds of LightGBM, twice): the
+    first ``thorough`` users get its default of 1000 samples and are timed, users up to ``selecting`` 200, others NaN.
     """
     for name in ("RidgeCV", "LogisticRegressionCV"):
         setattr(feature_augment, name, _without_gone(getattr(feature_augment, name)))
@@ -47,13 +47,13 @@ def _user(arrays, specifications, user):
     learnwares = [_learnware(place, specifications[place], answers) for place in usable]
     (first, mixed), searching = timed(lambda: _searched(rows, learnwares), 1)
     classes = outputs.shape[2] > 1
-    thorough = user < int(arrays["thorough"])
-    selector = JobSelectorReuser(mixed, 1000 if thorough else HERDED)
+    thorough, selects = user < int(arrays["thorough"]), user < int(arrays["selecting"])
+    selector = JobSelectorReuser(mixed if selects else mixed[:1], 1000 if thorough else HERDED)
     chosen, selecting = timed(lambda: selector.job_selector(rows), 1)
     places = np.array([each.id for each in mixed])[chosen]
     told = {
         "top-1": _decided(outputs[:, first.id]),
-        "job selector": _decided(outputs[np.arange(len(rows)), places]),
+        "job selector": _decided(outputs[np.arange(len(rows)), places]) if selects else np.full(len(rows), np.nan),
         "averaging": _averaged(mixed, "vote_by_prob" if classes else "mean", rows),
         "voting": _averaged(mixed, "vote_by_label", rows) if classes else np.full(len(rows), np.nan),
     }

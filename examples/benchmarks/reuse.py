@@ -1,7 +1,8 @@
 """Reuse on real data and real nodes: what each way of using other people's models comes to, beside the package's.
 
     export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-    python reuse.py [--data images|flights] [--seeds 0,1,2] [--users 10] [--work FOLDER] [--package-python PYTHON]
+    python reuse.py [--data images|flights] [--seeds 0,1,2] [--users 10] [--work FOLDER]
+                    [--package-python PYTHON] [--selector-users 3]
     python reuse.py kill          an owner is killed in the middle of a prediction of 1e5 rows
     python reuse.py stranger      from nothing to predictions and a report with the commands of the README
 
@@ -18,6 +19,7 @@ import hashlib
 import os
 import sys
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,7 +37,7 @@ from reuse_users import Losses, Timed, through_nodes, times, without_nodes
 from search_figures import Figure
 
 DATA: tuple[Data, ...] = ("images", "flights")
-THOROUGH = 1  # users of the first seed on which the package's job selector is timed, some minutes each
+THOROUGH = 1  # users of the first seed on which the package's job selector is run as it comes, and timed
 
 
 def measured(data: Data, asked: argparse.Namespace) -> tuple[str, list[Figure]]:
@@ -49,7 +51,7 @@ def measured(data: Data, asked: argparse.Namespace) -> tuple[str, list[Figure]]:
         timed += times(made, island, 5)
         for found in (without_nodes(made), asyncio.run(_on_nodes(made))):
             _add(ours, found)
-        _add(theirs, _package(made, island, asked.work, THOROUGH if seed == asked.seeds[0] else 0))
+        _add(theirs, _package(made, island, asked, THOROUGH if seed == asked.seeds[0] else 0))
     return table(data, ours, theirs), figures(data, ours, theirs, timed)
 
 
@@ -58,18 +60,27 @@ async def _on_nodes(made: Market) -> Losses:
         return await through_nodes(made, nodes)
 
 
-def _package(made: Market, island: Island, work: Path | None, thorough: int) -> Losses:
-    """The package's figures; from ``work``, where the same code has left them."""
-    if work is None:
-        return _listed(reuse_package.package_losses(made, island, thorough))
+def _package(made: Market, island: Island, asked: argparse.Namespace, thorough: int) -> Losses:
+    """The package's figures; from the folder ``work``, where the same code has left them."""
+    run = partial(reuse_package.package_losses, made, island, thorough, asked.selector_users)
+    if asked.work is None:
+        return _listed(run())
     code = b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in ("package_reuse", "reuse_market"))
-    name = f"package-{made.data}-{made.seed}-{len(made.users)}-{thorough}-{hashlib.sha256(code).hexdigest()[:12]}.npz"
-    if not (work / name).exists():
-        losses = reuse_package.package_losses(made, island, thorough)
+    told = (
+        made.data,
+        made.seed,
+        len(made.users),
+        thorough,
+        asked.selector_users,
+        hashlib.sha256(code).hexdigest()[:12],
+    )
+    kept = asked.work / f"package-{'-'.join(map(str, told))}.npz"
+    if not kept.exists():
+        losses = run()
         if not losses:
             return {}
-        np.savez(work / name, **losses)
-    with np.load(work / name) as file:
+        np.savez(kept, **losses)
+    with np.load(kept) as file:
         return _listed(dict(file))
 
 
@@ -90,6 +101,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=10)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--package-python", help="interpreter with the reference package (or ATOLL_LEARNWARE_PYTHON)")
+    parser.add_argument("--selector-users", type=int, default=3, help="of a seed, for the package's job selector")
     parser.add_argument("--install", action="store_true", help="stranger: pip install the checkout first")
     asked = parser.parse_args()
     if asked.package_python:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +12,21 @@ from reuse_market import Market, User
 
 SIDE = Path(__file__).with_name("package_reuse.py")
 TIMES = ("searching", "selecting")
+LABEL_FREE = ("top-1", "job selector", "averaging", "voting")
 AT_MOST = 1800.0  # seconds for one market
 Losses = dict[str, NDArray[np.float64]]  # method -> (users,)
 
 
-def package_losses(market: Market, island: Island, thorough: int) -> Losses:
-    """Losses of every method for every user, and under ``TIMES`` CPU seconds (of the job selector for the first
-    ``thorough`` users only, NaN for others); nothing where the package is not there.
+def package_losses(market: Market, island: Island, thorough: int, selecting: int) -> Losses:
+    """Losses of every method for every user, and under ``TIMES`` CPU seconds; nothing where the package is not there.
+    Its job selector takes minutes: it is run for the first ``selecting`` users, with its own defaults and timed for the
+    first ``thorough``; the others' figures are NaN.
 
     Rows are given in the island's units: in raw ones its kernel of fixed width would see nothing.
     """
     users, learnwares = market.users, market.learnwares
     found = package(
-        None, "market", side=SIDE, at_most=AT_MOST, thorough=thorough,
+        None, "market", side=SIDE, at_most=AT_MOST, thorough=thorough, selecting=selecting,
         rows=np.concatenate([island.transform(each.rows) for each in learnwares]),
         counts=np.array([len(each.rows.values) for each in learnwares]),
         queries=np.stack([island.transform(user.rows) for user in users]),
@@ -43,15 +44,6 @@ def package_losses(market: Market, island: Island, thorough: int) -> Losses:
         if name not in TIMES
     }
     return losses | {name: found[name] for name in TIMES}
-
-
-def best_without_labels(losses: Losses) -> str:
-    """The package's best label-free method, by the mean over users."""
-    return min(_label_free(losses), key=lambda name: float(np.mean(losses[name])))
-
-
-def _label_free(losses: Losses) -> Sequence[str]:
-    return [name for name in ("top-1", "job selector", "averaging", "voting") if np.isfinite(losses[name]).all()]
 
 
 def _loss(user: User, told: NDArray[np.float64]) -> float:
