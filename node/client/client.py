@@ -35,12 +35,12 @@ from atoll.node.api.peer_rules import ChangeView, RuleBody, RuleView
 from atoll.node.api.peers import PeerView
 from atoll.node.api.policies import AskBody, GrantBody, RequestView, WhoCanBody
 from atoll.node.api.privacy import GrantView, QueryBudgetBody, SpendingBody, SpendingView
-from atoll.node.api.submissions import SubmissionBody, SubmissionView, UploadView
+from atoll.node.api.submissions import SubmissionBody, SubmissionView
 from atoll.node.api.tokens import TokenBody, TokenView
 from atoll.node.client.download import receive
 from atoll.node.client.fetching import DownloadCalls
 from atoll.node.client.question import question, rows_of
-from atoll.node.client.reuse import PIECE, ReuseCalls
+from atoll.node.client.reuse import ReuseCalls
 from atoll.node.client.streams import SearchEvent, follow
 from atoll.node.errors import PackageRefused, RequestInvalid
 from atoll.node.policy.gate import Permission
@@ -108,14 +108,7 @@ class AsyncClient(ReuseCalls, DownloadCalls):
                 raise RequestInvalid("the package is empty", hint="packages are made by `atoll learnware pack`")
             require_size(size)
             digest = (await asyncio.to_thread(hashlib.file_digest, file, "sha256")).hexdigest()
-            path = f"uploads/{digest}"
-            received = (await self._json("GET", path, UploadView)).received
-            while received < size:
-                file.seek(received)
-                piece = await asyncio.to_thread(file.read, PIECE)
-                offset = {"offset": str(received)}
-                received = (await self._json("PUT", path, UploadView, data=piece, params=offset)).received
-                progress(received, size)
+            await self._send_file(f"uploads/{digest}", file, size, progress)
         return await self._json("POST", "submissions", SubmissionView, body=SubmissionBody(digest, labelled))
 
     async def submission(self, id_: str, wait: float = 0.0) -> SubmissionView:

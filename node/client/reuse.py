@@ -18,13 +18,12 @@ from atoll.engine.errors import AtollError
 from atoll.engine.tables import Table
 from atoll.node.api.predictions import PredictionBody, RowsBody
 from atoll.node.api.reuses import NPY, LabelledBody, ReuseBody, ReuseView, StartBody
-from atoll.node.api.submissions import UploadView
 from atoll.node.client.labelled import Labels, labelled_of
 from atoll.node.client.learnware import AsyncLoadedLearnware
 from atoll.node.client.question import table_of
 from atoll.node.client.resuming import receive
 from atoll.node.client.streams import ReuseEvent, follow_reuse
-from atoll.node.client.transport import PATIENT, RemoteError, Transport
+from atoll.node.client.transport import PATIENT, PIECE, RemoteError, Transport
 from atoll.node.errors import ConsentNeeded, NodeBusy, NodeUnreachable, StoreError
 from atoll.node.reuse.query import Form, Method, Place, ReusePlan
 from atoll.node.reuse.result import PredictionResult, ReuseReport
@@ -32,7 +31,6 @@ from atoll.node.reuse.written import labels_of
 from atoll.node.store.backup_file import Progress
 from numpy.typing import NDArray
 
-PIECE = 8 << 20  # bytes of an upload in one request
 FAREWELL = 5.0  # seconds that the node may take to end a session
 NO_UNITS: Mapping[str, str] = {}
 Confirm = Callable[[ReusePlan], bool] | bool
@@ -191,14 +189,7 @@ class ReuseCalls(Transport):
         with tempfile.TemporaryFile() as file:
             digest, size = await asyncio.to_thread(_written, table, file)
             uploads.append(digest)
-            path = f"rows/{digest}"
-            received = (await self._json("GET", path, UploadView)).received
-            while received < size:
-                file.seek(received)
-                piece = await asyncio.to_thread(file.read, PIECE)
-                offset = {"offset": str(received)}
-                received = (await self._json("PUT", path, UploadView, data=piece, params=offset)).received
-                progress(received, size)
+            await self._send_file(f"rows/{digest}", file, size, progress)
         return digest
 
     async def _farewell(self, reuse_id: str) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import IO, Self, TypeVar
 
 import aiohttp
 import msgspec
 from atoll.engine.errors import AtollError
 from atoll.node.api.problems import Problem
+from atoll.node.api.submissions import UploadView
 from atoll.node.client.endpoint import url_of
 from atoll.node.config import default_home
 from atoll.node.errors import NodeUnreachable, RequestInvalid
+from atoll.node.store.backup_file import Progress
 
 T = TypeVar("T")
+PIECE = 8 << 20  # bytes of an upload in one request
 AT_ONCE = 1 << 20  # bytes of a body; a longer one is sent in pieces
 TIMEOUT = aiohttp.ClientTimeout(total=120, connect=5)
 PATIENT = aiohttp.ClientTimeout(connect=5, sock_read=1800)  # for what takes a node long: a pass over a million rows
@@ -69,6 +73,16 @@ class Transport:
             return msgspec.json.decode(answer, type=type_)
         except msgspec.DecodeError as error:
             raise NodeUnreachable(f"{self._url} did not answer as an Atoll node: {error}") from None
+
+    async def _send_file(self, path: str, file: IO[bytes], size: int, progress: Progress) -> None:
+        """Upload a file in pieces, going on where an upload of the same has broken off."""
+        received = (await self._json("GET", path, UploadView)).received
+        while received < size:
+            file.seek(received)
+            piece = await asyncio.to_thread(file.read, PIECE)
+            offset = {"offset": str(received)}
+            received = (await self._json("PUT", path, UploadView, data=piece, params=offset)).received
+            progress(received, size)
 
     async def _call(
         self, method: str, path: str, data: bytes | None = None, params: dict[str, str] | None = None,
