@@ -36,7 +36,7 @@ NO_UNITS: Mapping[str, str] = {}
 Confirm = Callable[[ReusePlan], bool] | bool
 
 
-def _silent(done: int, size: int) -> None:
+def silent(done: int, size: int) -> None:
     pass
 
 
@@ -82,7 +82,7 @@ class ReuseCalls(Transport):
         self, search_id: str, rows: Any, *, labelled: tuple[Any, Labels] | None = None,
         method: Method | Literal["auto"] = "auto", form: Form | Literal["auto"] = "auto", prefer: Place = "local",
         members: int = 10, abstain: bool = False, force: bool = False, local_only: bool = False,
-        units: Mapping[str, str] = NO_UNITS, progress: Progress = _silent,
+        units: Mapping[str, str] = NO_UNITS, progress: Progress = silent,
     ) -> ReuseView:  # fmt: skip
         """Upload the rows to the node, going on where an upload of the same has broken off, and have it plan."""
         table = await asyncio.to_thread(table_of, rows)
@@ -182,7 +182,7 @@ class ReuseCalls(Transport):
 
     async def _labelled(self, given: tuple[Any, Labels], uploads: list[str]) -> LabelledBody:
         table, labels = await asyncio.to_thread(labelled_of, given)
-        return LabelledBody(await self._upload(table, _silent, uploads), labels, table.columns)
+        return LabelledBody(await self._upload(table, silent, uploads), labels, table.columns)
 
     async def _upload(self, table: Table, progress: Progress, uploads: list[str]) -> str:
         """The SHA-256 (hex) under which the node has the rows now; in ``uploads`` as soon as it may have some."""

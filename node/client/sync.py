@@ -26,13 +26,14 @@ from atoll.node.client.client import AsyncClient
 from atoll.node.client.fetching import Fetched, FetchProgress
 from atoll.node.client.labelled import Labels
 from atoll.node.client.learnware import LoadedLearnware
-from atoll.node.client.reuse import Confirm, Reused
+from atoll.node.client.reuse import Confirm, Reused, silent
 from atoll.node.client.streams import ReuseEvent, SearchEvent
 from atoll.node.errors import RequestInvalid
 from atoll.node.reuse.query import Form, Method, Place
 from atoll.node.reuse.result import PredictionResult
 from atoll.node.search.fitting import NO_UNITS, Fitted
 from atoll.node.search.query import Filters, Privacy, SearchResult
+from atoll.node.store.backup_file import Progress
 from numpy.typing import NDArray
 
 T = TypeVar("T")
@@ -169,13 +170,13 @@ class Client:
         self, search_id: str, rows: Any, *, labelled: tuple[Any, Labels] | None = None,
         method: Method | Literal["auto"] = "auto", form: Form | Literal["auto"] = "auto", prefer: Place = "local",
         members: int = 10, abstain: bool = False, force: bool = False, local_only: bool = False,
-        units: Mapping[str, str] = NO_UNITS,
+        units: Mapping[str, str] = NO_UNITS, progress: Progress = silent,
     ) -> ReuseView:  # fmt: skip
         """Upload the rows to the node, going on where an upload of the same has broken off, and have it plan."""
         return self._run(
             self._client.plan_reuse(
                 search_id, rows, labelled=labelled, method=method, form=form, prefer=prefer, members=members,
-                abstain=abstain, force=force, local_only=local_only, units=units,
+                abstain=abstain, force=force, local_only=local_only, units=units, progress=progress,
             )
         )  # fmt: skip
 

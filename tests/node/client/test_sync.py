@@ -191,7 +191,5 @@ def test_both_clients_take_and_give_the_same(plain, asynchronous):
     for name in names:
         one, other = inspect.signature(vars(plain)[name]), inspect.signature(getattr(asynchronous, name))
         assert list(one.parameters.values()) == list(other.parameters.values()), name
-        gives = {"AsyncGenerator[SearchEvent]": "Iterator[SearchEvent]"}.get(
-            other.return_annotation, other.return_annotation.removeprefix("Async")
-        )
+        gives = other.return_annotation.replace("AsyncGenerator", "Iterator").removeprefix("Async")
         assert one.return_annotation == gives, name
