@@ -105,7 +105,7 @@ class Market:
 
 
 def market(data: Data, seed: int, *, users: int = 12, work: Path | None = None) -> Market:
-    """Build a market (one to two minutes), or take it from the folder ``work``, where it was left by the same code."""
+    """Build a market (some 20 seconds), or take it from the folder ``work``, where it was left by the same code."""
     code = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("reuse_data.py", "reuse_market.py"))
     build = {"images": _images, "flights": _flights}[data]
     if work is None:
