@@ -44,8 +44,7 @@ def choose(candidates: Mapping[str, Reuser], units: Floats, outputs: Doubles, ta
     ``units`` (n, d), ``outputs`` (n, k, c), ``target`` (n,) or (n, c). Label-free candidates come fitted to the user's
     rows, and stay as they are. The first of them is the default: another is taken only where it is better by more than
     half the standard error of the difference, row by row. One labelled row is for label-free candidates only.
-    Candidates that answer none of the labelled rows cannot be judged: they are no choice, unless there is no other, and
-    not in ``validation``, whose losses are finite. The least loss of several is a little too good to be true.
+    Losses are finite, also of who answers no labelled row. The least of several is a little too good to be true.
     """
     outputs, labels = check_labelled(units, outputs, target, task)
     candidates = {name: each for name, each in candidates.items() if len(labels) > 1 or not each.labelled}
@@ -53,13 +52,11 @@ def choose(candidates: Mapping[str, Reuser], units: Floats, outputs: Doubles, ta
         raise SpecificationError("there is no method to choose from", hint="offer a label-free one, or label more rows")
     held = {name: _held_out(each, units, outputs, labels, task) for name, each in candidates.items()}
     told = {name: losses(each, labels, task) for name, each in held.items()}
-    finite = {name: row for name, row in told.items() if np.isfinite(row).all()}
-    judged = finite or told
-    costs = {name: surprise(held[name], labels, UNLIKELY) for name in judged} if task == "classification" else judged
-    method = _best({name: candidates[name] for name in judged}, costs)
+    classes = task == "classification"
+    method = _best(candidates, {n: surprise(each, labels, UNLIKELY) for n, each in held.items()} if classes else told)
     chosen = candidates[method]
     fitted = copy.copy(chosen).fit(units, outputs, labels) if chosen.labelled else chosen
-    return Choice(method, fitted, {name: Loss(float(row.mean()), _error(row)) for name, row in finite.items()})
+    return Choice(method, fitted, {name: Loss(float(row.mean()), _error(row)) for name, row in told.items()})
 
 
 def _best(candidates: Mapping[str, Reuser], costs: Mapping[str, Doubles]) -> str:

@@ -1,7 +1,7 @@
 """Soft routing: each row weighs the members by the posterior that it came from their distribution.
 
-p_i(x) ~ w_i f_i(x), normalised; all members of one routing are in one form (algorithms: reuse). The default where
-there are no labels.
+By what the members claim of it where their RKMEs are disclosed, else p_i(x) ~ w_i r_i(x) by their sketches; all members
+of one routing are in one form (algorithms: reuse). The default where there are no labels.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 import numpy as np
 from atoll.engine.errors import DimensionMismatch
 from atoll.engine.islands import Island
+from atoll.engine.reuse.claims import Claims
 from atoll.engine.reuse.combining import combined, prior, reassigned
 from atoll.engine.reuse.densities import Densities, RkmeDensities, SketchRatios
 from atoll.engine.reuse.reuser import Doubles, Floats, Target
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 CUT = 0.02  # below this a member's say in a row is not worth the row's journey
 LIKE = 0.3  # of the likeness that a member's own rows have on average
+FAR = 1e-9  # claims in all; where a member's points are they are about 1
 MOSTLY = 0.6  # of a row's posterior, with members that may not answer: of what others know as well it is near 0.5
 
 
@@ -41,14 +43,24 @@ class Routing:
     ) -> None:
         self._weights = prior(weights, len(specifications))
         self._densities = _densities(specifications, island)
+        rkmes = [each for each in specifications if isinstance(each, Rkme)]
+        self._claims = Claims(rkmes, self._weights) if rkmes else None
 
     def fit(self, units: Floats, outputs: Doubles | None = None, target: Target | None = None) -> Self:
         self._densities.fit(units)
         return self
 
     def posterior(self, units: Floats) -> Doubles:
-        """(n, k), uncut."""
-        return _posterior(self._densities.logs(units), self._weights)
+        """(n, k), uncut. Rows that no member claims, far from all points, are told by density."""
+        if self._claims is None:
+            return _posterior(self._densities.logs(units), self._weights)
+        claims = self._claims.of(units)
+        totals = claims.sum(axis=1, keepdims=True)
+        far = totals[:, 0] <= FAR
+        found = claims / np.where(totals > 0, totals, 1.0)
+        if far.any():
+            found[far] = _posterior(self._densities.logs(np.asarray(units)[far]), self._weights)
+        return np.asarray(found)
 
     def shares(self, units: Floats) -> Doubles:
         return sparse(self.posterior(units))

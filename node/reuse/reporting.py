@@ -87,8 +87,6 @@ def _because(planned: str, method: Method, choice: Choice | None) -> str:
     if planned != "auto":
         return "it was asked for" if planned != "routing" or choice else "it is what does best without labels"
     assert choice is not None
-    if choice.method not in choice.validation:
-        return "no method could be tried on your labelled rows"
     return (
         f"of {len(choice.validation)} methods that were tried on your labelled rows, {words.method(method)} does best, "
         "or no worse than noise explains"
@@ -110,8 +108,6 @@ def _expected(reusing: Reusing, execution: Execution, members: Sequence[MemberRe
     team, count = reusing.brief.team, reusing.brief.rows.count
     covered = f"Members cover {1 - execution.uncovered / count:.1%} of the rows."
     choice = execution.choice
-    if choice is not None and choice.method not in choice.validation:
-        return f"Nobody that this method asks has answered about your labelled rows. {covered}"
     if choice is not None:
         loss = choice.validation[choice.method]
         told = measured.expected((loss.mean, loss.error), reusing.plan.labelled, task_of(team), _baseline(reusing))

@@ -3,7 +3,7 @@ import pytest
 from atoll.engine.errors import DimensionMismatch, SpecificationError
 from atoll.engine.reuse import Routing, sparse
 from atoll.engine.specs import Rkme, Sketch, sketch
-from atoll.engine.specs.kernels import gaussian
+from atoll.engine.specs.kernels import gaussian, squared_distances
 from atoll.engine.specs.sketch import features
 
 EQUAL = [0.25] * 4
@@ -108,11 +108,18 @@ def test_rows_unlike_any_are_not_covered_and_the_owners_rows_are(routing, market
     assert routing.covered(foreign).mean() < 0.05
 
 
-def test_densities_are_those_of_the_formulas(market, island):
-    rows = market.units[:50]
-    kernels = [gaussian(rows, each.points, 4 * each.gamma) @ each.weights for each in market.rkmes]
-    expected = np.stack(kernels, axis=1) / np.sum(kernels, axis=0)[:, None]
-    np.testing.assert_allclose(Routing(market.rkmes, EQUAL, island).posterior(rows), expected, atol=1e-4)
+def test_claims_and_densities_are_those_of_the_formulas(market, island):
+    rows, routing = market.units[:50], Routing(market.rkmes, EQUAL, island)
+    points = np.concatenate([each.points for each in market.rkmes])
+    owners = np.repeat(np.arange(4), [len(each.points) for each in market.rkmes])
+    counts = np.concatenate([each.weights for each in market.rkmes]) / 4
+    K, gamma = gaussian(points, points, island.gamma), island.gamma
+    A = np.linalg.solve(K * counts + 1e-3 * np.eye(len(points)), np.eye(4)[owners])
+    claims = np.maximum(gaussian(rows, points, gamma) * counts @ A, 0)
+    np.testing.assert_allclose(routing.posterior(rows), claims / claims.sum(axis=1, keepdims=True), atol=1e-4)
+    far = rows + 30.0  # of which no point says anything
+    kernels = np.stack([-4 * gamma * squared_distances(far, each.points).min(axis=1) for each in market.rkmes], axis=1)
+    np.testing.assert_array_equal(routing.posterior(far).argmax(axis=1), kernels.argmax(axis=1))
     phi = features(rows, island)
     means = np.array([each.floats() for each in market.sketches], np.float64)
     ratios = np.maximum(phi @ np.linalg.solve(phi.T @ phi / 50 + 1e-2 * np.eye(512), means.T), 0)
