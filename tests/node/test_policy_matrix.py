@@ -106,13 +106,20 @@ class Scene:
         return found
 
 
+async def answered(remote, rows):
+    """What the owner says, or the error that kept rows from an answer."""
+    said = await remote.predict(rows.astype(np.float32))
+    if said.error is not None:
+        raise said.error
+
+
 async def downloads(asker, owner, raw, revision):
     """Whether a whole package came."""
     partial = Partial(asker.running.node.blobs, revision)
     try:
         message = FetchRequest(raw, "package", revision, user=asker.user)
         target = owner.node.identity.peer
-        await asker.running.node.network.fetch_package(target, message, partial, lambda size: None)
+        await asker.running.node.network.fetch_package(target, message, partial, lambda size, done: None)
         return partial.size > 0
     except AtollError:
         assert partial.size == 0
@@ -213,8 +220,8 @@ async def test_rows_that_are_unlike_the_specification_are_refused_and_quotas_hol
     raw, peer = bytes.fromhex(scene.federation), owner.node.identity.peer
 
     async def predicted(rows, user="u"):
-        async with member.node.network.predicting(peer, raw, learnware, island, user) as remote:
-            return await remote.predict(rows.astype(np.float32))
+        async with member.node.network.predicting(peer, raw, learnware, island, user, 2) as remote:
+            await answered(remote, rows)
 
     await predicted(scene.rows("members"))
     noise = np.random.default_rng(0).uniform(0, 16, (200, 64))
@@ -247,13 +254,14 @@ async def test_rows_that_find_no_worker_are_not_counted(scene, digits, monkeypat
 
     monkeypatch.setattr(models, "predict", busy)
     federation, island = bytes.fromhex(scene.federation), digits.island().digest
-    async with member.node.network.predicting(owner.node.identity.peer, federation, learnware, island, "u") as remote:
+    peer = owner.node.identity.peer
+    async with member.node.network.predicting(peer, federation, learnware, island, "u", 2) as remote:
         for _ in range(2):
             with pytest.raises(AtollError, match="free in time"):
-                await remote.predict(scene.rows("members").astype(np.float32))
-        await remote.predict(scene.rows("members").astype(np.float32))
+                await answered(remote, scene.rows("members"))
+        await answered(remote, scene.rows("members"))
         with pytest.raises(AtollError, match="this would be 40"):
-            await remote.predict(scene.rows("members").astype(np.float32))
+            await answered(remote, scene.rows("members"))
 
 
 async def test_a_dry_run_shows_what_would_be_and_changes_nothing(scene):
