@@ -49,7 +49,7 @@ async def test_a_template_packs_passes_publishes_and_predicts(federated, changed
     await until(south, lambda: south.node.catalogue.islands() != [])
 
     rows = await asyncio.to_thread(Table.read, folder / "rows.csv")
-    answer = await south.client.load(added["learnware_id"]).answer(rows)
+    answer = await south.client.load(added["learnware_id"], send=True).answer(rows)
     assert answer.places == {added["learnware_id"]: "remote"}
     values = np.array(answer.values)
     assert len(values) == len(rows.values)

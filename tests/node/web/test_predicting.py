@@ -102,7 +102,7 @@ async def test_only_what_runs_here_is_another_plan_that_sends_no_rows(found, csv
     page = await found.send(f"{page.url}/start", [])
     page = await ended(found)
     assert "no owner saw a row" in page.text
-    assert "Digits 2 3" not in page.text
+    assert "Without 'Digits 2 3'" in page.text
 
 
 async def test_what_cannot_run_here_says_so_and_keeps_the_plan(found, csv):
