@@ -13,6 +13,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from atoll.engine.islands import Island
+from atoll.engine.matching import similarity
 from atoll.engine.naming import listed
 from atoll.engine.reuse import Form, union
 from atoll.node.errors import NothingFound, RequestInvalid
@@ -26,6 +27,7 @@ from atoll.protocol.errors import PolicyDenied
 NEITHER = "its owner offers you neither download nor prediction"
 Kind = tuple[bool, int]  # classifier or not, width of a regression: what can be combined
 CLASSIFIERS: Kind = (True, 0)
+ALIKE = 0.1  # similarity, from which a learnware may fill a team up
 EVEN = 0.3  # of the weights, that all members share alike; measured: algorithms, reuse
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # a number as software writes whole ones
 
@@ -165,8 +167,15 @@ def _mixture(usable: list[Candidate], ground: Ground, query: ReuseQuery) -> _Fou
     view, members = mixture_of(usable, rkme, ground.sketch, query.members, min_gain=0.0)
     if not members and query.force:
         return _Found(ground.island, (usable[0],), (1.0,), view.explained)
-    team = _filled_up(members, usable, query)
+    near = [each for each in usable if _near(each, ground.asked.norm2)]
+    team = _filled_up(members, near, query)
     return _Found(ground.island, team, _shrunk([member.weight for member in view.members], len(team)), view.explained)
+
+
+def _near(candidate: Candidate, norm2: float) -> bool:
+    """Whether it may fill a team up: not by noise, and not where it has next to nothing of the user's data."""
+    noised = candidate.summary is not None and candidate.summary.dp is not None
+    return not noised and similarity(candidate.mmd2, norm2, candidate.norm2) >= ALIKE
 
 
 def _filled_up(members: tuple[Candidate, ...], usable: Sequence[Candidate], query: ReuseQuery) -> tuple[Candidate, ...]:
