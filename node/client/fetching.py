@@ -14,21 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import aiohttp
 from atoll.engine.errors import AtollError, IntegrityError
 from atoll.engine.packages import open_package
 from atoll.node.api.downloads import DownloadBody, DownloadsView, DownloadView, FailureView, file_name
 from atoll.node.api.problems import Problem
+from atoll.node.client.resuming import Resuming
 from atoll.node.client.streams import follow_downloads
-from atoll.node.client.transport import RemoteError, Transport, problem
+from atoll.node.client.transport import RemoteError, Transport
 from atoll.node.errors import NodeUnreachable, StoreError, outcome
 from atoll.node.reuse.result import Downloading
 from atoll.node.store.blobs import hash_of
 from atoll.node.store.durable import fsync_folder
-
-ATTEMPTS, PAUSE = 4, 0.5  # connections that bring nothing, one after the other, and seconds before the next
-PIECE = 1 << 18
-TIMEOUT = aiohttp.ClientTimeout(connect=5, sock_read=60)
 
 FetchProgress = Callable[[str, str, int, int], None]  # learnware id, "node" or "here", bytes done, bytes in all
 
@@ -100,38 +96,20 @@ class DownloadCalls(Transport):
                 raise IntegrityError(f"{view.name}: what the node sent is not the package of revision {view.revision}")
 
     async def _whole(self, view: DownloadView, part: Path, tell: FetchProgress) -> None:
-        """Until the part has its size, over as many connections as it takes."""
-        failures = 0
-        while (done := await asyncio.to_thread(_size, part)) != view.size:
-            if done > view.size:
-                await asyncio.to_thread(part.unlink)
-                continue
+        """Until the part has what the node sends, over as many connections as it takes."""
+        done = await asyncio.to_thread(_size, part)
+        if done == view.size:
+            return
+        with await asyncio.to_thread(_open, part, done if done < view.size else 0) as file:
+            resuming = Resuming(
+                f"{self._url}/api/v1/downloads/{view.revision}", file, tag=f'"{view.sha256}"', most=view.size,
+                progress=lambda here: tell(view.learnware_id, "here", here, view.size),
+            )  # fmt: skip
             try:
-                await self._append(view, part, done, tell)
-            except (aiohttp.ClientError, TimeoutError) as error:
-                failures = 0 if await asyncio.to_thread(_size, part) > done else failures + 1
-                if failures >= ATTEMPTS:
-                    raise NodeUnreachable(
-                        f"{self._url} broke the download off: {error or type(error).__name__}",
-                        hint="the same command goes on from there",
-                    ) from None
-                await asyncio.sleep(PAUSE)
-
-    async def _append(self, view: DownloadView, part: Path, done: int, tell: FetchProgress) -> None:
-        headers = {"Range": f"bytes={done}-", "If-Range": f'"{view.sha256}"'} if done else {}
-        url = f"{self._url}/api/v1/downloads/{view.revision}"
-        async with self._session.get(url, headers=headers, timeout=TIMEOUT) as response:
-            if response.status >= 400:
-                raise RemoteError(problem(await response.read(), response.status))
-            done = done if response.status == 206 else 0
-            with await asyncio.to_thread(_open, part, done) as file:
-                async for piece in response.content.iter_chunked(PIECE):
-                    if done + len(piece) > view.size:
-                        raise IntegrityError(
-                            f"{view.name}: the node sends more than the {view.size} bytes that it lists"
-                        )
-                    done += await asyncio.to_thread(file.write, piece)
-                    tell(view.learnware_id, "here", done, view.size)
+                await resuming.receive(self._session)
+            except NodeUnreachable as error:
+                error.hint = "the same command goes on from there"
+                raise
 
 
 def _silent(learnware_id: str, where: str, done: int, size: int) -> None:

@@ -21,7 +21,7 @@ from atoll.node.api.reuses import NPY, LabelledBody, ReuseBody, ReuseView, Start
 from atoll.node.client.labelled import Labels, labelled_of
 from atoll.node.client.learnware import AsyncLoadedLearnware
 from atoll.node.client.question import table_of
-from atoll.node.client.resuming import receive
+from atoll.node.client.resuming import Resuming
 from atoll.node.client.streams import ReuseEvent, follow_reuse
 from atoll.node.client.transport import PATIENT, PIECE, RemoteError, Transport
 from atoll.node.errors import ConsentNeeded, NodeBusy, NodeUnreachable, StoreError
@@ -117,7 +117,8 @@ class ReuseCalls(Transport):
         """What a session that is done has predicted, (n, c); a connection that breaks is taken up where it broke."""
         with tempfile.TemporaryFile() as file:
             with self._reaching():
-                await receive(self._session, f"{self._url}/api/v1/reuses/{reuse_id}/predictions", file, NPY)
+                url = f"{self._url}/api/v1/reuses/{reuse_id}/predictions"
+                await Resuming(url, file, NPY).receive(self._session)
             return await asyncio.to_thread(_loaded, file)
 
     async def reuse_report(self, reuse_id: str) -> str:
