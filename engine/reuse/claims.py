@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
+from atoll.engine.reuse.densities import CELLS
 from atoll.engine.reuse.reuser import Doubles, Floats
 from atoll.engine.specs.kernels import gaussian
 from atoll.engine.specs.rkme import Rkme
 from scipy.linalg import solve
 
 RIDGE = 1e-3  # 3e-4 does as well
-CELLS = 2**20  # kernel values held at once
 
 
 class Claims:

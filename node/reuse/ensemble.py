@@ -106,7 +106,8 @@ class Coverage:
         )  # fmt: skip
         self._absent = np.arange(len(joint.members)) >= len(team.members)
         self._all = routing(joint, tuple(range(len(joint.members)))).fit(sample)
-        self._members = routing(team, tuple(range(len(team.members)))).fit(sample)
+        everybody = tuple(range(len(team.members)))
+        self._members = routing(team, everybody).fit(sample) if team.absent else self._all
 
     def covered(self, units: Units, closed: Mask | None = None) -> Mask:
         """(n,): rows that are like the data of a member, and not likelier of whoever is absent or

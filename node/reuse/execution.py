@@ -23,7 +23,7 @@ from atoll.node.errors import ConsentNeeded
 from atoll.node.reuse.answers import Answers
 from atoll.node.reuse.brief import Brief
 from atoll.node.reuse.ensemble import Coverage, Ensemble, Floats, Lesson, Mask, Units, make, task_of
-from atoll.node.reuse.members import Opening
+from atoll.node.reuse.members import Opening, width_of
 from atoll.node.reuse.planning import method_of
 from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress
 from atoll.node.reuse.running import Reusing
@@ -48,7 +48,7 @@ class Execution:
         self._threads = threads
         self.workers = tuple(
             Worker(partial(opening, member, place, self._team.island, reusing.query.user, self._fetched(member.id)),
-                   stack, len(member.listing.class_names) or member.listing.outputs)
+                   stack, width_of(member.listing))
             for member, place in zip(self._team.members, self._team.places, strict=True)
         )  # fmt: skip
         self._keep_here()
@@ -109,7 +109,9 @@ class Execution:
                 break
         combine = partial(self._ensemble.combine, units, shares, said.outputs, said.closed)
         values = await self._in_thread(combine)
-        kept = covered & await self._in_thread(partial(self._coverage.covered, units, said.closed))
+        kept = covered
+        if said.closed.any():
+            kept = covered & await self._in_thread(partial(self._coverage.covered, units, said.closed))
         self.uncovered += int((~kept).sum())
         self.lost += int((covered & ~kept).sum())
         if self._reusing.query.abstain:

@@ -76,7 +76,7 @@ class Workshop:
                 yield partial(checked, self._here(listing, island, pseudonym, manifest, model))
         else:
             there = self.network.predicting(
-                member.owner, listing.federation, listing.learnware_id, island.digest, pseudonym, _width(listing)
+                member.owner, listing.federation, listing.learnware_id, island.digest, pseudonym, width_of(listing)
             )
             async with there as model:
                 yield partial(checked, model.predict)
@@ -130,13 +130,13 @@ async def _checked(listing: Listing, predict: Predict, rows: Values) -> Answered
     with the error where something has kept rows from an answer."""
     try:
         said = await predict(rows)
-        shape = (len(rows), _width(listing))
+        shape = (len(rows), width_of(listing))
         if said.values.shape != shape:
             raise ModelError(f"{listing.semantic.name} answered with shape {said.values.shape}, not {shape}")
         values = said.values.copy()
         values[said.rows] = _right(listing.semantic.name, values[said.rows], bool(listing.class_names))
     except AtollError as error:
-        return Answered.nothing(len(rows), _width(listing), error)
+        return Answered.nothing(len(rows), width_of(listing), error)
     return said._replace(values=values)
 
 
@@ -146,5 +146,6 @@ def _right(name: str, values: Values, classifies: bool) -> Values:
     return as_probabilities(values) if classifies else values
 
 
-def _width(listing: Listing) -> int:
+def width_of(listing: Listing) -> int:
+    """How many outputs a learnware has for a row."""
     return len(listing.class_names) or listing.outputs
