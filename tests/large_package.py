@@ -89,8 +89,8 @@ async def way(folder: Path, nodes: list[app.Node], clients: list[AsyncClient], f
     async with asyncio.timeout(60):
         while not (found := _listings(nodes[1], words.name)) or island.id not in _islands(nodes[1]):
             await asyncio.sleep(0.1)
-    await nodes[1].downloads.get(nodes[0].identity.peer, found[0], "somebody")
-    step("downloaded", megabytes)
+    async with nodes[1].downloads.using(nodes[0].identity.peer, found[0], "somebody"):
+        step("downloaded", megabytes)
     answer = await other.predict_with(added.learnware_id, rows, send=True)
     assert answer.places == {added.learnware_id: "local"}
     assert np.allclose(np.array(answer.values)[:, 0], rows.values.sum(axis=1), atol=1e-4)

@@ -60,9 +60,7 @@ def _fork_worker(
         worker = os.fork()
         if worker == 0:
             os.close(told)
-            os.read(
-                known, 1
-            )  # its end, which comes when the other side has a pidfd: one that ends at once is known too
+            os.read(known, 1)  # its end comes when the other side has a pidfd: who ends at once is known too
             os.close(known)
             if level != "strong":  # there the whole process tree goes with its first process
                 _await_end(between)  # from then on the warm parent is the parent

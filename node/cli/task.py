@@ -11,12 +11,12 @@ import click
 import numpy as np
 from atoll.engine.errors import FeatureMismatch, NotFinite, TableError
 from atoll.engine.filling import filled, means_of
+from atoll.engine.naming import listed
 from atoll.engine.tables import Table
 from atoll.engine.targets import Targeted, chunks_without, columns_of, read_labelled
 from atoll.node.reuse import words
 
 ROUGH = 30  # labelled rows under which what is measured on them says little
-SHOWN = 8  # columns named in a message
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _alike(few: Targeted, rows: Table, labelled: Path, data: Path) -> Targeted:
     missing = [name for name in rows.columns if name not in few.rows.columns]
     if missing:
         raise FeatureMismatch(
-            f"{labelled} has other columns than {data}: {_listed(missing)} missing",
+            f"{labelled} has other columns than {data}: {listed(missing)} missing",
             hint="both need the same columns, in any order; the labelled file has the target beside them",
         )
     return Targeted(Table(few.rows.select(rows.columns), rows.columns), few.target)
@@ -106,7 +106,3 @@ def _naming(path: Path | None, impute: bool) -> Iterator[None]:
     except NotFinite as error:
         hint = error.hint if impute else f"{error.hint}: --impute"
         raise NotFinite(f"{path}: {error.message}", hint=hint) from None
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")

@@ -53,26 +53,20 @@ class Downloads:
     async def using(
         self, owner: str, listing: Listing, user: str, progress: Progress | None = None
     ) -> AsyncIterator[tuple[Manifest, bytes]]:
-        """(manifest, digest of the model) of a package, which stays within the block; as :meth:`get`."""
+        """(manifest, digest of the model) of a package, fetched for ``user`` of this node if it is not here yet; it
+        stays within the block.
+
+        ``progress`` is called in this loop, about every megabyte. What its owner says, if it refuses; ``p2p.*`` if it
+        is not there, or breaks off: to ask again goes on from there. IntegrityError for a wrong package; CacheFull.
+        """
         with self._cache.used(listing.revision):
             row = await self._fetched(owner, listing, user, progress)
             manifest = await asyncio.to_thread(self._blobs.path(row.manifest).read_bytes)
             yield read_manifest(manifest), row.model
 
-    async def get(
-        self, owner: str, listing: Listing, user: str, progress: Progress | None = None
-    ) -> tuple[Manifest, bytes]:
-        """(manifest, digest of the model) of a package, fetched for ``user`` of this node if it is not here yet.
-
-        ``progress`` is called in this loop, about every megabyte. What its owner says, if it refuses; ``p2p.*`` if it
-        is not there, or breaks off: to ask again goes on from there. IntegrityError for a wrong package; CacheFull.
-        """
-        async with self.using(owner, listing, user, progress) as found:
-            return found
-
     async def file(self, owner: str, listing: Listing, user: str, progress: Progress | None = None) -> DownloadRow:
-        """As :meth:`get`: what is kept of the package. Where it was fetched for others, its owner is asked whether this
-        user may have it. It stays for some minutes, for the user to take it."""
+        """As :meth:`using`: what is kept of the package. Where it was fetched for others, its owner is asked whether
+        this user may have it. It stays for some minutes, for the user to take it."""
         with self._cache.used(listing.revision):
             row = await self._fetched(owner, listing, user, progress, whole=True)
             if user not in row.users:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from atoll.engine.errors import NotFinite, TableError
 from atoll.engine.islands import Island
+from atoll.engine.naming import listed
 from atoll.engine.tables import Table
 from atoll.engine.units import in_units_of
 from atoll.node.errors import RequestInvalid
@@ -88,8 +89,7 @@ def in_island(
     raw = in_units_of(island, chosen, told).select(island.names)
     sound = np.abs(raw) <= np.finfo(np.float32).max
     if not sound.all():
-        columns = [island.names[place] for place in np.flatnonzero(~sound.all(axis=0))]
-        shown = ", ".join(columns[:8]) + (" ..." if len(columns) > 8 else "")
+        shown = listed(island.names[place] for place in np.flatnonzero(~sound.all(axis=0)))
         raise NotFinite(
             f"the rows hold NaN, infinite or too large values, in columns {shown}", hint="fill or drop them first"
         )

@@ -75,8 +75,10 @@ class Reuser:
 
     async def plan(self, query: ReuseQuery, rows: Rows, labelled: Labelled | None = None) -> Reusing:
         """A session that waits to be started; nothing is sent. A file of rows that were not uploaded is taken over.
-        NotFound, NothingFound or PolicyDenied as the search
-        and its owners have it; FeatureMismatch, NotFinite or RequestInvalid where the data do not fit."""
+
+        NotFound, NothingFound or PolicyDenied as the search and its owners have it; FeatureMismatch, NotFinite or
+        RequestInvalid where the data do not fit.
+        """
         session = self._searcher.session(query.search_id, query.user)
         if not rows.digest:
             async with self._holding(query.user, partial(self.uploads.take, query.user, rows)) as taken:

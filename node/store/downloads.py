@@ -30,7 +30,7 @@ USERS = 1000  # of one download that are remembered; the others ask its owner ag
 
 class DownloadRow(msgspec.Struct, frozen=True):
     """A fetched package: blobs of its manifest, its model and of itself, the bytes of all three, whose it is, when it
-    was fetched and last used (ms), and to which users of this node its owner has given it."""
+    was last used (ms), and to which users of this node its owner has given it."""
 
     manifest: bytes
     model: bytes
@@ -40,7 +40,6 @@ class DownloadRow(msgspec.Struct, frozen=True):
     learnware_id: bytes = b""
     owner: bytes = b""
     name: str = ""
-    fetched_at: int = 0
     used_at: int = 0
     users: tuple[str, ...] = ()
 
@@ -152,7 +151,7 @@ class DownloadCache:
 
     def _put(self, package: Package, growing: Partial, learnware_id: bytes, owner: bytes) -> DownloadRow:
         assert growing.path is not None
-        size, now = growing.size, self._now()
+        size = growing.size
         model = self._blobs.put_pieces(package.pieces(package.manifest.model))
         held = size + len(package.manifest_bytes) + self._blobs.path(model).stat().st_size
         return DownloadRow(
@@ -164,8 +163,7 @@ class DownloadCache:
             learnware_id,
             owner,
             package.manifest.semantic.name,
-            now,
-            now,
+            self._now(),
         )
 
     def forget(self, revision: bytes) -> None:

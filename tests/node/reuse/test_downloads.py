@@ -47,9 +47,10 @@ def served(owner, learnware_id):
     return dock.served_path(dock.get(bytes.fromhex(learnware_id))).read_bytes()
 
 
-def got(node, owner, learnware_id, progress=None):
+async def got(node, owner, learnware_id, progress=None):
     listing = listing_of(node, learnware_id)
-    return node.node.downloads.get(owner.node.identity.peer, listing, "somebody", progress)
+    async with node.node.downloads.using(owner.node.identity.peer, listing, "somebody", progress) as found:
+        return found
 
 
 @pytest.fixture
@@ -226,7 +227,8 @@ async def test_another_listing_of_the_same_bytes_is_tried(scene, monkeypatch):
         while len(node.node.catalogue.versions(listing.learnware_id, now_ms())) < 2:
             await asyncio.sleep(0.05)  # gossip
     await owner.client.publish(found.low, listing.federation.hex(), NOTHING)
-    await node.node.downloads.get(owner.node.identity.peer, listing, "somebody")
+    async with node.node.downloads.using(owner.node.identity.peer, listing, "somebody"):
+        pass
     assert node.node.downloads.cached(listing.revision)
 
 
