@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -12,7 +13,7 @@ from atoll.engine.reuse import Form, Method
 from atoll.node.api.files import sent
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.api.streaming import follow, last_event, sse, writer_of
-from atoll.node.api.submissions import PIECE, UploadView
+from atoll.node.api.uploading import UploadView, appended
 from atoll.node.errors import RequestInvalid
 from atoll.node.reuse import report as pages
 from atoll.node.reuse.query import Place, ReusePlan, ReuseQuery
@@ -73,13 +74,8 @@ class ReuseView(msgspec.Struct, frozen=True):
 
 async def upload(node: Node, request: web.Request) -> web.Response:
     """Append the body to an upload of rows at ``offset``."""
-    digest, offset = _digest(request), request.query.get("offset", "0")
-    if not (offset.isascii() and offset.isdecimal() and len(offset) < 16):
-        raise RequestInvalid(f"offset {offset[:20]!r} is not a number")
-    received, user = int(offset), user_of(request)
-    async for piece in request.content.iter_chunked(PIECE):
-        received = await asyncio.to_thread(node.reuser.uploads.append, user, digest, received, piece)
-    return reply(UploadView(received))
+    append = partial(node.reuser.uploads.append, user_of(request), _digest(request))
+    return reply(await appended(request, append))
 
 
 async def uploaded(node: Node, request: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,21 +11,14 @@ from aiohttp import web
 from atoll.engine.packages.acceptance import AcceptanceReport
 from atoll.node.acceptance.submissions import LabelledRows, State, SubmissionRow
 from atoll.node.api.routing import Route, read_json, reply, user_of
-from atoll.node.errors import RequestInvalid
+from atoll.node.api.uploading import UploadView, appended
 from atoll.protocol.errors import NotFound
 from atoll.protocol.ids import parse_digest
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
 
-PIECE = 1 << 20
 MAX_WAIT = 60.0  # seconds
-
-
-class UploadView(msgspec.Struct, frozen=True):
-    """Bytes that have come; the next piece begins there."""
-
-    received: int
 
 
 class SubmissionBody(msgspec.Struct, frozen=True):
@@ -47,13 +41,7 @@ class SubmissionView(msgspec.Struct, frozen=True):
 
 async def upload(node: Node, request: web.Request) -> web.Response:
     """Append the body to an upload at ``offset``."""
-    digest, offset = _digest(request), request.query.get("offset", "0")
-    if not offset.isdecimal():
-        raise RequestInvalid(f"offset {offset[:20]!r} is not a number")
-    received = int(offset)
-    async for piece in request.content.iter_chunked(PIECE):
-        received = await asyncio.to_thread(node.acceptance.uploads.append, digest, received, piece)
-    return reply(UploadView(received))
+    return reply(await appended(request, partial(node.acceptance.uploads.append, _digest(request))))
 
 
 async def uploaded(node: Node, request: web.Request) -> web.Response:

@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 from atoll.engine.errors import AtollError
 from atoll.node.api.problems import Problem
-from atoll.node.api.submissions import UploadView
+from atoll.node.api.uploading import UploadView
 from atoll.node.client.endpoint import url_of
 from atoll.node.config import default_home
 from atoll.node.errors import NodeUnreachable, RequestInvalid
