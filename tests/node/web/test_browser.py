@@ -53,7 +53,8 @@ async def tab_to(page, selector):
 
 async def sign_in(page, running):
     await page.goto(running.url)
-    await page.keyboard.type(running.token)  # the field has the focus
+    await expect(page.locator("input[name=token]")).to_be_focused()  # by itself, with the first frame that is drawn
+    await page.keyboard.type(running.token)
     await page.keyboard.press("Enter")
     await page.wait_for_url(f"{running.url}/")
 
