@@ -13,7 +13,8 @@ from reuse_market import Market, User
 SIDE = Path(__file__).with_name("package_reuse.py")
 TIMES = ("searching", "selecting")
 LABEL_FREE = ("top-1", "job selector", "averaging", "voting")
-AT_MOST = 1800.0  # seconds for one market
+ONE_SELECTOR = 400.0  # seconds of the package's job selector for one user, at most
+THE_REST = 1200.0  # of everything else in one market
 Losses = dict[str, NDArray[np.float64]]  # method -> (users,)
 
 
@@ -26,7 +27,7 @@ def package_losses(market: Market, island: Island, thorough: int, selecting: int
     """
     users, learnwares = market.users, market.learnwares
     found = package(
-        None, "market", side=SIDE, at_most=AT_MOST, thorough=thorough, selecting=selecting,
+        None, "market", side=SIDE, at_most=THE_REST + ONE_SELECTOR * selecting, thorough=thorough, selecting=selecting,
         rows=np.concatenate([island.transform(each.rows) for each in learnwares]),
         counts=np.array([len(each.rows.values) for each in learnwares]),
         queries=np.stack([island.transform(user.rows) for user in users]),

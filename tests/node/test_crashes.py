@@ -238,10 +238,10 @@ async def crashes(tmp_path, digits, victims, seed):
 
 
 @pytest.mark.timeout(300)
-async def test_ten_kills_lose_nothing_and_fork_nothing(tmp_path, digits):
-    acknowledged, decrees = await crashes(tmp_path, digits, ["publisher"] * 5 + ["receiver"] * 5, seed=1)
-    assert acknowledged > 20
-    assert decrees > 20
+async def test_kills_lose_nothing_and_fork_nothing(tmp_path, digits):
+    acknowledged, decrees = await crashes(tmp_path, digits, ["publisher"] * 2 + ["receiver"] * 2, seed=1)
+    assert acknowledged > 8
+    assert decrees > 8
 
 
 @pytest.mark.slow
