@@ -95,7 +95,7 @@ class SketchRatios:
         self._solved: Doubles | None = None
 
     def fit(self, units: Floats) -> None:
-        phi = self._features(np.asarray(units)[sampled(len(units))])
+        phi = self._features(np.asarray(units)[sampled(len(units), SAMPLE)])
         S = (phi.T @ phi / len(phi)).astype(np.float64) + RIDGE * np.eye(phi.shape[1])
         self._solved = np.asarray(solve(S, self._means, assume_a="pos", overwrite_a=True))
 
@@ -122,6 +122,6 @@ class SketchRatios:
         return np.asarray(waves / np.float32(np.sqrt(angles.shape[1])))
 
 
-def sampled(count: int) -> slice:
-    """At most SAMPLE of ``count`` rows, evenly spaced."""
-    return slice(None, None, max(1, -(-count // SAMPLE)))
+def sampled(count: int, most: int) -> slice:
+    """At most ``most`` of ``count`` rows, evenly spaced."""
+    return slice(None, None, max(1, -(-count // most)))

@@ -123,8 +123,10 @@ def test_claims_and_densities_are_those_of_the_formulas(market, island):
     phi = features(rows, island)
     means = np.array([each.floats() for each in market.sketches], np.float64)
     ratios = np.maximum(phi @ np.linalg.solve(phi.T @ phi / 50 + 1e-2 * np.eye(512), means.T), 0)
-    expected = ratios / ratios.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(Routing(market.sketches, EQUAL, island).fit(rows).posterior(rows), expected, atol=1e-4)
+    told, K = ratios / ratios.sum(axis=1, keepdims=True), gaussian(rows, rows, gamma)
+    claims = np.maximum(K @ np.linalg.solve(K + 50 * 1e-3 * np.eye(50), told), 0)
+    expected = claims / claims.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(Routing(market.sketches, EQUAL, island).fit(rows).posterior(rows), expected, atol=1e-3)
 
 
 def test_long_sketches_route_as_well(market, island):
