@@ -1,4 +1,4 @@
-"""The sandbox of a node: one warm parent per runtime family and environment, at this machine's rung of the ladder."""
+"""The sandbox of a node: one warm parent per runtime family and folders, at this machine's rung of the ladder."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ import threading
 from collections import OrderedDict, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 from weakref import WeakSet
 
 from atoll.engine.errors import ModelError, ModelRefused
 from atoll.engine.runtime import ladder
 from atoll.engine.runtime.formats import CODE, FORMATS, Trust, detect, require
+from atoll.engine.runtime.layout import Folders
 from atoll.engine.runtime.parent import ParentDied, WarmParent
 from atoll.engine.runtime.process import ModelProcess
 from atoll.engine.runtime.signature import Limits, Signature
 from atoll.engine.runtime.start import start_worker
 from atoll.engine.zips import length
 
-ENVIRONMENTS = 16  # warm parents with an environment of their own, unless more of them have workers
+WITH_FOLDERS = 16  # warm parents with folders of their own, unless more of them have workers
 
-Family = tuple[str, str]  # and the folder of its environment
+
+class Family(NamedTuple):
+    """What one warm parent is for."""
+
+    name: str
+    folders: Folders
 
 
 class Sandbox:
@@ -47,8 +54,8 @@ class Sandbox:
             rung = self._rung or ladder.rung()
             name = detect(file)
             require(name, trust, rung.level, rung.missing, rung.hint)
-            family = (FORMATS[name].family, environment if name in CODE else "")
-            if family[1] and rung.level != "strong":
+            family = Family(FORMATS[name].family, Folders(environment if name in CODE else ""))
+            if family.folders.environment and rung.level != "strong":
                 raise ModelRefused(f"environments need the strong sandbox: {rung.missing}", hint=rung.hint)
             try:
                 worker = start_worker(self._parent(family, rung), name, file, signature, self._limits, rung.layers)
@@ -76,7 +83,7 @@ class Sandbox:
             if parent is None or not parent.alive:
                 if parent is not None:
                     parent.close()
-                parent = WarmParent(family[0], rung.level, self._starter, family[1])
+                parent = WarmParent(family.name, rung.level, self._starter, family.folders)
             for each in self._keep(family, parent):
                 each.close()
             if self._closed:
@@ -84,15 +91,15 @@ class Sandbox:
         return parent
 
     def _keep(self, family: Family, parent: WarmParent) -> list[WarmParent]:
-        """Those that have to go for it: with an environment, without a worker, and least recently used."""
+        """Those that have to go for it: with folders, without a worker, and least recently used."""
         with self._lock:
             if self._closed:  # while it was starting
                 return [parent]
             self._parents[family] = parent
             self._parents.move_to_end(family)
-            held = [each for each in self._parents if each[1]]
+            held = [each for each in self._parents if any(each.folders)]
             idle = [each for each in held[:-1] if not any(worker.alive for worker in self._workers[each])]
-            gone = idle[: max(0, len(held) - ENVIRONMENTS)]
+            gone = idle[: max(0, len(held) - WITH_FOLDERS)]
             for each in gone:
                 self._workers.pop(each, None)
             return [self._parents.pop(each) for each in gone]
