@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 SHOWN = 8
+ALIAS = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # what a learnware was called before it came here
 
 
 def listed(names: Iterable[str], shown: int = SHOWN) -> str:

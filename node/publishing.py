@@ -213,6 +213,7 @@ class Publisher:
             outputs=manifest.signature.outputs,
             class_names=manifest.class_names,
             quality=_quality(learnware),
+            alias=manifest.alias,
         )
 
     def _summary(self, learnware: Learnware, island: bytes, *, disclosed: bool) -> SpecSummary:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from atoll.engine.encoding import Array
-from atoll.engine.errors import DimensionMismatch, SandboxBusy, SpecificationError
+from atoll.engine.errors import DimensionMismatch, SandboxBusy
 from atoll.engine.islands import Island
 from atoll.engine.matching import support
 from atoll.engine.packages import Manifest
@@ -154,8 +154,4 @@ def arrange(rows: NDArray[np.floating], island: Island, manifest: Manifest) -> N
     """Rows (n, d) in the island's feature order, put into the order of the model's columns; float32."""
     if rows.shape[1] != island.dimension:
         raise DimensionMismatch(f"rows have {rows.shape[1]} columns, the island {island.dimension}")
-    places = {name: place for place, name in enumerate(island.names)}
-    missing = [name for name in manifest.columns if name not in places]
-    if missing:
-        raise SpecificationError(f"the model takes columns that the island lacks: {', '.join(missing[:8])}")
-    return np.ascontiguousarray(rows[:, [places[name] for name in manifest.columns]], dtype=np.float32)
+    return np.ascontiguousarray(rows[:, island.places(manifest.columns)], dtype=np.float32)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from atoll.engine.errors import AtollError, ModelError, PackageError, SpecificationError
+from atoll.engine.errors import AtollError, ModelError, SpecificationError
 from atoll.engine.islands import CLIP, Island
 from atoll.engine.packages import belonging, outputs, quality
 from atoll.engine.packages.archive import Package
@@ -150,18 +150,17 @@ def _specifications(trial: _Trial) -> Found:
                 f"the specification has {specification.dimension} dimensions and gamma {specification.gamma:g}, "
                 f"island {entry.island[:8]} has {island.dimension} and {island.gamma:g}"
             )
-        if island.kind == "table" and set(island.names) != set(manifest.columns):
-            differ = sorted(set(island.names) ^ set(manifest.columns))[:8]
-            raise PackageError(f"the model's columns are not those of island {entry.island[:8]}: {', '.join(differ)}")
+        if island.kind == "table":
+            island.places(manifest.columns)
         if isinstance(specification, Rkme) and island.kind == "table":
-            _check_points(specification)
+            _check_points(specification, island)
         trial.specifications.append((entry, island, specification))
     points = [len(each.weights) for _, _, each in trial.specifications if isinstance(each, Rkme)]
     return "passed", f"{len(read)} specifications; points: {points or 'none, noised sketches'}"
 
 
-def _check_points(rkme: Rkme) -> None:
-    farthest = float(np.abs(rkme.points).max())
+def _check_points(rkme: Rkme, island: Island) -> None:
+    farthest = float(np.abs(rkme.points[:, ~island.raw]).max(initial=0.0))
     if farthest > FARTHEST:
         raise SpecificationError(f"a point lies at {farthest:.3g} island units, where rows are cut at {CLIP:g}")
 
@@ -200,7 +199,8 @@ def _belongs(trial: _Trial) -> Found:
             return _answered(trial, in_columns(units, island, manifest.columns))
 
         many = manifest.signature.task == "classification" and manifest.signature.outputs > 1
-        found = (belonging.of_classifier if many else belonging.of_regressor)(answers, specification, trial.seed)
+        tell = belonging.of_classifier if many else belonging.of_regressor
+        found = tell(answers, specification, island, trial.seed)
         trial.figures |= found.figures
         if found.belongs is None:
             return "advisory", found.words

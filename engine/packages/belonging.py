@@ -29,7 +29,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from atoll.engine.islands import CLIP
+from atoll.engine.islands import Island
 from atoll.engine.packages.samples import near_points
 from atoll.engine.specs.kernels import squared_distances
 from atoll.engine.specs.rkme import Rkme
@@ -57,15 +57,16 @@ class Belonging:
     figures: dict[str, float]
 
 
-def of_classifier(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
+def of_classifier(answers: Answers, rkme: Rkme, island: Island, seed: int = 0) -> Belonging:
     """``answers`` maps rows (n, d) in island units to probabilities (n, classes)."""
     random = np.random.default_rng(seed)
     if len(rkme.weights) < LEAST_POINTS:
         return _silent(f"{len(rkme.weights)} points are too few to tell")
     points = rkme.points.astype(np.float64)
     answered = _probabilities(answers(points))
-    rows = near_points(rkme, ROWS, random)
-    elsewhere = _probabilities(answers(_mirrored(rows, _weights(rkme) @ points, random)))
+    rows = near_points(rkme, island, ROWS, random)
+    mirrored = _mirrored(rows, _weights(rkme) @ points, random)
+    elsewhere = _probabilities(answers(np.asarray(island.clipped(mirrored), np.float64)))
     places = elsewhere.reshape(MIRRORS, MIRRORED_ROWS, -1)
     here, there = _information(_probabilities(answers(rows))), float(np.median([_information(each) for each in places]))
     residual, total = _variances(np.sqrt(answered), rkme)
@@ -82,7 +83,7 @@ def of_classifier(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
     return Belonging(score >= LEAST, words, figures)
 
 
-def of_regressor(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
+def of_regressor(answers: Answers, rkme: Rkme, island: Island, seed: int = 0) -> Belonging:
     """``answers`` maps rows (n, d) in island units to values (n, targets)."""
     if len(rkme.weights) < LEAST_POINTS:
         return _silent(f"{len(rkme.weights)} points are too few to tell")
@@ -106,7 +107,7 @@ def _mirrored(rows: Doubles, mean: Doubles, random: np.random.Generator) -> Doub
     signs[..., : max(1, rows.shape[1] // 2)] = -1.0
     chosen = rows[random.choice(len(rows), (MIRRORS, MIRRORED_ROWS))]
     places = mean + (chosen - mean) * random.permuted(signs, axis=2)
-    return np.asarray(np.clip(places, -CLIP, CLIP).reshape(-1, rows.shape[1]))
+    return np.asarray(places.reshape(-1, rows.shape[1]))
 
 
 def _silent(words: str) -> Belonging:
