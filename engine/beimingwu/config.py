@@ -88,7 +88,7 @@ def _check_events(text: str) -> None:
             raise PackageError(f"{YAML} has more than {MAX_EVENTS} values, or they are nested deeper than {MAX_DEPTH}")
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Plain values only: what looks like a date stays text."""
 
 

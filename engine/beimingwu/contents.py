@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from atoll.engine.errors import PackageError
-from atoll.engine.packages.archive import LIMIT, PIECE
-from atoll.engine.zips import length, open_zip
+from atoll.engine.zips import LIMIT, PIECE, length, open_zip
 
 YAML = "learnware.yaml"
 MAX_ENTRIES = 4096
@@ -26,6 +25,7 @@ EXPANSION, ALWAYS = 20, 64 << 20  # an archive may unpack to so many times its s
 LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave in archives
 CACHED = "__pycache__"  # of a folder: not what its owner wrote
 ENCRYPTED = 0x1
+MAGIC = b"PK\x03\x04"  # with which a zip begins that has nothing before it
 EPOCH = (1980, 1, 1, 0, 0, 0)
 UNREADABLE = (
     KeyError,
@@ -50,7 +50,7 @@ class Contents:
         prefix = f"{self.top}/" if self.top else ""
         self.sizes = {name.removeprefix(prefix): size for name, size in sorted(source.sizes.items())}
         self._prefix = prefix
-        self.original = isinstance(source, _Zip) and not self.top and not source.litter
+        self.original = isinstance(source, _Zip) and source.plain and not self.top and not source.litter
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,8 +103,9 @@ class Contents:
 
 
 class _Zip:
-    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
+    def __init__(self, archive: zipfile.ZipFile, size: int, plain: bool) -> None:
         self._archive = archive
+        self.plain = plain
         infos = archive.infolist()
         if len(infos) > MAX_ENTRIES:
             raise PackageError(f"the archive has more than {MAX_ENTRIES} entries")
@@ -176,10 +177,11 @@ def open_contents(source: Path | IO[bytes]) -> Contents:
             size = length(file)
             if size > LIMIT:
                 raise PackageError(f"{size} bytes, where at most {LIMIT} are allowed")
+            plain = file.read(len(MAGIC)) == MAGIC
             archive = stack.enter_context(open_zip(file))
         except UNREADABLE as error:
             raise PackageError(f"not a zip: {error}", hint="give the zip, or the folder, of a learnware") from None
-        return Contents(_Zip(archive, size), stack.pop_all())
+        return Contents(_Zip(archive, size, plain), stack.pop_all())
 
 
 def inside(path: str) -> str:

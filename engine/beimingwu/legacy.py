@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from atoll.engine.errors import SpecificationError
-from atoll.engine.islands import MAX_DIMENSION, Encoder, Feature, Island, positional_names
+from atoll.engine.islands import MAX_DEFINITION, MAX_DIMENSION, Encoder, Feature, Island, positional_names
 
 GAMMA = 0.1  # Beimingwu's default
 TEXT_ENCODER = "paraphrase-multilingual-MiniLM-L12-v2"
@@ -25,8 +25,15 @@ def table_island(dimension: int, gamma: float = GAMMA) -> Island:
 
 
 def named_island(names: Sequence[str], gamma: float = GAMMA) -> Island:
-    """An island of raw columns with these names, which it sorts."""
-    return Island("table", len(names), gamma, tuple(Feature(name, transform="raw") for name in sorted(names)))
+    """An island of raw columns with these names, which it sorts; SpecificationError for more than its definition may
+    hold, some 1200."""
+    island = Island("table", len(names), gamma, tuple(Feature(name, transform="raw") for name in sorted(names)))
+    if len(island.definition) > MAX_DEFINITION:
+        raise SpecificationError(
+            f"a table of {len(names)} columns: their names take {len(island.definition)} bytes, at most "
+            f"{MAX_DEFINITION} are taken"
+        )
+    return island
 
 
 def image_island(shape: Sequence[int], n_models: int, model_config: dict[str, object]) -> Island:

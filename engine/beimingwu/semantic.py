@@ -1,4 +1,4 @@
-"""Beimingwu's semantic specification, {key: {"Type", "Values"}}: read into our words, written from them, as a query.
+"""Beimingwu's semantic specification, {key: {"Type", "Values"}}: read into our words, written from them, asked with.
 
 What lies outside our bounds or vocabulary is put right where that loses nothing else, and said in ``notes``.
 """
