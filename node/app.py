@@ -18,6 +18,7 @@ from atoll.node import config as configs
 from atoll.node import identity as identities
 from atoll.node import lock
 from atoll.node.acceptance import AcceptanceQueue
+from atoll.node.acceptance.chunked import ChunkedUploads
 from atoll.node.acceptance.submissions import Submissions
 from atoll.node.acceptance.uploads import Uploads
 from atoll.node.administration import Administration
@@ -92,6 +93,7 @@ class Node:
     sessions: Sessions
     visitors: Visitors
     fitting: Fitting
+    chunked: ChunkedUploads
 
 
 @asynccontextmanager
@@ -174,6 +176,7 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
         pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, downloads, code,
         specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
+        ChunkedUploads(blobs, config.http.max_upload_bytes),
     )  # fmt: skip
 
 

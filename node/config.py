@@ -12,6 +12,7 @@ import msgspec
 import platformdirs
 from atoll.engine.runtime.signature import Limits
 from atoll.node.errors import ConfigError
+from atoll.protocol.listings import Audience
 from rapidfuzz import process
 
 FILE = "atoll.toml"
@@ -116,6 +117,18 @@ class SandboxSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )  # fmt: skip
 
 
+class BeimingwuSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For users of Beimingwu's client: where what they upload is listed (the id or the name of a federation; "": the
+    only private one, else the only one), for whom it may be more than matched there, and the deadline of their searches
+    in milliseconds."""
+
+    federation: str = ""
+    disclose: Audience = "nobody"
+    predict: Audience = "nobody"
+    download: Audience = "nobody"
+    deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 5000
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration, with defaults for everything."""
 
@@ -127,6 +140,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     privacy: PrivacySection = PrivacySection()
     sandbox: SandboxSection = SandboxSection()
     reuse: ReuseSection = ReuseSection()
+    beimingwu: BeimingwuSection = BeimingwuSection()
 
 
 def default_home() -> Path:

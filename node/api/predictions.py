@@ -70,7 +70,7 @@ async def predict_with(node: Node, request: web.Request) -> web.Response:
 
 def _consenting(
     node: Node, request: web.Request, send: bool, subject: dict[str, str]
-) -> AbstractAsyncContextManager[None]:
+) -> AbstractAsyncContextManager[object]:
     """That rows may leave this node is an act; a prediction that changes nothing is none."""
     if not send:
         return nullcontext()

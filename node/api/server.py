@@ -13,6 +13,7 @@ from atoll.node.api import (
     audit,
     auth,
     backup,
+    beimingwu,
     code,
     downloads,
     federations,
@@ -32,6 +33,7 @@ from atoll.node.api import (
     submissions,
     tokens,
 )  # fmt: skip
+from atoll.node.api.beimingwu.envelope import enveloped
 from atoll.node.api.routing import NODE, TOKEN, Route, reply
 from atoll.node.errors import AddressTaken
 from atoll.node.web import routes
@@ -63,6 +65,7 @@ ROUTES: tuple[Route, ...] = (
     *tokens.ROUTES,
     *audit.ROUTES,
     *backup.ROUTES,
+    *beimingwu.ROUTES,
     Route("GET", "/api/v1/openapi.json", describe, None, "This description"),
 )
 
@@ -108,4 +111,4 @@ def _handler(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
             return await route.handler(request.app[NODE], request)
         return await acts.perform(route, route.act, token, request)
 
-    return handle
+    return enveloped(handle) if route.enveloped else handle
