@@ -14,6 +14,7 @@ from pathlib import Path
 
 from atoll.engine.runtime import ModelPool
 from atoll.engine.runtime.environments import Environments
+from atoll.engine.runtime.unpacked import Unpacked
 from atoll.node import config as configs
 from atoll.node import identity as identities
 from atoll.node import lock
@@ -111,11 +112,14 @@ async def running(home: Path) -> AsyncIterator[Node]:
             environments = Environments(
                 home / "environments", config.sandbox.package_index, config.sandbox.environment_seconds
             )
-            models = ModelPool(config.sandbox.max_models, config.sandbox.limits, environments=environments)
+            models = ModelPool(
+                config.sandbox.max_models, config.sandbox.limits, environments=environments,
+                unpacked=Unpacked(home / "unpacked"),
+            )  # fmt: skip
             try:
                 node = _build(home, config, identity, store, models)
                 await asyncio.to_thread(begin_epochs_after_restore, node)
-                await asyncio.to_thread(lambda: models.keep_environments(node.dock.environments()))
+                await asyncio.to_thread(lambda: models.keep_folders(node.dock.folders()))
                 await node.network.start()
                 node.specifications.start()
                 tasks = [

@@ -44,6 +44,7 @@ class WarmParent:
         a learnware's folder nothing is read before that.
         ``starter`` has one thread that outlives this: bubblewrap ends with the *thread* that has started it.
         """
+        self.learnware = folders.at(level).learnware  # within the sandbox
         self._lock = threading.Lock()
         self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 from weakref import WeakSet
 
 from atoll.engine.errors import ModelError, ModelRefused
@@ -17,6 +18,7 @@ from atoll.engine.runtime.parent import ParentDied, WarmParent
 from atoll.engine.runtime.process import ModelProcess
 from atoll.engine.runtime.signature import Limits, Signature
 from atoll.engine.runtime.start import start_worker
+from atoll.engine.runtime.unpacked import Place, Unpacked
 from atoll.engine.zips import length
 
 WITH_FOLDERS = 16  # warm parents with folders of their own, unless more of them have workers
@@ -30,10 +32,15 @@ class Family(NamedTuple):
 
 
 class Sandbox:
-    """Thread-safe. ``rung`` is found out at the first model unless it is given."""
+    """Thread-safe. ``rung`` is found out at the first model unless it is given. Models of many files run where there is
+    a place to keep them ``unpacked``."""
 
-    def __init__(self, limits: Limits = Limits(), rung: ladder.Rung | None = None) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self, limits: Limits = Limits(), rung: ladder.Rung | None = None,  # noqa: B008 - frozen
+        unpacked: Unpacked | None = None,
+    ) -> None:  # fmt: skip
         self._limits = limits
+        self._unpacked = unpacked
         self._rung = rung
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="atoll-sandbox")
         self._gates: defaultdict[Family, threading.Lock] = defaultdict(threading.Lock)
@@ -49,12 +56,17 @@ class Sandbox:
 
         ``environment`` is a folder of packages that Python code and pickles find before the node's own, or "".
         """
-        with model.open("rb") as file:
+        with ExitStack() as stack:
+            file = stack.enter_context(model.open("rb"))
             self._limits.require_file(length(file))
             rung = self._rung or ladder.rung()
             name = detect(file)
             require(name, trust, rung.level, rung.missing, rung.hint)
-            family = Family(FORMATS[name].family, Folders(environment if name in CODE else ""))
+            learnware = ""
+            if name == "beimingwu":
+                place = self._place(file)
+                learnware, file = str(place.files), stack.enter_context(place.entry.open("rb"))
+            family = Family(FORMATS[name].family, Folders(environment if name in CODE else "", learnware))
             if family.folders.environment and rung.level != "strong":
                 raise ModelRefused(f"environments need the strong sandbox: {rung.missing}", hint=rung.hint)
             try:
@@ -65,6 +77,11 @@ class Sandbox:
             self._workers[family].add(worker)
         return worker
 
+    def folders(self) -> set[Path]:
+        """Those that warm parents see."""
+        with self._lock:
+            return {Path(folder) for each in self._parents for folder in each.folders if folder}
+
     def close(self) -> None:
         """End every warm parent and its workers; idempotent."""
         with self._lock:
@@ -74,6 +91,11 @@ class Sandbox:
         for parent in parents:
             parent.close()
         self._starter.shutdown()
+
+    def _place(self, archive: IO[bytes]) -> Place:
+        if self._unpacked is None:
+            raise ModelRefused("learnwares of many files are not unpacked here")
+        return self._unpacked.place(archive, self._limits.file_bytes)
 
     def _parent(self, family: Family, rung: ladder.Rung) -> WarmParent:
         with self._gates[family]:

@@ -31,7 +31,7 @@ WAITING = 32  # submissions at a time
 ONLY_WORDS = AcceptanceReport(
     True, (Step("revision", "passed", "only words and tags are others: the rest was checked before", 0),)
 )
-SPARED = 3600.0  # seconds after which an environment that no learnware needs is deleted
+SPARED = 3600.0  # seconds after which an environment, or unpacked files, that no learnware needs are deleted
 MAX_LABELLED = 32 << 20  # bytes of a sample
 
 
@@ -113,7 +113,7 @@ class AcceptanceQueue:
             running, state=state, report=report, learnware_id=learnware_id, decided_at=self._clock()
         )
         await asyncio.to_thread(self._submissions.put, decided, partial(self.uploads.forget, row.id))
-        await asyncio.to_thread(lambda: self._models.keep_environments(self._dock.environments(), SPARED))
+        await asyncio.to_thread(lambda: self._models.keep_folders(self._dock.folders(), SPARED))
         if learnware_id in before:
             await self._revise(learnware_id, before[learnware_id])
         await self._tell()

@@ -136,9 +136,10 @@ class Dock:
     def model_path(self, learnware: Learnware) -> Path:
         return self._blobs.path(learnware.row.model)
 
-    def environments(self) -> list[str]:
-        """The keys of all that learnwares need."""
-        return [each.needs.key for each in self.all() if each.needs is not None]
+    def folders(self) -> list[str]:
+        """The names of the folders that running the learnwares needs: environments, and unpacked files."""
+        needs = [each.needs.key for each in self.all() if each.needs is not None]
+        return needs + [each.row.model.hex() for each in self.all()]
 
     def served_path(self, learnware: Learnware) -> Path:
         """The package as others may download it."""

@@ -1,0 +1,118 @@
+"""Learnwares in Beimingwu's format, unpacked: their files in a folder each, made once and never changed.
+
+The archive is read with distrust (engine/beimingwu/contents.py) and its ``learnware.yaml`` as data; nothing in it is
+imported or run. Only a sandboxed worker does that, which sees the folder read-only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from atoll.engine.beimingwu.config import MAX_BYTES, read_config
+from atoll.engine.beimingwu.contents import YAML, Contents, open_contents
+from atoll.engine.encoding import pack
+from atoll.engine.errors import ModelRefused, PackageError
+from atoll.engine.runtime import folders
+from atoll.engine.runtime.beimingwu_model import MAX_ENTRY, Entry
+from atoll.engine.zips import PIECE
+
+FILES, ENTRY = "files", "entry"
+EXPANSION = 4  # an archive may unpack to so many times the largest that is run
+
+
+class Place(NamedTuple):
+    """The folder of the files, and the file that says what to make of them (a packed Entry)."""
+
+    files: Path
+    entry: Path
+
+
+class Unpacked:
+    """Thread-safe. They lie in ``root``, a folder each, named by the SHA-256 of the archive (hex)."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        self._lock = threading.Lock()
+
+    def place(self, archive: IO[bytes], largest: int) -> Place:
+        """Where the archive is unpacked, now if it is not yet; ``largest`` is how many bytes a model may have.
+
+        ModelRefused says what is wrong with it. Returns after fsync.
+        """
+        folder = self._root / _digest(archive)
+        place = Place(folder / FILES, folder / ENTRY)
+        with self._lock:
+            if not place.entry.is_file():
+                try:
+                    self._unpack(archive, folder, EXPANSION * largest)
+                except PackageError as error:
+                    raise ModelRefused(f"the learnware cannot be unpacked: {error.message}", hint=error.hint) from None
+            os.utime(folder)  # in use: see keep_only
+        return place
+
+    def keep_only(self, digests: Iterable[str], *, spared_seconds: float = 0.0) -> None:
+        """Delete the others, but for those that were asked for less than so many seconds ago."""
+        with self._lock:
+            folders.keep_only(self._root, digests, spared_seconds=spared_seconds)
+
+    def _unpack(self, archive: IO[bytes], folder: Path, most: int) -> None:
+        self._root.mkdir(parents=True, exist_ok=True)
+        with open_contents(archive) as contents, tempfile.TemporaryDirectory(dir=self._root, prefix="new-") as made:
+            work = Path(made)
+            entry = _entry(contents)
+            if (size := sum(contents.sizes.values())) > most:
+                raise ModelRefused(
+                    f"the learnware unpacks to {size} bytes, at most {most} are run",
+                    hint="its owner can set sandbox.model_bytes in atoll.toml",
+                )
+            for name in contents.names:
+                _write(contents.pieces(name), work / FILES / name)
+            for each in (work / FILES, *(path for path in (work / FILES).rglob("*") if path.is_dir())):
+                folders.synced(each)
+            _write((entry,), work / ENTRY)
+            folders.synced(work)
+            shutil.rmtree(folder, ignore_errors=True)  # one that somebody has damaged
+            os.rename(work, folder)
+            folders.synced(self._root)
+            work.mkdir()  # for the context to remove
+
+
+def _digest(archive: IO[bytes]) -> str:
+    hashed = hashlib.sha256()
+    archive.seek(0)
+    while piece := archive.read(PIECE):
+        hashed.update(piece)
+    return hashed.hexdigest()
+
+
+def _entry(contents: Contents) -> bytes:
+    """The packed Entry; PackageError or ModelRefused where there is no such class to be had."""
+    model = read_config(contents.read(YAML, MAX_BYTES)).model
+    if model.module_path not in contents.names:
+        raise PackageError(f"{YAML} names {model.module_path}, which it does not hold")
+    if model.required:
+        raise ModelRefused("the learnware builds on others, which are not part of it", hint="put all into one")
+    packed = pack(Entry(model.class_name, model.module_path, model.kwargs))
+    if len(packed) > MAX_ENTRY:
+        raise PackageError(f"the kwargs in {YAML} are more than {MAX_ENTRY} bytes")
+    return packed
+
+
+def _write(pieces: Iterable[bytes], path: Path) -> None:
+    """A new plain file, on the disk."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("xb")
+    except (FileExistsError, NotADirectoryError):
+        raise PackageError(f"{path.name[:80]!r} is a file and a folder, or is there twice") from None
+    with file:
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(file.fileno())
