@@ -11,6 +11,7 @@ from atoll.engine.specs.report import check_publication
 from atoll.engine.specs.sketch import sketch
 from atoll.engine.specs.stand_in import stand_in
 from atoll.node.identity import Identity
+from atoll.node.policy.checking import check_policy
 from atoll.node.policy.rules import Policies
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.dock import Dock, Learnware
@@ -47,6 +48,7 @@ class Publisher:
         ``few_rows`` is the owner's word that a specification of fewer than 300 rows may go into an open federation.
         """
         learnware = self._dock.get(learnware_id)
+        check_policy(policy, learnware.manifest)
         private = not self._federations.get(federation).charter.open
         for entry in learnware.manifest.specifications:
             if entry.privacy is not None:

@@ -18,6 +18,7 @@ from atoll.engine.errors import DimensionMismatch, SandboxBusy
 from atoll.engine.islands import Island
 from atoll.engine.matching import support
 from atoll.engine.packages import Manifest
+from atoll.engine.packages.runnable import require_runnable
 from atoll.engine.runtime import ModelPool
 from atoll.engine.tables import Table
 from atoll.node.clock import now_ms
@@ -79,6 +80,7 @@ class Owner:
         if rows.ndim != 2 or not 1 <= len(rows) <= MAX_ROWS:
             raise DimensionMismatch(f"rows of shape {rows.shape}: expected 1 to {MAX_ROWS} rows")
         learnware, island = self._dock.get(request.learnware_id), self._catalogue.island(request.island)
+        require_runnable(learnware.manifest)
         arranged = arrange(rows, island, learnware.manifest)
         with self._counted(listing, len(rows), asker, now):
             if asker.peer != self._identity.peer:
