@@ -9,6 +9,7 @@ rows, the lines run between clusters of points, not through them. Two signs of t
   The model is its own measure thereby, since some kinds are certain everywhere and some nowhere.
 * explained: the share of the variance of the probabilities' square roots that a point's kernel neighbours explain.
 
+Of a model that gives labels alone, certain everywhere, the first sign says nothing: it is not judged.
 A model is flagged if the first sign and a quarter of the second are below 0.265. Rule and numbers were chosen on the
 calibration seeds of ``examples/benchmarks/acceptance.py``, for at most 5 % of the honest ones flagged.
 
@@ -67,8 +68,11 @@ def of_classifier(answers: Answers, rkme: Rkme, island: Island, seed: int = 0) -
     rows = near_points(rkme, island, ROWS, random)
     mirrored = _mirrored(rows, _weights(rkme) @ points, random)
     elsewhere = _probabilities(answers(np.asarray(island.clipped(mirrored), np.float64)))
+    nearby = _probabilities(answers(rows))
+    if min(nearby.max(axis=1).min(), elsewhere.max(axis=1).min()) >= 1.0:
+        return _silent("the model gives labels and not how certain it is of them: nothing can be told")
     places = elsewhere.reshape(MIRRORS, MIRRORED_ROWS, -1)
-    here, there = _information(_probabilities(answers(rows))), float(np.median([_information(each) for each in places]))
+    here, there = _information(nearby), float(np.median([_information(each) for each in places]))
     residual, total = _variances(np.sqrt(answered), rkme)
     explained = float(1.0 - residual.sum() / total.sum())
     figures = {"information": here, "information_mirrored": there, "explained": explained}
