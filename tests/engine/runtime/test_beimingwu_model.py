@@ -1,4 +1,4 @@
-"""Learnwares in Beimingwu's format run as their package runs them, held by the sandbox, and nothing else of them runs."""
+"""Learnwares in Beimingwu's format run as their package runs them, in the sandbox; nothing of them runs elsewhere."""
 
 import io
 import pickle
@@ -174,7 +174,8 @@ class Regressor:
     def predict(self, X):
         return [[sum(row) * factor for factor in self.factors] for row in X]
 """
-    yaml = "model: {class_name: Regressor, module_path: src/model.py, kwargs: {factors: [1, 0.5], name: '00012', flag: true}}"
+    kwargs = "{factors: [1, 0.5], name: '00012', flag: true}"
+    yaml = f"model: {{class_name: Regressor, module_path: src/model.py, kwargs: {kwargs}}}"
     with started(strong, archive(code, yaml=yaml, module="src/model.py"), Signature("regression", 4, 2)) as worker:
         np.testing.assert_allclose(worker.predict(np.ones((3, 4), np.float32)), [[4.0, 2.0]] * 3)
 
@@ -301,7 +302,7 @@ def test_it_unpacks_to_a_few_times_the_largest_model_at_most(tmp_path):
 
 
 def test_others_are_refused_before_they_are_unpacked(strong, started, tmp_path):
-    with pytest.raises(ModelRefused, match="a learnware in Beimingwu's format runs code .* not run for others"):
+    with pytest.raises(ModelRefused, match=r"a learnware in Beimingwu's format runs code .* not run for others"):
         started(strong, archive(WITH), Signature("regression", 4, 1), trust="foreign")
     assert not (tmp_path / "unpacked").exists()
     with started(strong, archive(WITH), Signature("regression", 4, 1), trust="admitted") as worker:
