@@ -49,17 +49,22 @@ def market() -> dict[str, Any]:
     learnwares = []
     for place, (subject, variant) in enumerate((each, other) for other in VARIANTS for each in SUBJECTS):
         name, scenario, description = subject
-        image = name.endswith("images")
+        image, rkme = name.endswith("images"), _rkme(chance, WIDTHS[place % 5 == 0])
+        task = "Regression" if scenario in ("Traffic", "Agriculture", "Business") else "Classification"
         learnwares.append({
             "id": f"{place + 1:08d}",
             "semantic": _semantic(name + variant, description + ("." if place % 2 else ""), {
                 "Data": ["Image" if image else "Table"],
-                "Task": ["Regression" if scenario in ("Traffic", "Agriculture", "Business") else "Classification"],
+                "Task": [task],
+                "Model": ["Others"],
                 "Library": ["PyTorch" if image else ("Scikit-learn", "Others")[place % 2]],
                 "Scenario": [scenario] if place % 3 else [scenario, "Others"],
                 "License": [LICENSES[place % len(LICENSES)]],
-            }),
-            "rkme": _rkme(chance, WIDTHS[place % 5 == 0]),
+            }) | {
+                "Input": {"Dimension": len(rkme["z"][0]), "Description": {}},
+                "Output": {"Dimension": 1 if task == "Regression" else 2, "Description": {}},
+            },
+            "rkme": rkme,
         })  # fmt: skip
     asked = [
         _semantic(words, "", tags) for words in ("", *WORDS) for tags in (TAGGED if len(words) < 6 else TAGGED[:1])
@@ -69,8 +74,8 @@ def market() -> dict[str, Any]:
 
 
 def _semantic(name: str, description: str, tags: dict[str, list[str]]) -> dict[str, Any]:
-    kinds = {"Data": "Class", "Task": "Class", "Library": "Class", "Scenario": "Tag", "License": "Class"}
-    tree: dict[str, Any] = {key: {"Type": kinds[key], "Values": values} for key, values in tags.items()}
+    kinds = {"Scenario": "Tag", "Model": "Optional"}
+    tree: dict[str, Any] = {key: {"Type": kinds.get(key, "Class"), "Values": values} for key, values in tags.items()}
     words = {"Name": name, "Description": description}
     return tree | {key: {"Type": "String", "Values": text} for key, text in words.items() if text}
 

@@ -37,6 +37,7 @@ from atoll.node.api.policies import AskBody, GrantBody, RequestView, WhoCanBody
 from atoll.node.api.privacy import GrantView, QueryBudgetBody, SpendingBody, SpendingView
 from atoll.node.api.submissions import SubmissionBody, SubmissionView
 from atoll.node.api.tokens import TokenBody, TokenView
+from atoll.node.client.beimingwu import BeimingwuCalls
 from atoll.node.client.download import receive
 from atoll.node.client.fetching import DownloadCalls
 from atoll.node.client.question import question, rows_of
@@ -64,7 +65,7 @@ from atoll.protocol.policy import Act, Policy
 from numpy.typing import NDArray
 
 
-class AsyncClient(ReuseCalls, DownloadCalls):
+class AsyncClient(ReuseCalls, DownloadCalls, BeimingwuCalls):
     """``async with AsyncClient(url, token) as client``; every method raises RemoteError or NodeUnreachable."""
 
     async def node(self) -> NodeView:
