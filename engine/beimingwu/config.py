@@ -13,6 +13,7 @@ from atoll.engine.errors import PackageError
 MAX_BYTES = 64 << 10
 MAX_EVENTS, MAX_DEPTH = 10_000, 12
 MODULE = "__init__.py"
+TUPLE = "tag:yaml.org,2002:python/tuple"  # the one tag that is taken: Beimingwu's own tools write shapes with it
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
@@ -44,7 +45,8 @@ class Config(msgspec.Struct, frozen=True):
 
 
 def read_config(data: bytes) -> Config:
-    """The file's words; PackageError says what is wrong. Aliases, tags and anything but plain values are refused."""
+    """The file's words; PackageError says what is wrong. Aliases, tags but that of tuples, and
+    anything but plain values are refused."""
     root = _root(data)
     tree = _mapping(root, YAML)
     model = _model(tree.get("model"))
@@ -81,8 +83,9 @@ def _check_events(text: str) -> None:
     for count, event in enumerate(yaml.parse(text, Loader=yaml.BaseLoader)):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise PackageError(f"{YAML} has anchors or aliases", hint="write every value out")
-        if getattr(event, "tag", None) not in (None, "!"):
-            raise PackageError(f"{YAML} has a tag, {event.tag[:80]!r}", hint="plain values need none")
+        tag = getattr(event, "tag", None)
+        if tag not in (None, "!") and not (tag == TUPLE and isinstance(event, yaml.SequenceStartEvent)):
+            raise PackageError(f"{YAML} has a tag, {tag[:80]!r}", hint="plain values need none")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if count > MAX_EVENTS or depth > MAX_DEPTH:
             raise PackageError(f"{YAML} has more than {MAX_EVENTS} values, or they are nested deeper than {MAX_DEPTH}")
@@ -96,6 +99,14 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_constructor(TUPLE, lambda loader, node: tuple(loader.construct_sequence(node, deep=True)))
+
+
+def plain_tree(data: bytes) -> dict[str, Any]:
+    """All of a file that :func:`read_config` takes, as plain values."""
+    _root(data)
+    tree = yaml.load(data.decode("utf-8-sig"), Loader=_Loader)
+    return tree if isinstance(tree, dict) else {}
 
 
 def _mapping(node: yaml.Node, what: str) -> dict[str, yaml.Node]:
@@ -177,8 +188,8 @@ def _plain(value: object) -> object:
         if any(not isinstance(key, str) for key in value):
             raise PackageError(f"{YAML}: kwargs hold a mapping whose keys are no text")
         return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(each) for each in value)
     if value is None or isinstance(value, bool | float | str) or (isinstance(value, int) and abs(value) < 2**63):
         return value
     raise PackageError(f"{YAML}: kwargs hold a {type(value).__name__}, only plain values are taken")

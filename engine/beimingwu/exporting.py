@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from atoll.engine.beimingwu import models
 from atoll.engine.beimingwu.config import MAX_BYTES as MAX_CONFIG
-from atoll.engine.beimingwu.config import read_config
+from atoll.engine.beimingwu.config import plain_tree, read_config
 from atoll.engine.beimingwu.contents import EPOCH, YAML, Contents, open_contents
 from atoll.engine.beimingwu.importing import FORMAT
 from atoll.engine.beimingwu.legacy import GAMMA, table_island
@@ -39,7 +39,7 @@ class Exported(NamedTuple):
 
 
 def export_package(package: Package, islands: Mapping[str, Island], target: Path | IO[bytes]) -> Exported:
-    """Write to ``target`` the Beimingwu package of a learnware. One that came from there is its zip, byte for byte; only
+    """Write to ``target`` the Beimingwu package of a learnware. One that came from there is its zip, byte for byte; but
     words that were changed since are put into it, and a note says so. ``islands`` are by id in hex: the first table
     specification that the package holds, and whose island is among them, goes into the zip, for everybody to read.
     PackageError or SpecificationError says what cannot be exported and why.
@@ -60,15 +60,29 @@ def raw_rkme(rkme: Rkme, island: Island, columns: tuple[str, ...]) -> Rkme:
 
 def _original(package: Package, target: Path | IO[bytes]) -> Exported:
     manifest = package.manifest
-    if read_semantic(package.read(FILE)).spec == manifest.semantic:
-        _pour(package.pieces(manifest.model), target)
-        return Exported(())
+    words = package.read(FILE)
+    changed = read_semantic(words).spec != manifest.semantic
     with tempfile.TemporaryDirectory(prefix="atoll-") as folder:
         path = Path(folder) / "learnware.zip"
         _pour(package.pieces(manifest.model), path)
         with open_contents(path) as contents:
-            contents.write(target, _with_words(contents, json.loads(package.read(FILE)), manifest))
-    return Exported(("its words were changed since it came: the zip is the one that came, with these words in it",))
+            if not changed and read_config(contents.read(YAML, MAX_CONFIG)).semantic_file in contents.sizes:
+                _pour(package.pieces(manifest.model), target)
+                return Exported(())
+            contents.write(target, _with_words(contents, _changed(words, manifest) if changed else words))
+    why = (
+        "its words were changed since it came"
+        if changed
+        else f"its {YAML} named no words, without which it does not load"
+    )
+    return Exported((f"{why}: the zip is the one that came, with its words in it",))
+
+
+def _changed(words: bytes, manifest: Manifest) -> bytes:
+    """The JSON that came, with our words in it; the kind of model, a group that is not ours, stays."""
+    ours = write_semantic(manifest.semantic)
+    del ours["Model"]
+    return dumps(json.loads(words) | ours)
 
 
 def _pour(pieces: Iterable[bytes], target: Path | IO[bytes]) -> None:
@@ -80,17 +94,14 @@ def _pour(pieces: Iterable[bytes], target: Path | IO[bytes]) -> None:
     return None
 
 
-def _with_words(contents: Contents, tree: dict[str, Any], manifest: Manifest) -> dict[str, bytes]:
+def _with_words(contents: Contents, words: bytes) -> dict[str, bytes]:
     """The files that differ: the words, and learnware.yaml where it does not name them yet."""
-    words = write_semantic(manifest.semantic)
-    del words["Model"]  # a group that is not ours: as it was
     data = contents.read(YAML, MAX_CONFIG)
     config = read_config(data)
-    changed = {config.semantic_file or FILE: dumps(tree | words)}
-    if not config.semantic_file:
-        plain = yaml.safe_load(data) | {"semantic_specification": {"file_name": FILE}}
-        changed[YAML] = _yaml(plain | ({"id": config.id} if config.id else {}))
-    return changed
+    if config.semantic_file:
+        return {config.semantic_file: words}
+    tree = plain_tree(data) | {"semantic_specification": {"file_name": FILE}}
+    return {FILE: words, YAML: _yaml(tree | ({"id": config.id} if config.id else {}))}
 
 
 def _ours(package: Package, islands: Mapping[str, Island], target: Path | IO[bytes]) -> Exported:
@@ -117,9 +128,7 @@ def _ours(package: Package, islands: Mapping[str, Island], target: Path | IO[byt
                 for piece in pieces:
                     member.write(piece)
     points = f"the zip holds the specification's {len(rkme.weights)} points: whoever has it, has them"
-    unscaled = (
-        "" if island.raw.all() else f"in raw units and gamma {GAMMA:g}, as Beimingwu compares, not scaled as here"
-    )
+    unscaled = "" if island.raw.all() else f"they are in raw units and of gamma {GAMMA:g}, as Beimingwu compares them"
     return Exported(tuple(filter(None, (points, unscaled))))
 
 
@@ -136,6 +145,7 @@ def _config(manifest: Manifest, id_: str) -> bytes:
 
 
 def _yaml(tree: dict[str, Any]) -> bytes:
+    """Plain values; tuples become lists, for Beimingwu's client does not read the tag that its templates write."""
     return str(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)).encode()
 
 

@@ -126,13 +126,8 @@ def program(format_: str) -> Program:
 
 def code(format_: str, signature: Signature) -> bytes:
     """The package's ``__init__.py``, a class Model for BaseModel."""
-    chosen = program(format_)
+    chosen, inputs, outputs = program(format_), signature.inputs, signature.outputs
     method = "predict_proba" if signature.task == "classification" else "predict"
     load, run = ("\n".join(f"        {line}" for line in lines) for lines in (chosen.load, chosen.run))
-    return TEMPLATE.format(
-        inputs=signature.inputs,
-        outputs=signature.outputs,
-        file=chosen.file,
-        load=load.replace("METHOD", method),
-        run=run,
-    ).encode()
+    load = load.replace("METHOD", method)
+    return TEMPLATE.format(inputs=inputs, outputs=outputs, file=chosen.file, load=load, run=run).encode()

@@ -189,11 +189,8 @@ def _choice(tree: dict[str, Any], key: str, allowed: tuple[str, ...], notes: lis
             else f"the semantic specification has no {key}",
             hint=f"one of {', '.join(allowed)}",
         )
-    notes.append(
-        f"{key}: {value[:80]!r} is not in the vocabulary"
-        if value
-        else f"{key} is not said" + f", it is taken as {other}"
-    )
+    wrong = f"{value[:80]!r} is not in the vocabulary" if value else "nothing is said"
+    notes.append(f"{key}: {wrong}, it is taken as {other}")
     return other
 
 

@@ -1,0 +1,234 @@
+import io
+import json
+import subprocess
+
+import numpy as np
+import pytest
+from atoll.engine.beimingwu.importing import import_package
+from atoll.engine.beimingwu.legacy import table_island, text_island
+from atoll.engine.beimingwu.reading import read_foreign
+from atoll.engine.errors import AtollError, PackageError, SpecificationError
+from atoll.engine.islands import Feature, Island
+from atoll.engine.packages import open_package
+from atoll.engine.packages.manifest import commitment
+
+from .conftest import CODE, NAMES, YAML, files_of, spec_json, words_json, zipped
+
+PLAIN = {"requirements.txt": None}
+
+
+def imported(source, owner, **options):
+    target = io.BytesIO()
+    found = import_package(source, target, **(owner | options))
+    return found, open_package(target)
+
+
+def scaled(names, scale=2.0):
+    return Island("table", len(names), 0.25, tuple(Feature(name, loc=1.0, scale=scale) for name in sorted(names)))
+
+
+def test_a_table_learnware_keeps_its_zip_its_words_and_its_id(owner, tmp_path):
+    path = tmp_path / "iris.zip"
+    path.write_bytes(zipped(files_of(**PLAIN)).getvalue())
+    found, package = imported(path, owner)
+    manifest = package.manifest
+    assert b"".join(package.pieces("learnware.zip")) == path.read_bytes()
+    assert package.read("semantic_specification.json") == words_json()
+    assert (manifest.model, manifest.model_format, manifest.alias) == ("learnware.zip", "beimingwu", "00000123")
+    assert (manifest.signature.task, manifest.signature.inputs, manifest.signature.outputs) == ("classification", 4, 2)
+    assert (manifest.columns, manifest.class_names) == (NAMES, ("small", "large"))
+    ((island, (rkme, salt)),) = package.specifications().items()
+    assert found.islands == (table_island(4),)
+    assert island == table_island(4).digest
+    np.testing.assert_allclose(rkme.points, json.loads(spec_json())["z"], rtol=1e-6)
+    assert len(commitment(salt, rkme.to_bytes())) == 32
+    assert found.manifest == manifest
+
+
+@pytest.mark.parametrize("top", ["", "iris/"])
+def test_an_open_file_and_a_zip_with_a_folder_around_it_come_in_alike(owner, top):
+    source = zipped(files_of(**PLAIN), top)
+    found, package = imported(source, owner)
+    kept = b"".join(package.pieces("learnware.zip"))
+    assert (kept == source.getvalue()) == (not top)
+    with_folder = read_foreign(io.BytesIO(kept))
+    assert with_folder.words.spec.name == found.manifest.semantic.name == "Iris by size"
+
+
+def test_a_folder_comes_in_as_the_same_package_each_time(owner, tmp_path):
+    for name, data in files_of(**PLAIN).items():
+        (tmp_path / name).write_bytes(data)
+    made = [imported(tmp_path, owner | {"salt": lambda: bytes(16)})[0].manifest for _ in range(2)]
+    assert made[0].to_bytes() == made[1].to_bytes()
+
+
+def test_a_specification_also_moves_into_known_islands_of_its_very_columns(owner):
+    ours, other = scaled(NAMES), scaled(("a", "b", "c", "d"))
+    nameless = scaled(("x0", "x1", "x2", "x3"))
+    found, package = imported(zipped(files_of(**PLAIN)), owner, islands=(other, ours, nameless))
+    assert found.islands == (table_island(4), ours, nameless)
+    points = np.array(json.loads(spec_json())["z"])
+    order = [NAMES.index(name) for name in ours.names]
+    rkme = package.specifications()[ours.digest][0]
+    np.testing.assert_allclose(rkme.points, np.clip((points[:, order] - 1.0) / 2.0, -6, 6), rtol=1e-5)
+    assert rkme.gamma == 0.25
+
+
+def test_it_moves_by_position_only_where_its_columns_have_no_names(owner):
+    words = words_json(Input={"Dimension": 4, "Description": {}})
+    files = files_of(semantic=None, **PLAIN) | {"semantic_specification.json": words}
+    found, _ = imported(zipped(files), owner, islands=(scaled(NAMES), scaled(("x0", "x1", "x2", "x3"))))
+    assert found.manifest.columns == ("x0", "x1", "x2", "x3")
+    assert found.islands == (table_island(4), scaled(("x0", "x1", "x2", "x3")))
+
+
+def test_at_most_four_islands_and_those_that_are_named_first(owner):
+    islands = [scaled(NAMES, scale) for scale in (1.0, 2.0, 3.0, 4.0)]
+    found, _ = imported(zipped(files_of(**PLAIN)), owner, islands=islands)
+    assert found.islands == (table_island(4), *islands[:3])
+
+
+def test_words_given_beside_the_package_stand_in_for_its_own(owner):
+    source = zipped(files_of(**PLAIN) | {"learnware.yaml": YAML.split("semantic")[0].encode()})
+    found, package = imported(source, owner, semantic=words_json(Name="Renamed"), alias="old.id-7")
+    assert (found.manifest.semantic.name, found.manifest.alias) == ("Renamed", "old.id-7")
+    assert package.read("semantic_specification.json") == words_json(Name="Renamed")
+    with pytest.raises(PackageError, match="is no alias"):
+        imported(source, owner, alias="no good")
+
+
+def test_an_update_is_a_revision_of_the_same_learnware(owner):
+    _, first = imported(zipped(files_of(**PLAIN)), owner)
+    _, second = imported(zipped(files_of(**PLAIN, more=b"x")), owner, learnware_id=first.learnware_id.hex())
+    assert second.learnware_id == first.learnware_id
+    assert second.revision != first.revision
+
+
+IMAGE_YAML = YAML.replace("RKMETable", "RKMEImage").encode()
+IMAGE = {
+    "learnware.yaml": IMAGE_YAML, "stat.json": spec_json("RKMEImageSpecification", (2, 3, 32, 32)),
+    "semantic_specification.json": words_json(Data=["Image"], Input={}), **PLAIN,
+}  # fmt: skip
+
+
+def test_an_image_learnware_takes_the_shape_that_its_code_or_its_arguments_say(owner):
+    said = CODE.replace("(4,)", "(1, 28, 28)").encode()
+    found, _ = imported(zipped(files_of(**IMAGE) | {"__init__.py": said}), owner)
+    assert (found.manifest.signature.inputs, found.islands[0].kind) == (784, "image")
+    with_arguments = IMAGE_YAML.replace(b"kwargs: {}\nstat", b"kwargs: {input_shape: [3, 8, 8]}\nstat")
+    found, _ = imported(zipped(files_of(**IMAGE) | {"learnware.yaml": with_arguments}), owner)
+    assert found.manifest.signature.inputs == 192
+    silent = b"from learnware.model import BaseModel\nclass Model(BaseModel):\n    pass\n"
+    found, _ = imported(zipped(files_of(**IMAGE) | {"__init__.py": silent}), owner)
+    assert found.manifest.signature.inputs == 3072
+    assert any("input_shape is not told" in note for note in found.notes)
+
+
+def text_files(**changes):
+    yaml = YAML.replace("RKMETable", "RKMEText").encode()
+    words = words_json(Data=["Text"], Input={})
+    stat = spec_json("RKMETextSpecification", (3, 384))
+    return (
+        files_of(**{"learnware.yaml": yaml, "stat.json": stat, "semantic_specification.json": words}, **PLAIN) | changes
+    )
+
+
+def test_a_text_learnware_has_the_island_of_its_encoder(owner):
+    found, _ = imported(zipped(text_files()), owner)
+    assert found.islands == (text_island(0.1),)
+    assert (found.manifest.columns, found.manifest.signature.inputs) == (("text",), 1)
+
+
+def test_a_language_model_comes_in_by_words_alone(owner):
+    yaml = YAML.replace("RKMETable", "GenerativeModel").replace(
+        "GenerativeModelSpecification", "GenerativeModelSpecification"
+    )
+    words = words_json(Data=["Text"], Task=["Text Generation"], Input={}, Output={}, Model=["Base Model"])
+    files = text_files(
+        **{"learnware.yaml": yaml.encode(), "stat.json": b"PK torch", "semantic_specification.json": words}
+    )
+    found, package = imported(zipped(files), owner)
+    assert (found.islands, package.specifications()) == ((), {})
+    assert any("found by words alone" in note for note in found.notes)
+    assert found.manifest.semantic.task == "Text Generation"
+
+
+def test_a_heterogeneous_specification_is_left_out_beside_a_table_and_refused_alone(owner):
+    entry = "  - {class_name: HeteroMapTableSpecification, file_name: hetero.json}\nsemantic"
+    both = YAML.replace("semantic", entry, 1).encode()
+    files = files_of(**PLAIN) | {"learnware.yaml": both, "hetero.json": spec_json("HeteroMapTableSpecification")}
+    found, _ = imported(zipped(files), owner)
+    assert found.islands == (table_island(4),)
+    assert any("hetero.json is left out: " in note and "map" in note for note in found.notes)
+    alone = YAML.replace("RKMETable", "HeteroMapTable").encode()
+    with pytest.raises(SpecificationError, match=r"no statistical specification.*one market's map"):
+        imported(zipped(files | {"learnware.yaml": alone}), owner)
+
+
+NO_STAT = "name: x\nstat_specifications: []\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"learnware.yaml": None}, "holds no learnware.yaml"),
+        ({"learnware.yaml": b"name: ["}, "no YAML"),
+        ({"learnware.yaml": b"a: &x 1\nb: *x"}, "aliases"),
+        ({"learnware.yaml": NO_STAT.encode()}, "no statistical specification"),
+        ({"stat.json": None}, "which the package does not hold"),
+        ({"stat.json": b"{}"}, "stat.json: not a statistical specification"),
+        ({"learnware.yaml": YAML.replace("RKMETable", "Other").encode()}, "'OtherSpecification' are not known"),
+        ({"semantic_specification.json": None}, "no semantic specification"),
+        ({"semantic_specification.json": b"{}"}, "no Name"),
+        ({"semantic_specification.json": words_json(Output={})}, "less than two classes"),
+        (
+            {"semantic_specification.json": words_json(Task=["Regression"], Output={}), "__init__.py": b"pass"},
+            "Output.Dim",
+        ),
+        ({"semantic_specification.json": words_json(names=("a", "b"))}, "says 2 inputs"),
+        ({"__init__.py": CODE.replace("(4,)", "(5,)").encode()}, "input_shape"),
+        ({"__init__.py": None}, "which is to define the model"),
+        ({"learnware.yaml": YAML.replace("class_name: Model", "module_path: sub.py").encode()}, "holds no sub.py"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_refused_with_its_reason(owner, changes, words):
+    files = {name: data for name, data in (files_of(**PLAIN) | changes).items() if data is not None}
+    with pytest.raises(AtollError, match=words):
+        imported(zipped(files), owner)
+
+
+def test_a_yaml_that_names_a_module_of_the_system_runs_nothing_and_is_refused(owner, tmp_path, monkeypatch):
+    def ran(*arguments, **named):
+        raise AssertionError("something was run")
+
+    monkeypatch.setattr(subprocess, "Popen", ran)
+    monkeypatch.setattr("builtins.exec", ran)
+    sign = tmp_path / "ran"
+    popen = f"{{module_path: subprocess, class_name: Popen, file_name: stat.json, kwargs: {{args: [touch, {sign}]}}}}"
+    for entry in (
+        f"model: {popen}",
+        f"stat_specifications: [{popen}]",
+        "stat_specifications: [{module_path: evil, class_name: Evil, file_name: stat.json}]",
+    ):
+        evil = f"open({str(sign)!r}, 'w')"
+        files = files_of(**PLAIN) | {"learnware.yaml": entry.encode(), "evil.py": evil.encode()}
+        with pytest.raises(AtollError, match=r"must be a \.py file inside|are not known"):
+            imported(zipped(files), owner)
+    imported(zipped(files_of(**PLAIN) | {"__init__.py": evil.encode(), "setup.py": evil.encode()}), owner)
+    assert not sign.exists()
+
+
+def test_names_of_classes_are_cut_and_told_apart(owner):
+    classes = ("类" * 30, "类" * 30 + "二", "")
+    found, _ = imported(zipped(files_of(**PLAIN) | {"semantic_specification.json": words_json(classes=classes)}), owner)
+    names = found.manifest.class_names
+    assert len(set(names)) == 3
+    assert all(len(name.encode()) <= 40 for name in names)
+    assert names[2].startswith("2")
+    assert any("names of classes" in note for note in found.notes)
+
+
+def test_an_id_that_is_none_of_ours_is_not_kept(owner):
+    found, _ = imported(zipped(files_of(**PLAIN) | {"learnware.yaml": YAML.replace("00000123", "a b").encode()}), owner)
+    assert found.manifest.alias == ""
+    assert any("is not kept" in note for note in found.notes)
