@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 import platformdirs
@@ -120,13 +120,18 @@ class SandboxSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class BeimingwuSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For users of Beimingwu's client: where what they upload is listed (the id or the name of a federation; "": the
     only private one, else the only one), for whom it may be more than matched there, and the deadline of their searches
-    in milliseconds."""
+    in milliseconds. Their packages hold their specifications, so whoever may download may have these disclosed."""
 
     federation: str = ""
     disclose: Audience = "nobody"
     predict: Audience = "nobody"
     download: Audience = "nobody"
     deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 5000
+
+    def __post_init__(self) -> None:
+        audiences = get_args(Audience)  # each takes in those before it
+        if audiences.index(self.download) > audiences.index(self.disclose):
+            raise ValueError("download cannot be for more than disclose is")
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from aiohttp import web
 from atoll.engine.errors import FeatureMismatch
+from atoll.engine.islands import positional_names
 from atoll.engine.tables import Table
 from atoll.node.api.acts import noting
 from atoll.node.api.routing import TOKEN, Route, read_json, reply, user_of
@@ -59,6 +60,7 @@ async def predict_with(node: Node, request: web.Request) -> web.Response:
     listing = node.catalogue.find(parse_digest(request.match_info["id"]), now_ms())
     held = {island.digest: island for island in node.catalogue.islands()}
     islands = [held[spec.island] for spec in listing.specifications if spec.island in held]
+    islands.sort(key=lambda each: each.names != positional_names(each.dimension))  # nameless rows are meant by position
     island = next((each for each in islands if each.accepts(rows)), None)
     if island is None:
         names = ", ".join(islands[0].names[:8]) if islands else "those of an island that is not here yet"

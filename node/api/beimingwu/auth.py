@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
-from atoll.node.api.beimingwu.envelope import answer
+from atoll.node.api.beimingwu.envelope import Envelope, answer
 from atoll.node.api.routing import Route, read_json
 from atoll.node.clock import now_ms
 from atoll.node.errors import Unauthorised
@@ -46,7 +46,7 @@ async def logout(node: Node, request: web.Request) -> web.Response:
 ROUTES = (
     Route(
         "POST", "/beimingwu/auth/login_by_token", login, None, "Sign in with a token of this node (Beimingwu's client)",
-        LoginBody, enveloped=True,
+        LoginBody, result=Envelope, enveloped=True,
     ),
-    Route("POST", "/beimingwu/auth/logout", logout, "read", "Sign out, which ends nothing here", enveloped=True),
+    Route("POST", "/beimingwu/auth/logout", logout, "read", "Sign out, which ends nothing here", result=Envelope, enveloped=True),
 )  # fmt: skip

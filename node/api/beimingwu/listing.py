@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from atoll.engine.beimingwu.semantic import Words
 from atoll.engine.packages import Manifest
-from atoll.engine.semantic import SemanticSpec
+from atoll.engine.packages.runnable import why_not
 from atoll.node.config import BeimingwuSection
 from atoll.node.errors import RequestInvalid
 from atoll.node.store.federations import Federation
@@ -35,10 +35,10 @@ def federation_of(federations: Sequence[Federation], configured: str) -> bytes:
     return found[0].id
 
 
-def offers_of(section: BeimingwuSection, semantic: SemanticSpec) -> Offers:
-    """Beside matching what is configured, but no predictions with texts, which are not run here."""
+def offers_of(section: BeimingwuSection, manifest: Manifest) -> Offers:
+    """Beside matching what is configured, but no predictions with what is not run here."""
     offers = Offers(disclose=section.disclose, predict=section.predict, download=section.download)
-    return msgspec.structs.replace(offers, predict="nobody") if semantic.data == "Text" else offers
+    return msgspec.structs.replace(offers, predict="nobody") if why_not(manifest) else offers
 
 
 def require_same_shape(words: Words, manifest: Manifest) -> None:

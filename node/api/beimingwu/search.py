@@ -12,7 +12,7 @@ from atoll.engine.beimingwu.semantic import VOCABULARY, Asked, query
 from atoll.engine.beimingwu.specifications import read_specification
 from atoll.node.api.beimingwu import names, views
 from atoll.node.api.beimingwu.asking import specifications
-from atoll.node.api.beimingwu.envelope import answer
+from atoll.node.api.beimingwu.envelope import Envelope, answer
 from atoll.node.api.beimingwu.forms import Form, Held, read_form
 from atoll.node.api.routing import MAX_JSON, Route, user_of
 from atoll.node.clock import now_ms
@@ -207,16 +207,16 @@ def _of_known_kind(asked: Asked) -> bool:
 ROUTES = (
     Route(
         "GET", "/beimingwu/engine/semantic_specification", vocabulary, None, "Beimingwu's vocabulary of tags",
-        enveloped=True,
+        result=Envelope, enveloped=True,
     ),
     Route(
         "GET", "/beimingwu/engine/learnware_info", info, "read", "One learnware, by id or alias, as Beimingwu has it",
-        anonymous=True, enveloped=True,
+        anonymous=True, result=Envelope, enveloped=True,
     ),
     Route(
         "POST", "/beimingwu/engine/search_learnware", search, "read",
         "Search the federation as Beimingwu's client does: a form with semantic_specification, limit, page, and the "
         "file statistical_specification",
-        anonymous=True, enveloped=True,
+        anonymous=True, result=Envelope, enveloped=True,
     ),
 )  # fmt: skip

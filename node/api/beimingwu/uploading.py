@@ -16,7 +16,7 @@ from atoll.engine.errors import AtollError
 from atoll.engine.packages.revise import revise
 from atoll.node.api import acts
 from atoll.node.api.beimingwu import listing, names, views
-from atoll.node.api.beimingwu.envelope import answer
+from atoll.node.api.beimingwu.envelope import Envelope, answer
 from atoll.node.api.beimingwu.forms import Held, Written, read_form
 from atoll.node.api.beimingwu.scratch import in_threads, scratch
 from atoll.node.api.learnwares import accepted, list_in, withdraw
@@ -71,7 +71,7 @@ async def add(node: Node, request: web.Request) -> web.Response:
     async with in_threads(node.chunked.taken(user_of(request), body.file_hash.strip())) as source:
         learnware, notes = await _taken_in(node, source, user_of(request), body.semantic_specification.encode())
     acts.note(request, id=learnware.id.hex())
-    policy = Policy.of(listing.offers_of(node.config.beimingwu, learnware.manifest.semantic))
+    policy = Policy.of(listing.offers_of(node.config.beimingwu, learnware.manifest))
     try:
         await list_in(node, learnware.id, federation, policy)
     except AtollError:
@@ -173,24 +173,24 @@ ROUTES = (
         "POST", "/beimingwu/user/chunked_upload", upload, "publish",
         "A chunk of an upload, as Beimingwu's client sends it: a form with file_hash (MD5), chunk_begin, and the file "
         "chunk_file",
-        act="beimingwu.upload", enveloped=True,
+        act="beimingwu.upload", result=Envelope, enveloped=True,
     ),
     Route(
         "POST", "/beimingwu/user/add_learnware_uploaded", add, "publish",
         "Take in what was uploaded, a package of Beimingwu's, and list it", AddBody,
-        act="beimingwu.add", noted=("file_hash",), enveloped=True,
+        act="beimingwu.add", noted=("file_hash",), result=Envelope, enveloped=True,
     ),
     Route(
         "POST", "/beimingwu/user/update_learnware", update, "publish",
         "A later revision: a form with learnware_id, semantic_specification, and the file learnware_file or none",
-        act="beimingwu.update", enveloped=True,
+        act="beimingwu.update", result=Envelope, enveloped=True,
     ),
     Route(
         "POST", "/beimingwu/user/delete_learnware", delete, "publish", "Withdraw and remove, by id or alias", IdBody,
-        act="beimingwu.delete", noted=("learnware_id",), enveloped=True,
+        act="beimingwu.delete", noted=("learnware_id",), result=Envelope, enveloped=True,
     ),
     Route(
         "POST", "/beimingwu/user/list_learnware", index, "publish", "The learnwares of this dock", PageBody,
-        enveloped=True,
+        result=Envelope, enveloped=True,
     ),
 )  # fmt: skip

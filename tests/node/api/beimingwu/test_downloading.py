@@ -1,0 +1,123 @@
+"""Beimingwu's client downloads what owners anywhere in the federation let it: what was uploaded byte for byte."""
+
+import io
+import json
+import zipfile
+
+import pytest
+from atoll.engine.beimingwu.specifications import read_specification
+from atoll.engine.specs import mmd2
+from atoll.node.clock import now_ms
+from atoll.protocol.listings import Offers
+
+CLOSED = Offers()
+
+
+@pytest.fixture
+async def two(federated, client):
+    """The client of one node, that of another, and both nodes."""
+    nodes, federation = await federated("asked", "other")
+    return client(nodes[0]), client(nodes[1]), nodes, federation
+
+
+@pytest.fixture
+def known(changed):
+    async def wait(node, learnware_id):
+        wanted = bytes.fromhex(learnware_id)
+        await changed(node, lambda: bool(node.node.catalogue.versions(wanted, now_ms())))
+
+    return wait
+
+
+async def test_what_was_uploaded_comes_back_byte_for_byte_from_wherever_it_is(open_offers, two, irises, known):
+    ann, bob, (asked, _), _ = two
+    package = irises.zip(0, 1, id_="00000123")
+    learnware_id = await bob.upload(package, irises.semantic("unnamed", 0, 1))
+    await known(asked, learnware_id)
+    for who, given in ((bob, learnware_id), (ann, learnware_id), (ann, "00000123")):
+        status, headers, body = await who.download(given)
+        assert (status, int(headers["Content-Length"])) == (200, len(package))
+        assert body == package
+    rows = [(row.act, row.outcome) for row in (await asked.client.audit(0, 1000)).items]
+    assert rows.count(("download.fetch", "done")) == 2
+
+
+async def test_words_that_were_changed_are_in_what_comes_back(open_offers, two, irises, known, changed):
+    ann, bob, (asked, _), _ = two
+    learnware_id = await bob.upload(irises.zip(0, 1), irises.semantic("Two irises", 0, 1))
+    await bob.update(learnware_id, irises.semantic("Both irises", 0, 1))
+    named = lambda: [each.semantic.name for each in asked.node.catalogue.alive(now_ms())] == ["Both irises"]  # noqa: E731
+    await changed(asked, named)
+    _, _, body = await ann.download(learnware_id)
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        words = json.loads(archive.read("semantic_specification.json"))
+    assert words["Name"]["Values"] == "Both irises"
+
+
+async def test_what_its_owner_does_not_offer_is_refused_with_the_reason(two, irises, known):
+    ann, bob, (asked, _), _ = two
+    learnware_id = await bob.upload(irises.zip(0, 1), irises.semantic("Two irises", 0, 1))
+    await known(asked, learnware_id)
+    status, headers, body = await ann.download(learnware_id)
+    assert (status, headers["Content-Type"]) == (403, "application/problem+json")
+    problem = json.loads(body)
+    assert problem["code"] == "policy.denied"
+    assert "download" in problem["title"]
+    assert (await bob.download(learnware_id))[0] == 200  # its own users have it
+
+
+@pytest.mark.parametrize("place", ["other", "asked"])
+async def test_a_learnware_of_ours_comes_as_a_package_of_beimingwu_s(two, irises, ours, known, place):
+    ann, _, (asked, other), federation = two
+    learnware_id = await ours(asked if place == "asked" else other, federation)
+    await known(asked, learnware_id)
+    status, headers, body = await ann.download(learnware_id)
+    assert status == 200, body
+    assert int(headers["Content-Length"]) == len(body)
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        assert {"learnware.yaml", "__init__.py", "stat.json", "semantic_specification.json"} <= {*archive.namelist()}
+        given = read_specification(archive.read("stat.json"))
+        words = json.loads(archive.read("semantic_specification.json"))
+    assert mmd2(given.rkme, read_specification(irises.statistical(0, 1)).rkme) < 0.05
+    assert words["Name"]["Values"] == "Our irises"
+
+
+async def test_without_a_disclosed_specification_a_learnware_of_ours_is_no_package_of_beimingwu_s(two, ours, known):
+    ann, _, (asked, other), federation = two
+    learnware_id = await ours(other, federation, Offers(download="members"))
+    await known(asked, learnware_id)
+    status, _, body = await ann.download(learnware_id)
+    assert (status, json.loads(body)["code"]) == (403, "policy.denied")
+    assert "disclose" in json.loads(body)["title"]
+
+
+async def test_what_is_not_there_is_not_found(two):
+    ann, *_ = two
+    for given in ("00" * 32, "00000123"):
+        status, _, body = await ann.download(given)
+        assert (status, json.loads(body)["code"]) == (404, "not_found")
+    status, _, body = await ann.download("")
+    assert (status, json.loads(body)["code"]) == (400, "request.invalid")
+
+
+async def test_an_owner_that_is_gone_is_named(open_offers, federated, client, irises, known, make_home, start_home):
+    (asked,), federation = await federated("asked")
+    home, token = make_home("gone")
+    async with start_home(home, token) as gone:
+        await gone.client.join((await asked.client.invite(federation)).invite)
+        learnware_id = await client(gone).upload(irises.zip(0, 1), irises.semantic("Two irises", 0, 1))
+        await known(asked, learnware_id)
+    status, _, body = await client(asked).download(learnware_id)
+    assert status in (502, 504)
+    assert json.loads(body)["code"].startswith("p2p.")
+
+
+async def test_what_is_not_listed_only_publishers_download(two, irises, client):
+    ann, _, (asked, _), federation = two
+    learnware_id = await ann.upload(irises.zip(0, 1), irises.semantic("Two irises", 0, 1))
+    node = asked.node
+    news = node.publisher.withdraw(bytes.fromhex(learnware_id), bytes.fromhex(federation), now_ms())
+    await node.network.announce(news)
+    made = await asked.client.create_token("user", ("read", "predict"), 1)
+    assert (await client(asked, made.secret).download(learnware_id))[0] == 404
+    assert (await ann.download(learnware_id))[0] == 200
