@@ -25,6 +25,7 @@ from atoll.engine.runtime.signature import Signature
 from atoll.engine.semantic import told_apart
 from atoll.engine.specs.moving import moved, reachable
 from atoll.engine.specs.rkme import Rkme
+from atoll.engine.zips import PIECE
 
 MODEL = "learnware.zip"
 FORMAT = "beimingwu"
@@ -117,7 +118,7 @@ def _kept(contents: Contents, source: Path | IO[bytes], stack: ExitStack) -> Pat
     if contents.original and not isinstance(source, Path):
         source.seek(0)
         with path.open("wb") as file:
-            while piece := source.read(archive.PIECE):
+            while piece := source.read(PIECE):
                 file.write(piece)
     else:
         contents.write(path)

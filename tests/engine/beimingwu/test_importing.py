@@ -10,7 +10,9 @@ from atoll.engine.beimingwu.reading import read_foreign
 from atoll.engine.errors import AtollError, PackageError, SpecificationError
 from atoll.engine.islands import Feature, Island
 from atoll.engine.packages import open_package
+from atoll.engine.packages.acceptance import check
 from atoll.engine.packages.manifest import commitment
+from atoll.engine.runtime.requirements import read
 
 from .conftest import CODE, NAMES, YAML, files_of, spec_json, words_json, zipped
 
@@ -232,3 +234,49 @@ def test_an_id_that_is_none_of_ours_is_not_kept(owner):
     found, _ = imported(zipped(files_of(**PLAIN) | {"learnware.yaml": YAML.replace("00000123", "a b").encode()}), owner)
     assert found.manifest.alias == ""
     assert any("is not kept" in note for note in found.notes)
+
+
+def test_the_requirements_come_along_without_learnware_itself(owner):
+    found, package = imported(zipped(files_of()), owner)
+    assert (found.manifest.environment, package.needs.data) == ("requirements.txt", b"numpy>=1.20\n")
+    assert any("learnware is left out" in note for note in found.notes)
+    conda = b"name: x\ndependencies:\n- python=3.11\n- numpy=1.26\n- pip:\n  - learnware==0.3.2\n  - joblib==1.4\n"
+    found, package = imported(zipped(files_of(**{"environment.yaml": conda})), owner)
+    assert found.manifest.environment == "environment.yaml"
+    assert read(*package.needs).wanted == ("joblib==1.4",)
+    assert read(*package.needs).native == ("numpy==1.26.*",)
+
+
+@pytest.mark.parametrize("data", [b"", b"# nothing\n", b"learnware\n"])
+def test_requirements_of_nothing_need_no_environment(owner, data):
+    found, _ = imported(zipped(files_of(**{"requirements.txt": data})), owner)
+    assert found.manifest.environment == ""
+
+
+@pytest.mark.parametrize(
+    "data", [b"numpy @ file:///home/conda/numpy", b"--index-url http://evil\nnumpy", b"\xff\xfen\0"]
+)
+def test_requirements_that_are_not_built_here_are_left_to_the_zip_and_noted(owner, data):
+    found, _ = imported(zipped(files_of(**{"requirements.txt": data})), owner)
+    assert found.manifest.environment == ""
+    assert any("requirements.txt is not used" in note for note in found.notes)
+
+
+def test_acceptance_asks_the_model_for_rows_near_the_raw_points_in_the_models_order(owner):
+    ours = scaled(NAMES)
+    found, package = imported(zipped(files_of(**PLAIN)), owner, islands=(ours,))
+    asked = []
+
+    def run(rows):
+        asked.append(rows)
+        first = (rows[:, 0] > 0).astype(np.float32)
+        return np.stack([first, 1 - first], axis=1)
+
+    report = check(package, {each.id: each for each in found.islands}, run, clock=lambda: 0)
+    assert report.accepted, report.words
+    points = np.array(json.loads(spec_json())["z"], np.float32)
+    distances = np.linalg.norm(asked[0][:, None] - points[None], axis=2).min(axis=1)
+    assert np.abs(points).max() > 12
+    assert distances.max() < 5
+    moved = next(rows for rows in asked[1:] if len(rows) == len(asked[0]))
+    assert np.abs((moved - 1.0) / 2.0).max() <= 6.0 + 1e-4
