@@ -48,5 +48,8 @@ ROUTES = (
         "POST", "/beimingwu/auth/login_by_token", login, None, "Sign in with a token of this node (Beimingwu's client)",
         LoginBody, result=Envelope, enveloped=True,
     ),
-    Route("POST", "/beimingwu/auth/logout", logout, "read", "Sign out, which ends nothing here", result=Envelope, enveloped=True),
+    Route(
+        "POST", "/beimingwu/auth/logout", logout, "read", "Sign out, which ends nothing here", result=Envelope,
+        enveloped=True,
+    ),
 )  # fmt: skip

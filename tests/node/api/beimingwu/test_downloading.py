@@ -46,8 +46,8 @@ async def test_words_that_were_changed_are_in_what_comes_back(open_offers, two, 
     ann, bob, (asked, _), _ = two
     learnware_id = await bob.upload(irises.zip(0, 1), irises.semantic("Two irises", 0, 1))
     await bob.update(learnware_id, irises.semantic("Both irises", 0, 1))
-    named = lambda: [each.semantic.name for each in asked.node.catalogue.alive(now_ms())] == ["Both irises"]  # noqa: E731
-    await changed(asked, named)
+    alive = asked.node.catalogue.alive
+    await changed(asked, lambda: {each.semantic.name for each in alive(now_ms())} == {"Both irises"})
     _, _, body = await ann.download(learnware_id)
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         words = json.loads(archive.read("semantic_specification.json"))
