@@ -42,13 +42,13 @@ async def imports(bench: Bench, made: list[Made]) -> None:
         for name in source.namelist():
             target.writestr(AROUND + name, source.read(name))
     code, report = await bench.atoll(
-        "beimingwu", "import", around, "--semantic", semantic, "--alias", "00000042", "--add", "--federation",
+        "beimingwu", "import", around, "--semantic", semantic, "--alias", "digits-0042", "--add", "--federation",
         bench.federation, node=2,
     )  # fmt: skip
     bench.check("atoll beimingwu import --add --federation takes a zip with a folder around", code == 0, report)
     if code == 0:
         await bench.until(lambda known: report["learnware_id"] in known)
-        told = await bench.call("semantic_of", learnware_id="00000042")
+        told = await bench.call("semantic_of", learnware_id="digits-0042")
         bench.check("another node knows it by its alias", told["Name"]["Values"] == "Digits, imported", told)
         legacy = table_island(64).id
         bench.check("it is in the island of all such", report["islands"][0]["id"] == legacy, report["islands"])
@@ -93,10 +93,10 @@ async def exports(bench: Bench) -> None:
     await bench.call("download", learnware_id=id_, target=str(bench.folder / "ours-too.zip"))
     answer = await bench.call("distances", path=str(bench.folder / "ours-too.zip"), rkme=str(other))
     bench.check("download_learnware of it through another node: the same", abs(answer["other"] - expected) <= CLOSE)
-    code, report = await bench.atoll("beimingwu", "export", "00000042", "-o", bench.folder / "back-42.zip", node=1)
+    code, report = await bench.atoll("beimingwu", "export", "digits-0042", "-o", bench.folder / "back-0042.zip", node=1)
     bench.check("atoll beimingwu export by alias, through another node", code == 0, report)
     if code == 0:
-        same = member(bench.folder / "back-42.zip", "model.pkl") == member(
+        same = member(bench.folder / "back-0042.zip", "model.pkl") == member(
             bench.folder / "around.zip", AROUND + "model.pkl"
         )
         bench.check("what was imported comes out again", same)
