@@ -4,6 +4,7 @@ files beside it. The working directory is their folder, and nothing in it has be
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import math
 import operator
@@ -29,11 +30,12 @@ tempfile.gettempdir()  # tried out once, by writing: a worker may not
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What to make of the files: a class, the .py file that defines it (relative), and what it is made with."""
+    """What to make of the files: a class, the .py file that defines it (relative), and what it is made with, as a
+    Python literal: it tells tuples from lists."""
 
     class_name: str
     module_path: str
-    kwargs: dict[str, Any] = {}
+    kwargs: str = "{}"
 
 
 class BeimingwuModel:
@@ -101,7 +103,7 @@ def _instance(entry: Entry, folder: str) -> Any:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     _show_to_pickles(module)
-    return getattr(module, entry.class_name)(**entry.kwargs)
+    return getattr(module, entry.class_name)(**ast.literal_eval(entry.kwargs))
 
 
 def _show_to_pickles(module: ModuleType) -> None:

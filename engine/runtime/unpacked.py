@@ -7,6 +7,7 @@ imported or run. Only a sandboxed worker does that, which sees the folder read-o
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import tempfile
@@ -99,10 +100,16 @@ def _entry(contents: Contents) -> bytes:
         raise PackageError(f"{YAML} names {model.module_path}, which it does not hold")
     if model.required:
         raise ModelRefused("the learnware builds on others, which are not part of it", hint="put all into one")
-    packed = pack(Entry(model.class_name, model.module_path, model.kwargs))
-    if len(packed) > MAX_ENTRY:
-        raise PackageError(f"the kwargs in {YAML} are more than {MAX_ENTRY} bytes")
+    packed = pack(Entry(model.class_name, model.module_path, repr(model.kwargs)))
+    if len(packed) > MAX_ENTRY or not _finite(model.kwargs):
+        raise PackageError(f"the kwargs in {YAML} are more than {MAX_ENTRY} bytes, or hold infinite numbers")
     return packed
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, dict | list | tuple):
+        return all(map(_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _write(pieces: Iterable[bytes], path: Path) -> None:

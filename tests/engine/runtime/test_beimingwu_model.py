@@ -168,13 +168,13 @@ def test_flat_rows_reach_a_model_of_images_in_their_shape(strong, started):
 def test_another_file_may_be_the_model_and_kwargs_keep_their_types(strong, started):
     code = """
 class Regressor:
-    def __init__(self, factors, name, flag=None):
-        assert (name, flag) == ("00012", True)
+    def __init__(self, factors, name, flag, shape):
+        assert (name, flag, shape) == ("00012", True, (4, "a"))
         self.factors = factors
     def predict(self, X):
         return [[sum(row) * factor for factor in self.factors] for row in X]
 """
-    kwargs = "{factors: [1, 0.5], name: '00012', flag: true}"
+    kwargs = "{factors: [1, 0.5], name: '00012', flag: true, shape: !!python/tuple [4, a]}"
     yaml = f"model: {{class_name: Regressor, module_path: src/model.py, kwargs: {kwargs}}}"
     with started(strong, archive(code, yaml=yaml, module="src/model.py"), Signature("regression", 4, 2)) as worker:
         np.testing.assert_allclose(worker.predict(np.ones((3, 4), np.float32)), [[4.0, 2.0]] * 3)
@@ -264,6 +264,7 @@ def test_nothing_of_it_runs_in_the_warm_parent_or_the_node(strong, started, tmp_
         ("model: {kwargs: !!python/object/apply:os.system [true]}", "tag"),
         ("model: {required_learnware_ids: ['00000001']}", "builds on others"),
         ("model: {class_name: Absent}", "Absent"),
+        ("model: {kwargs: {far: [.inf]}}", "infinite numbers"),
         ("- no\n", "not a mapping"),
     ],
 )
@@ -378,6 +379,25 @@ def test_answers_that_are_no_classes_are_errors_in_words(strong, started, answer
 def test_a_model_of_another_shape_is_refused(strong, started):
     with pytest.raises(ModelRefused, match=r"input_shape is \(4,\), the manifest says 5 numbers"):
         started(strong, archive(WITH), Signature("regression", 5, 1))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["from learnware.model import BaseModel", "from learnware.model.base import BaseModel", "import learnware.model",
+     "import learnware"],
+)  # fmt: skip
+def test_the_base_class_is_found_by_all_its_names(strong, started, line):
+    base = "BaseModel" if line.startswith("from") else "learnware.model.BaseModel"
+    code = f"""
+{line}
+class Model({base}):
+    def __init__(self):
+        super().__init__((4,), (1,))
+    def predict(self, X):
+        return X[:, 0]
+"""
+    with started(strong, archive(code), Signature("regression", 4, 1)) as worker:
+        assert worker.predict(np.ones((1, 4), np.float32)).item() == 1.0
 
 
 def test_what_the_package_has_beside_the_base_class_is_named_as_missing(strong, started):
