@@ -3,7 +3,10 @@
 import asyncio
 import json
 import pickle
+import re
+import shlex
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from atoll.node.clock import now_ms
 from atoll.protocol.listings import Offers
 from sklearn.datasets import load_iris
 
+README = Path(__file__).parents[3] / "README.md"
 COLUMNS = ("sepal length", "sepal width", "petal length", "petal width")
 YAML = """
 id: "00000417"
@@ -196,3 +200,21 @@ def test_what_cannot_be_meant_is_a_usage_error(atoll, zipped, arguments, words):
     code, _, err = atoll("beimingwu", "import", zipped(), *arguments)
     assert code == 2
     assert words in " ".join(err.replace("│", " ").split())
+
+
+async def test_what_the_readme_says_runs_as_it_stands(two, atoll, zipped, words, monkeypatch, tmp_path):
+    (one, _), federation, _ = two
+    zipped("sepsis.zip")
+    monkeypatch.setenv("ATOLL_URL", one.url)
+    monkeypatch.setenv("ATOLL_TOKEN", one.token)
+    (tmp_path / "words.json").write_text(json.dumps(words | {"Name": {"Type": "String", "Values": "Other words"}}))
+    section = README.read_text().partition("\n## At home with Beimingwu\n")[2].partition("\n## ")[0]
+    commands = re.findall(r"^atoll (.+?)(?:  +#.*)?$", section, re.MULTILINE)
+    assert len(commands) == 5
+    assert await one.client.learnwares() == []
+    for command in commands:
+        held = await one.client.learnwares()
+        named = command.replace("FEDERATION", federation).replace("LEARNWARE", held[0].learnware_id if held else "")
+        code, _, err = await asyncio.to_thread(atoll, *shlex.split(named))
+        assert code == 0, (command, err)
+    assert (tmp_path / "sepsis.zip").exists()
