@@ -1,6 +1,8 @@
 import io
 import json
 import subprocess
+from random import Random
+from zipfile import ZIP_DEFLATED, ZIP_STORED
 
 import numpy as np
 import pytest
@@ -280,3 +282,36 @@ def test_acceptance_asks_the_model_for_rows_near_the_raw_points_in_the_models_or
     assert distances.max() < 5
     moved = next(rows for rows in asked[1:] if len(rows) == len(asked[0]))
     assert np.abs((moved - 1.0) / 2.0).max() <= 6.0 + 1e-4
+
+
+def test_mutated_packages_come_in_or_are_refused_and_nothing_else_happens(owner):
+    random = Random(8)
+    whole = [zipped(files_of(), method=method).getvalue() for method in (ZIP_STORED, ZIP_DEFLATED)]
+    outcomes = {"in": 0, "refused": 0}
+    for _ in range(400):
+        if random.random() < 0.4:
+            source = io.BytesIO(mutated(random.choice(whole), random))
+        else:
+            files = files_of()
+            name = random.choice(sorted(files))
+            source = zipped(files | {name: mutated(files[name], random)})
+        try:
+            imported(source, owner | {"salt": lambda: bytes(16)})
+            outcomes["in"] += 1
+        except AtollError:
+            outcomes["refused"] += 1
+    assert min(outcomes.values()) > 50
+
+
+def mutated(data, random):
+    changed = bytearray(data)
+    for _ in range(random.randint(1, 6)):
+        place = random.randrange(len(changed))
+        kind = random.choice(["flip", "flip", "flip", "cut", "put"])
+        if kind == "flip":
+            changed[place] = random.choice([0, 255, random.randrange(256)])
+        elif kind == "cut" and len(changed) > 100:
+            del changed[place : place + random.randint(1, 40)]
+        else:
+            changed[place:place] = random.randbytes(random.randint(1, 20))
+    return bytes(changed)
