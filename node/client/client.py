@@ -184,9 +184,10 @@ class AsyncClient(ReuseCalls, DownloadCalls, BeimingwuCalls):
         await self._json("POST", "islands", IslandView, body=view(island, 0))
 
     async def adopt_island(self, rows: Table) -> Island:
-        """The island of the catalogue that has these features; FeatureMismatch if there is none."""
+        """The island of the catalogue that has these features, for what is to be published; FeatureMismatch if there is
+        none. Raw ones, of what came from Beimingwu, scale nothing and are not taken."""
         for island in await self.islands():
-            if island.accepts(rows):
+            if island.accepts(rows) and not island.raw.all():
                 return island
         raise FeatureMismatch(
             "no island of this node has the features of your rows", hint="mint one with `atoll island mint`"
