@@ -120,7 +120,8 @@ def _shapes(source: Contents, config: Config) -> Shapes:
     """From the arguments in learnware.yaml, else from the module's text where it says one thing only: it is not run."""
     text = ""
     if source.sizes[config.model.module_path] <= MAX_MODULE:
-        text = source.read(config.model.module_path, MAX_MODULE).decode("utf-8", errors="replace")
+        code = source.read(config.model.module_path, MAX_MODULE).decode("utf-8", errors="replace")
+        text = re.sub(r"#.*", "", code)
     return Shapes(*(_shape(config, text, name) for name in ("input_shape", "output_shape")))
 
 

@@ -2,6 +2,8 @@
 
 import io
 import json
+import sys
+import types
 import zipfile
 
 import numpy as np
@@ -89,3 +91,17 @@ def owner():
     """What every import is told: who owns it, when it is made, and salts."""
     salts = iter(bytes([number]) * 16 for number in range(100))
     return {"owner": "12D3KooWowner", "created_at": 1_700_000_000_000, "salt": lambda: next(salts)}
+
+
+@pytest.fixture
+def base_model(monkeypatch):
+    """What an exported module imports of ``learnware``, which is not installed here."""
+
+    class BaseModel:
+        def __init__(self, input_shape, output_shape):
+            self.input_shape, self.output_shape = input_shape, output_shape
+
+    learnware, model = types.ModuleType("learnware"), types.ModuleType("learnware.model")
+    model.BaseModel = BaseModel
+    monkeypatch.setitem(sys.modules, "learnware", learnware)
+    monkeypatch.setitem(sys.modules, "learnware.model", model)

@@ -2,8 +2,6 @@ import io
 import json
 import os
 import subprocess
-import sys
-import types
 import zipfile
 from pathlib import Path
 
@@ -100,20 +98,6 @@ CASES = [
     ("sklearn", "onnx"), ("sklearn", "skops"), ("sklearn", "pickle"), ("two", "onnx"), ("ridge", "onnx"),
     ("ridge", "skops"), ("lightgbm", "lightgbm"), ("lightgbm two", "lightgbm"), ("xgboost", "xgboost"),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def base_model(monkeypatch):
-    """What an exported module imports of ``learnware``, which is not installed here."""
-
-    class BaseModel:
-        def __init__(self, input_shape, output_shape):
-            self.input_shape, self.output_shape = input_shape, output_shape
-
-    learnware, model = types.ModuleType("learnware"), types.ModuleType("learnware.model")
-    model.BaseModel = BaseModel
-    monkeypatch.setitem(sys.modules, "learnware", learnware)
-    monkeypatch.setitem(sys.modules, "learnware.model", model)
 
 
 @pytest.mark.parametrize(("name", "format_"), CASES)

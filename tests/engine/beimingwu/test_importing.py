@@ -116,7 +116,7 @@ IMAGE = {
 
 
 def test_an_image_learnware_takes_the_shape_that_its_code_or_its_arguments_say(owner):
-    said = CODE.replace("(4,)", "(1, 28, 28)").encode()
+    said = b"# not input_shape=(3, 9, 9)\n" + CODE.replace("(4,)", "(1, 28, 28)").encode()
     found, _ = imported(zipped(files_of(**IMAGE) | {"__init__.py": said}), owner)
     assert (found.manifest.signature.inputs, found.islands[0].kind) == (784, "image")
     with_arguments = IMAGE_YAML.replace(b"kwargs: {}\nstat", b"kwargs: {input_shape: [3, 8, 8]}\nstat")
