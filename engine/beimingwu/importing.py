@@ -31,8 +31,8 @@ MODEL = "learnware.zip"
 FORMAT = "beimingwu"
 FURTHER = 3  # islands of ours beside the legacy one: a listing has four
 MAX_CLASSES, MAX_CLASS_NAME = 32, 40  # of a listing; bytes of a name
-LISTING, LISTED = 4096, 620  # bytes of a listing, and of one specification in it
-AROUND = 400  # bytes of ids, times and offers in it
+LISTING, LISTED = 4096, 660  # bytes of a listing, and of one specification in it
+AROUND = 640  # bytes of ids, times and offers in it
 HINT = "say it in the semantic specification: --semantic FILE.json"
 CLASSIFICATION, REGRESSION = "Classification", "Regression"
 

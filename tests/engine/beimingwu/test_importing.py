@@ -9,12 +9,16 @@ import pytest
 from atoll.engine.beimingwu.importing import import_package
 from atoll.engine.beimingwu.legacy import table_island, text_island
 from atoll.engine.beimingwu.reading import read_foreign
+from atoll.engine.encoding import pack
 from atoll.engine.errors import AtollError, PackageError, SpecificationError
 from atoll.engine.islands import Feature, Island
 from atoll.engine.packages import open_package
 from atoll.engine.packages.acceptance import check
 from atoll.engine.packages.manifest import commitment
 from atoll.engine.runtime.requirements import read
+from atoll.engine.semantic import SCENARIOS
+from atoll.protocol import limits
+from atoll.protocol.listings import Listing, Offers, Quality, SpecSummary
 
 from .conftest import CODE, NAMES, YAML, files_of, spec_json, words_json, zipped
 
@@ -90,6 +94,23 @@ def test_at_most_four_islands_and_those_that_are_named_first(owner):
     islands = [scaled(NAMES, scale) for scale in (1.0, 2.0, 3.0, 4.0)]
     found, _ = imported(zipped(files_of(**PLAIN)), owner, islands=islands)
     assert found.islands == (table_island(4), *islands[:3])
+
+
+@pytest.mark.parametrize(("classes", "islands"), [(2, 3), (32, 1)])
+def test_the_longest_words_leave_room_for_fewer_islands_in_a_listing(owner, classes, islands):
+    names = tuple("类" * 11 + str(place) for place in range(classes))
+    words = words_json(Name="类" * 80, Description="述" * 5000, classes=names, Scenario=list(SCENARIOS))
+    known = [scaled(NAMES, scale) for scale in (1.0, 2.0, 3.0)]
+    files = files_of(**PLAIN) | {"semantic_specification.json": words}
+    found, _ = imported(zipped(files), owner, islands=known, alias="a" * 64)
+    manifest, all_ = found.manifest, Offers("members", "members", "members", "members")
+    summaries = tuple(SpecSummary(each.digest, bytes(512), 0.2, 1 << 20, bytes(32)) for each in found.islands)
+    listing = Listing(
+        *[bytes(32)] * 4, 2**40, 2**41, "live", manifest.semantic.summary(), summaries, all_, 4,
+        classes, manifest.class_names, Quality("accuracy", 0.9, 1000), alias=manifest.alias,
+    )  # fmt: skip
+    assert len(found.islands) <= islands
+    assert len(pack(listing)) <= limits.LISTING
 
 
 def test_words_given_beside_the_package_stand_in_for_its_own(owner):
