@@ -11,8 +11,8 @@ from pathlib import Path
 
 
 def keep_only(root: Path, names: Iterable[str], *, spared_seconds: float = 0.0) -> None:
-    """Delete the others in ``root``, and what an interruption has left; not what was made, or touched, less than so
-    many seconds ago: it may be about to be used."""
+    """Delete the others in ``root``, and what an interruption has left; not what was made less than so many seconds
+    ago: it may be about to be used."""
     kept, oldest = set(names), time.time() - spared_seconds
     for folder in root.iterdir() if root.is_dir() else ():
         with suppress(FileNotFoundError):

@@ -79,12 +79,16 @@ class ModelPool:
         return self._environments.built(needs, wait=wait)
 
     def keep_folders(self, names: Iterable[str], spared_seconds: float = 0.0) -> None:
-        """Delete environments and unpacked learnwares but those of these names, those in use, and those made or asked
-        for less than so many seconds ago."""
-        kept = {*names, *(folder.parent.name for folder in self._sandbox.folders())}
-        for each in (self._environments, self._unpacked):
-            if each is not None:
-                each.keep_only(kept, spared_seconds=spared_seconds)
+        """Delete environments and unpacked learnwares but those of these names and those in use; environments only if
+        they were not built less than so many seconds ago."""
+        kept = set(names)
+        if self._environments is not None:
+            self._environments.keep_only(kept | self._in_use(), spared_seconds=spared_seconds)
+        if self._unpacked is not None:
+            self._unpacked.keep_only(kept, self._in_use)
+
+    def _in_use(self) -> set[str]:
+        return {folder.parent.name for folder in self._sandbox.folders()}
 
     def close(self) -> None:
         """No process is left; calls that run end with ModelError."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple
 from weakref import WeakSet
@@ -64,7 +64,7 @@ class Sandbox:
             require(name, trust, rung.level, rung.missing, rung.hint)
             learnware = ""
             if name == "beimingwu":
-                place = self._place(file)
+                place = stack.enter_context(self._holding(file))
                 learnware, file = str(place.files), stack.enter_context(place.entry.open("rb"))
             family = Family(FORMATS[name].family, Folders(environment if name in CODE else "", learnware))
             if family.folders.environment and rung.level != "strong":
@@ -92,10 +92,11 @@ class Sandbox:
             parent.close()
         self._starter.shutdown()
 
-    def _place(self, archive: IO[bytes]) -> Place:
+    def _holding(self, archive: IO[bytes]) -> AbstractContextManager[Place]:
+        """Until a warm parent sees it: see :meth:`folders`."""
         if self._unpacked is None:
             raise ModelRefused("learnwares of many files are not unpacked here")
-        return self._unpacked.place(archive, self._limits.file_bytes)
+        return self._unpacked.holding(archive, self._limits.file_bytes)
 
     def _parent(self, family: Family, rung: ladder.Rung) -> WarmParent:
         with self._gates[family]:

@@ -10,9 +10,10 @@ import hashlib
 import math
 import os
 import shutil
-import tempfile
 import threading
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -24,7 +25,7 @@ from atoll.engine.runtime import folders
 from atoll.engine.runtime.beimingwu_model import MAX_ENTRY, Entry
 from atoll.engine.zips import PIECE
 
-FILES, ENTRY = "files", "entry"
+FILES, ENTRY, NEW = "files", "entry", "new-"
 EXPANSION = 4  # an archive may unpack to so many times the largest that is run
 
 
@@ -41,48 +42,64 @@ class Unpacked:
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
         self._lock = threading.Lock()
+        self._held: Counter[str] = Counter()
+        self._making = tuple(threading.Lock() for _ in range(16))  # by the first digit of the digest
 
-    def place(self, archive: IO[bytes], largest: int) -> Place:
-        """Where the archive is unpacked, now if it is not yet; ``largest`` is how many bytes a model may have.
-
-        ModelRefused says what is wrong with it. Returns after fsync.
+    @contextmanager
+    def holding(self, archive: IO[bytes], largest: int) -> Iterator[Place]:
+        """Where the archive is unpacked, now if it is not yet, and stays within the block; ``largest`` is how many
+        bytes a model may have. ModelRefused says what is wrong with it. Unpacked is what is on the disk, after fsync.
         """
-        folder = self._root / _digest(archive)
+        digest = _digest(archive)
+        folder = self._root / digest
         place = Place(folder / FILES, folder / ENTRY)
         with self._lock:
-            if not place.entry.is_file():
-                try:
+            self._held[digest] += 1
+        try:
+            with self._making[int(digest[0], 16)]:
+                if not place.entry.is_file():
                     self._unpack(archive, folder, EXPANSION * largest)
-                except PackageError as error:
-                    raise ModelRefused(f"the learnware cannot be unpacked: {error.message}", hint=error.hint) from None
-            os.utime(folder)  # in use: see keep_only
-        return place
+            yield place
+        finally:
+            with self._lock:
+                self._held -= Counter((digest,))
 
-    def keep_only(self, digests: Iterable[str], *, spared_seconds: float = 0.0) -> None:
-        """Delete the others, but for those that were asked for less than so many seconds ago."""
+    def keep_only(self, digests: Iterable[str], in_use: Callable[[], Iterable[str]] = tuple) -> None:
+        """Delete the others, and what an interruption has left, but for those that are held or ``in_use``: whoever
+        needs one for longer than he holds it is there before he lets it go."""
         with self._lock:
-            folders.keep_only(self._root, digests, spared_seconds=spared_seconds)
+            held = {name for digest in self._held for name in (digest, NEW + digest)}
+            folders.keep_only(self._root, {*digests, *held, *in_use()})
 
     def _unpack(self, archive: IO[bytes], folder: Path, most: int) -> None:
-        self._root.mkdir(parents=True, exist_ok=True)
-        with open_contents(archive) as contents, tempfile.TemporaryDirectory(dir=self._root, prefix="new-") as made:
-            work = Path(made)
+        work = self._root / (NEW + folder.name)
+        try:
+            self._fill(archive, work, most)
+            shutil.rmtree(folder, ignore_errors=True)  # one that somebody has damaged
+            os.rename(work, folder)
+            folders.synced(self._root)
+        except PackageError as error:
+            raise ModelRefused(f"the learnware cannot be unpacked: {error.message}", hint=error.hint) from None
+        except OSError as error:  # no room, or a name that this disk does not take
+            raise ModelRefused(f"the learnware cannot be unpacked: {error.strerror}") from None
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _fill(self, archive: IO[bytes], work: Path, most: int) -> None:
+        with open_contents(archive) as contents:
             entry = _entry(contents)
             if (size := sum(contents.sizes.values())) > most:
                 raise ModelRefused(
                     f"the learnware unpacks to {size} bytes, at most {most} are run",
                     hint="its owner can set sandbox.model_bytes in atoll.toml",
                 )
+            shutil.rmtree(work, ignore_errors=True)
             for name in contents.names:
                 _write(contents.pieces(name), work / FILES / name)
             for each in (work / FILES, *(path for path in (work / FILES).rglob("*") if path.is_dir())):
                 folders.synced(each)
             _write((entry,), work / ENTRY)
             folders.synced(work)
-            shutil.rmtree(folder, ignore_errors=True)  # one that somebody has damaged
-            os.rename(work, folder)
-            folders.synced(self._root)
-            work.mkdir()  # for the context to remove
 
 
 def _digest(archive: IO[bytes]) -> str:

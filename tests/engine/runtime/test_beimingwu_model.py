@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -116,6 +117,11 @@ def strong(tmp_path):
     made = Sandbox(unpacked=Unpacked(tmp_path / "unpacked"))
     yield made
     made.close()
+
+
+def held(unpacked, data, largest=1 << 20):
+    with unpacked.holding(data, largest) as place:
+        return place
 
 
 @pytest.fixture
@@ -288,6 +294,7 @@ def test_links_bombs_and_a_file_that_is_a_folder_are_refused(strong, started, tm
         (link, "/etc/passwd", "symbolic link"),
         ("zeros", bytes(65 << 20), "far more than its size"),
         ("__init__.py/below.py", "x", "a file and a folder"),
+        ("\u00e9" * 200, "x", "File name too long"),
     ):
         with pytest.raises(ModelRefused, match=words):
             started(strong, archive(WITH, {name: content}), Signature("regression", 4, 1))
@@ -298,8 +305,8 @@ def test_it_unpacks_to_a_few_times_the_largest_model_at_most(tmp_path):
     place = Unpacked(tmp_path / "unpacked")
     data = io.BytesIO(archive(WITH, {"weights": bytes(5000)}))
     with pytest.raises(ModelRefused, match=r"unpacks to 5\d\d\d bytes, at most 4000 are run"):
-        place.place(data, 1000)
-    assert place.place(data, 2000).files.is_dir()
+        held(place, data, 1000)
+    assert held(place, data, 2000).files.is_dir()
 
 
 def test_others_are_refused_before_they_are_unpacked(strong, started, tmp_path):
@@ -317,17 +324,32 @@ def test_an_archive_of_another_kind_that_holds_a_learnware_yaml_counts_as_code()
 def test_it_is_unpacked_once_and_again_if_somebody_has_deleted_it(tmp_path):
     unpacked = Unpacked(tmp_path / "unpacked")
     data = io.BytesIO(archive(WITH, {"a/b/c.txt": "deep"}))
-    place = unpacked.place(data, 1 << 20)
-    assert (place.files / "a/b/c.txt").read_text() == "deep"
-    inode = place.files.stat().st_ino
-    assert unpacked.place(data, 1 << 20).files.stat().st_ino == inode
-    unpacked.keep_only([], spared_seconds=60.0)
-    assert place.files.is_dir()
+    with unpacked.holding(data, 1 << 20) as place:
+        assert (place.files / "a/b/c.txt").read_text() == "deep"
+        unpacked.keep_only([])
+        inode = place.files.stat().st_ino
+    assert held(unpacked, data).files.stat().st_ino == inode
+    digest = place.files.parent.name
+    for kept in (lambda: unpacked.keep_only([digest]), lambda: unpacked.keep_only([], lambda: [digest])):
+        kept()
+        assert place.entry.is_file()
     unpacked.keep_only([])
     assert not place.files.exists()
-    assert unpacked.place(data, 1 << 20) == place
-    unpacked.keep_only([place.files.parent.name])
-    assert place.entry.is_file()
+    assert held(unpacked, data) == place
+
+
+def test_what_an_interruption_has_left_is_no_learnware(tmp_path):
+    unpacked, data = Unpacked(tmp_path / "unpacked"), io.BytesIO(archive(WITH))
+    with unpacked.holding(data, 1 << 20) as place:
+        folder = place.files.parent
+    half = folder.with_name("new-" + folder.name)
+    shutil.copytree(folder, half)
+    place.entry.unlink()  # damaged
+    (place.files / "__init__.py").write_text("other")
+    assert (held(unpacked, data).files / "__init__.py").read_text() == WITH
+    shutil.copytree(folder, half, dirs_exist_ok=True)
+    unpacked.keep_only([folder.name])
+    assert [each.name for each in (tmp_path / "unpacked").iterdir()] == [folder.name]
 
 
 def test_files_in_use_stay_and_those_of_learnwares_that_are_gone_do_not(tmp_path):
