@@ -10,9 +10,11 @@ import joblib
 import numpy as np
 import pytest
 import torch
+import wheels
 from atoll.engine.errors import ModelError, ModelRefused
 from atoll.engine.runtime import Limits, ModelPool, Sandbox, Signature, ladder, rung
 from atoll.engine.runtime.beimingwu_model import probabilities
+from atoll.engine.runtime.environments import Environments, Needs
 from atoll.engine.runtime.formats import detect
 from atoll.engine.runtime.layout import Folders
 from atoll.engine.runtime.unpacked import Unpacked
@@ -368,6 +370,22 @@ def test_files_in_use_stay_and_those_of_learnwares_that_are_gone_do_not(tmp_path
         pool.close()
     pool.keep_folders([])
     assert not list((tmp_path / "unpacked").iterdir())
+
+
+def test_it_runs_with_the_packages_that_it_asks_for(strong, tmp_path, monkeypatch):
+    wheels.set_up(tmp_path, monkeypatch)
+    environments = Environments(tmp_path / "environments")
+    pool = ModelPool(1, environments=environments, unpacked=Unpacked(tmp_path / "unpacked"))
+    path, needs = tmp_path / "one", Needs("requirements.txt", b"coral==1.0\n")
+    path.write_bytes(archive("import coral\n" + WITH.replace("axis=1)", "axis=1) * coral.FACTOR")))
+    rows, signature = np.ones((1, 4), np.float32), Signature("regression", 4, 1)
+    try:
+        found = pool.predict("one", path, signature, rows, trust="own", needs=needs)
+        pool.keep_folders([])
+        assert len(list((tmp_path / "environments").iterdir())) == 1
+    finally:
+        pool.close()
+    assert found.item() == 40.0
 
 
 def test_a_warm_parent_sees_the_folder_of_one_learnware(strong, started):
