@@ -3,8 +3,8 @@
     python beimingwu.py [--python INTERPRETER | --environment FOLDER] [--work FOLDER] [--record FILE]
 
 Prints one line a check and exits with 1 if one fails. INTERPRETER has ``learnware==0.4.0.post1`` with numpy>=2,
-fast_pytorch_kmeans, lightgbm, narwhals, pynvml and, to run what is exported, onnxruntime; without it an environment is
-made in FOLDER, which takes minutes and gigabytes. ``--record`` writes what the package's searchers find, for
+fast_pytorch_kmeans, lightgbm, torch and, to run what is exported, onnxruntime; without it an environment is made in
+FOLDER, which takes minutes and gigabytes. ``--record`` writes what the package's searchers find, for
 tests/engine/beimingwu/parity.json, and does nothing else. Everything runs on this machine's loopback.
 """
 
@@ -44,7 +44,8 @@ async def shown(python: str, folder: Path) -> Checks:
         await part(three, "words", calls.words(three, made, ids))
         await part(three, "downloads", calls.downloads(three, made, ids))
         large = await part(three, "an upload that is cut", calls.cut(three, made))
-        await part(three, "import", commands.imports(three, made))
+        imported = await part(three, "import", commands.imports(three, made))
+        await part(three, "back", commands.back(three, imported or ""))
         await part(three, "export", commands.exports(three))
         await part(three, "leaving", calls.leave(three, large or "", 0))
     return check

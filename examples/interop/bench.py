@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from atoll.node.api.learnwares import ListingView
 from atoll.node.demo.processes import COMMAND, Institution, institution
 from package_process import Package, package
 
@@ -69,11 +70,11 @@ class Bench:
         out, err = await process.communicate()
         return process.returncode or 0, json.loads(out) if out else err.decode()
 
-    async def until(self, holds: Callable[[set[str]], bool]) -> None:
-        """Until every node's catalogue, the ids in it, is so."""
+    async def until(self, holds: Callable[[Mapping[str, ListingView]], bool]) -> None:
+        """Until every node's catalogue, by id, is so."""
         for node in self.nodes:
             until = monotonic() + CONVERGE_SECONDS
-            while not holds({each.learnware_id for each in await node.client.catalogue()}):
+            while not holds({each.learnware_id: each for each in await node.client.catalogue()}):
                 if monotonic() > until:
                     raise TimeoutError(f"the catalogue of {node.name} is not so after {CONVERGE_SECONDS:g} s")
                 await asyncio.sleep(0.2)  # other processes: there is no event to wait for

@@ -41,7 +41,7 @@ async def demo(bench: Bench, made: list[Made]) -> dict[str, str]:
     ids = {}
     for place, each in enumerate(made):
         ids[each["name"]] = await bench.call("upload", place % 3, zip_path=each["zip"], semantic=each["semantic"])
-    await bench.until(lambda known: {*ids.values()} <= known)
+    await bench.until(lambda known: {*ids.values()} <= known.keys())
     bench.check("upload_learnware, Iris and Digits at three nodes, known to all", len({*ids.values()}) == len(made))
     for node in range(3):
         here = {ids[each["name"]] for each in made[node::3]}
@@ -70,14 +70,14 @@ async def words(bench: Bench, made: list[Made], ids: Mapping[str, str]) -> None:
     digits = next(each for each in made if each["name"] == "Digits 2 and 3")
     id_, node = ids[digits["name"]], made.index(digits) % 3
     told = await bench.call("semantic_of", node, learnware_id=id_)
-    bench.check("get_semantic_specification at its node is what was uploaded", told == digits["semantic"], told)
+    bench.check("get_semantic_specification at its node is what was uploaded", _named(told) == digits["semantic"], told)
     elsewhere = await bench.call("semantic_of", (node + 1) % 3, learnware_id=id_)
     same = all(elsewhere[key] == told[key] for key in ("Name", "Description", "Data", "Task", "License", "Scenario"))
     bench.check("get_semantic_specification at another node is the same", same, elsewhere)
     changed = digits["semantic"] | {"Description": {"Type": "String", "Values": "Twos and threes, handwritten"}}
     await bench.call("update", node, learnware_id=id_, semantic=changed)
     told = await bench.call("semantic_of", node, learnware_id=id_)
-    bench.check("update_learnware without a zip changes the words, not the id", told == changed, told)
+    bench.check("update_learnware without a zip changes the words, not the id", _named(told) == changed, told)
     other = next(each for each in made if each["name"] == "Digits 4 and 5")
     await bench.call("update", node, learnware_id=id_, semantic=changed, zip_path=other["zip"])
     rows = np.load(rows_of(bench, "digits"))
@@ -146,6 +146,12 @@ async def leave(bench: Bench, id_: str, owner: int) -> None:
     bench.check("nobody deletes what another node holds", "delete failed" in error, error)
     said = await bench.call("logout")
     bench.check("logout", "login first" in said, said)
+
+
+def _named(semantic: Made) -> Made:
+    """Without the names of classes that are their numbers: what is not named is called so here."""
+    described = {place: name for place, name in semantic["Output"]["Description"].items() if place != name}
+    return {**semantic, "Output": semantic["Output"] | {"Description": described}}
 
 
 def rows_of(bench: Bench, name: str) -> str:

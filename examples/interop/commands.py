@@ -33,8 +33,9 @@ stat_specifications:
 """
 
 
-async def imports(bench: Bench, made: list[Made]) -> None:
-    """A zip with one folder around, under an alias, listed at the third node; and one that names what is to be run."""
+async def imports(bench: Bench, made: list[Made]) -> str:
+    """A zip with one folder around, under an alias, listed at the third node, whose id this is; and one that names what
+    is to be run."""
     digits = made[-1]
     around, semantic = bench.folder / "around.zip", bench.folder / "semantic.json"
     semantic.write_text(json.dumps(digits["semantic"] | {"Name": {"Type": "String", "Values": "Digits, imported"}}))
@@ -63,10 +64,11 @@ async def imports(bench: Bench, made: list[Made]) -> None:
     code, said = await bench.atoll("beimingwu", "import", bad, "--semantic", semantic, "-o", bench.folder / "bad.out")
     bench.check(f"a zip whose yaml names subprocess is refused ({' '.join(str(said).split())[:100]})", code == 15, said)
     bench.check("and runs nothing", not touched.exists() and not (bench.folder / "bad.out").exists())
+    return str(report["learnware_id"])
 
 
 async def exports(bench: Bench) -> None:
-    """A learnware of ours, ONNX and a table, as the package sees it; and one that came from there."""
+    """A learnware of ours, ONNX and a table, as the package sees it."""
     id_, island, rkme = await _published(bench, 1)
     zipped, other = bench.folder / "ours.zip", bench.folder / "other.json"
     code, report = await bench.atoll("beimingwu", "export", id_, "-o", zipped, node=1)
@@ -93,13 +95,21 @@ async def exports(bench: Bench) -> None:
     await bench.call("download", learnware_id=id_, target=str(bench.folder / "ours-too.zip"))
     answer = await bench.call("distances", path=str(bench.folder / "ours-too.zip"), rkme=str(other))
     bench.check("download_learnware of it through another node: the same", abs(answer["other"] - expected) <= CLOSE)
-    code, report = await bench.atoll("beimingwu", "export", "digits-0042", "-o", bench.folder / "back-0042.zip", node=1)
-    bench.check("atoll beimingwu export by alias, through another node", code == 0, report)
-    if code == 0:
-        same = member(bench.folder / "back-0042.zip", "model.pkl") == member(
-            bench.folder / "around.zip", AROUND + "model.pkl"
-        )
-        bench.check("what was imported comes out again", same)
+
+
+async def back(bench: Bench, id_: str) -> None:
+    """What was imported at the third node, out of another one: denied, until its owner offers it."""
+    asked = ("beimingwu", "export", "digits-0042", "-o", bench.folder / "back.zip")
+    code, said = await bench.atoll(*asked, node=1)
+    bench.check("what its owner does not offer is not exported elsewhere", code == 12, said)
+    offered = ("--federation", bench.federation, "--disclose", "members", "--download", "members")
+    code, said = await bench.atoll("learnware", "policy", id_, *offered, node=2)
+    bench.check("atoll learnware policy offers it", code == 0, said)
+    await bench.until(lambda known: known[id_].offers.download == "members")
+    code, said = await bench.atoll(*asked, node=1)
+    bench.check("atoll beimingwu export by alias, through another node", code == 0, said)
+    came = member(bench.folder / "around.zip", AROUND + "model.pkl")
+    bench.check("what was imported comes out", member(bench.folder / "back.zip", "model.pkl") == came)
 
 
 async def _published(bench: Bench, node: int) -> tuple[str, Island, Rkme]:

@@ -15,10 +15,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 TORCH = "torch~=2.13.0"  # where pip would take one with CUDA, install the CPU build first: --python
-PACKAGES = (
-    "learnware==0.4.0.post1", "numpy>=2", "fast_pytorch_kmeans", "lightgbm", "narwhals", "pynvml", "requests",
-    "onnxruntime", "joblib", "pyyaml", TORCH,
-)  # fmt: skip
+PACKAGES = ("learnware==0.4.0.post1", "numpy>=2", "fast_pytorch_kmeans", "lightgbm", "onnxruntime", TORCH)
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 MOST_LINE = 256 << 20
 

@@ -86,7 +86,7 @@ async def parity(bench: Bench, known: Mapping[str, Any]) -> dict[str, str]:
         path = str(zipped(each, bench.folder))
         ours = await bench.call("upload", place % 3, zip_path=path, semantic=each["semantic"])
         theirs[ours] = each["id"]
-    await bench.until(lambda ids: theirs.keys() <= ids)
+    await bench.until(lambda known: theirs.keys() <= known.keys())
     bench.check(f"{len(theirs)} learnwares are uploaded to three nodes, and known to all", len(theirs) == 48)
     await _words(bench, known, theirs)
     await _data(bench, known, theirs)

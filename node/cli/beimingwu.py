@@ -141,14 +141,15 @@ async def export(client: AsyncClient, learnware: str, output: Path, as_json: boo
     of its format, named in requirements.txt, with its specification in raw units. One of another institution comes
     through the node, if its owner offers download.
     """
-    path, notes = Path(learnware), ()
+    path = Path(learnware)
+    notes: tuple[str, ...] = ()
     with progress_bars() as tell, replacing(output, PUBLIC) as file:
         if path.is_file():
             islands = {island.id: island for island in await client.islands()}
             notes = await asyncio.to_thread(_exported, path, islands, file)
         else:
             await client.beimingwu_package(learnware, file, lambda done: tell("downloading (MiB)", done >> 20, 0))
-    report = ExportReport(str(output), output.stat().st_size, tuple(notes))
+    report = ExportReport(str(output), output.stat().st_size, notes)
     if as_json:
         print_json(report)
         return
