@@ -49,6 +49,7 @@ def read_config(data: bytes) -> Config:
     anything but plain values are refused."""
     root = _root(data)
     tree = _mapping(root, YAML)
+    _built(root)  # all of it: an export writes it again
     model = _model(tree.get("model"))
     semantic = (
         _mapping(tree["semantic_specification"], "semantic_specification")
@@ -103,9 +104,18 @@ _Loader.add_constructor(TUPLE, lambda loader, node: tuple(loader.construct_seque
 
 
 def plain_tree(data: bytes) -> dict[str, Any]:
-    """All of a file that :func:`read_config` takes, as plain values."""
-    _root(data)
-    tree = yaml.load(data.decode("utf-8-sig"), Loader=_Loader)
+    """All of the file as plain values; PackageError where :func:`read_config` refuses it."""
+    return _built(_root(data))
+
+
+def _built(root: yaml.Node) -> dict[str, Any]:
+    loader = _Loader("")
+    try:
+        tree = loader.construct_document(root)
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, RecursionError) as error:
+        raise PackageError(f"{YAML} holds no plain value: {' '.join(str(error).split())[:160]}") from None
+    finally:
+        loader.dispose()
     return tree if isinstance(tree, dict) else {}
 
 

@@ -213,11 +213,13 @@ def _moved(
     island: Island, rkme: Rkme, plan: _Plan, islands: Sequence[Island], most: int
 ) -> Iterator[tuple[Island, Rkme]]:
     """By name first; into islands of nameless columns, whose names are positions, as well."""
-    order = sorted(range(len(plan.columns)), key=plan.columns.__getitem__)
-    named = named_island(plan.columns, rkme.gamma)
-    sorted_points = Rkme(np.ascontiguousarray(rkme.points[:, order]), rkme.weights, rkme.gamma, rkme.count)
+    sources = [(island, rkme)]
+    if any(set(each.names) == set(plan.columns) for each in islands):  # else long names need not fit into an island
+        order = sorted(range(len(plan.columns)), key=plan.columns.__getitem__)
+        points = Rkme(np.ascontiguousarray(rkme.points[:, order]), rkme.weights, rkme.gamma, rkme.count)
+        sources.insert(0, (named_island(plan.columns, rkme.gamma), points))
     done = {island.digest}
-    for source, points in ((named, sorted_points), (island, rkme)):
+    for source, points in sources:
         near = [each for each in islands if each.digest == source.digest]
         for target in (*near, *reachable(source, islands)):
             if len(done) <= most and target.digest not in done:

@@ -27,8 +27,9 @@ def read_needs(contents: Contents) -> tuple[Needs | None, tuple[str, ...]]:
         if not needs.data.strip():
             return None, notes
         wanted = read(needs.name, needs.data)
-    except ModelRefused as error:
-        return None, (f"{name} is not used, the model runs on what its node has: {error.message}",)
+    except (ModelRefused, RecursionError) as error:
+        why = error.message if isinstance(error, ModelRefused) else "it is nested too deeply"
+        return None, (f"{name} is not used, the model runs on what its node has: {why}",)
     return (needs if wanted.wanted or wanted.native else None), notes
 
 

@@ -21,7 +21,7 @@ from atoll.engine.runtime.environments import Needs
 
 MAX_MODULE = 1 << 20
 GENERATION = "Text Generation"
-_SHAPE = r"{}\s*=\s*[(\[]\s*(\d{{1,6}}(?:\s*,\s*\d{{1,6}}){{0,3}})\s*,?\s*[)\]]"
+_SHAPE = r"(?<!\w){} ?= ?[(\[] ?(\d{{1,6}}(?: ?, ?\d{{1,6}}){{0,3}}) ?,? ?[)\]]"  # where white space is one space
 
 
 class Shapes(NamedTuple):
@@ -121,7 +121,7 @@ def _shapes(source: Contents, config: Config) -> Shapes:
     text = ""
     if source.sizes[config.model.module_path] <= MAX_MODULE:
         code = source.read(config.model.module_path, MAX_MODULE).decode("utf-8", errors="replace")
-        text = re.sub(r"#.*", "", code)
+        text = " ".join(re.sub(r"#.*", "", code).split())
     return Shapes(*(_shape(config, text, name) for name in ("input_shape", "output_shape")))
 
 

@@ -25,7 +25,7 @@ from atoll.engine.semantic import (
 )
 
 FILE = "semantic_specification.json"
-MAX_BYTES = 4 << 20
+MAX_BYTES = 1 << 20
 MAX_INPUTS, MAX_OUTPUTS = 100_000, 10_000  # as signatures have them
 MAX_COLUMN = 200
 MODELS = ("Base Model", "Fine-tuned Model", "PEFT Model", "Others")
@@ -69,7 +69,7 @@ def read_semantic(data: bytes) -> Words:
     """The words of a learnware; SpecificationError says which key is wrong or missing."""
     tree = _tree(data)
     notes: list[str] = []
-    name = " ".join(_string(tree, "Name").split())
+    name = _one_line(_string(tree, "Name"))
     if not name:
         raise SpecificationError("the semantic specification has no Name")
     spec = SemanticSpec(
@@ -223,8 +223,13 @@ def _dimension(tree: dict[str, Any], key: str, most: int) -> tuple[int | None, t
                 f"the semantic specification: {key} describes {place[:20]!r}, which is none of its {value} dimensions",
                 hint='Description maps "0", "1", .. to texts',
             )
-        names[int(place)] = " ".join(name.split())
+        names[int(place)] = _one_line(name)
     return value, tuple(names)
+
+
+def _one_line(text: str) -> str:
+    """The text without what ends lines or steers terminals."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
 def _cut(text: str, most: int, what: str, notes: list[str]) -> str:

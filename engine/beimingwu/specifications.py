@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 MAX_BYTES = 64 << 20
 MAX_AXES = 4
+MAX_NUMBERS, MAX_LISTS = 1 << 23, 1 << 18  # in the JSON: a thousand points of 4096 numbers, and what is around them
 ROWS_PER_POINT = 5  # as the privacy gate has it
 TABLE, TEXTS, IMAGE = "RKMETableSpecification", "RKMETextSpecification", "RKMEImageSpecification"
 
@@ -50,17 +51,13 @@ class Given(NamedTuple):
 
 
 class _Json(msgspec.Struct, frozen=True):
-    z: list[Any]
-    beta: list[Any]
+    z: list[Any] = []
+    beta: list[Any] = []
     gamma: float = GAMMA
     num_points: int | None = None
     type: str = ""
     n_models: int = 16
     model_config: dict[str, Any] = {}
-
-
-class _Type(msgspec.Struct, frozen=True):
-    type: str = ""
 
 
 def kind_of(class_name: str) -> Kind:
@@ -78,17 +75,18 @@ def read_specification(data: bytes, class_name: str = "") -> Given:
     if class_name and kind_of(class_name) in REFUSED:
         raise SpecificationError(f"{class_name}: {REFUSED[kind_of(class_name)]}")
     try:
-        told = unpack_json(data, _Type, limit=MAX_BYTES).type or class_name
-        if not told:
-            raise SpecificationError("the specification does not say of which type it is")
-        kind = kind_of(told)
-        if class_name and kind_of(class_name) != kind:
-            raise SpecificationError(f"the specification is of type {told}, it is announced as {class_name[:80]}")
-        if kind in REFUSED:
-            raise SpecificationError(f"{told}: {REFUSED[kind]}")
+        _check_size(data)
         json = unpack_json(data, _Json, limit=MAX_BYTES)
     except EncodingError as error:
         raise SpecificationError(f"not a statistical specification: {error.message}") from None
+    told = json.type or class_name
+    if not told:
+        raise SpecificationError("the specification does not say of which type it is")
+    kind = kind_of(told)
+    if class_name and kind_of(class_name) != kind:
+        raise SpecificationError(f"the specification is of type {told}, it is announced as {class_name[:80]}")
+    if kind in REFUSED:
+        raise SpecificationError(f"{told}: {REFUSED[kind]}")
     return _image(json, data) if kind == "image" else _points(json, kind, data)
 
 
@@ -108,6 +106,13 @@ def write_specification(rkme: Rkme, island: Island) -> bytes:
         "type": TEXTS if texts else TABLE,
     }
     return msgspec.json.encode(tree | {"language": []} if texts else tree)
+
+
+def _check_size(data: bytes) -> None:
+    """Before anything is read: what is short in JSON, an empty list say, is long in memory."""
+    lists, numbers = data.count(b"[") + data.count(b"{"), data.count(b",")
+    if lists > MAX_LISTS or numbers > MAX_NUMBERS:
+        raise SpecificationError(f"the specification holds {numbers} values in {lists} lists, which is too many")
 
 
 def _points(json: _Json, kind: Kind, data: bytes) -> Given:
@@ -145,10 +150,24 @@ def _given(island: Island, points: NDArray[Any], json: _Json, data: bytes) -> Gi
 def _numbers(nested: list[Any], what: str) -> NDArray[Any]:
     if not 1 <= len(nested) <= MAX_POINTS:
         raise SpecificationError(f"{what} has {len(nested)} entries, 1 to {MAX_POINTS} are taken")
+    _check_numbers(nested, what, MAX_AXES)
     try:
-        found = np.array(nested)
+        found = np.array(nested, np.float64)
     except (ValueError, OverflowError):
-        raise DimensionMismatch(f"the entries of {what} are not all of one shape") from None
-    if found.dtype.kind not in "fiu" or found.ndim > MAX_AXES or found.size == 0:
+        raise DimensionMismatch(f"the entries of {what} are not all of one shape, or too large") from None
+    if found.size == 0:
         raise SpecificationError(f"{what} does not hold plain numbers")
     return found
+
+
+def _check_numbers(nested: list[Any], what: str, axes: int) -> None:
+    """That there is nothing but numbers in lists of one length: of texts numpy would make something huge."""
+    kinds = set(map(type, nested))
+    if kinds <= {int, float}:
+        return
+    if kinds != {list} or axes == 1:
+        raise SpecificationError(f"{what} does not hold plain numbers")
+    if len(set(map(len, nested))) != 1:
+        raise DimensionMismatch(f"the entries of {what} are not all of one shape")
+    for each in nested:
+        _check_numbers(each, what, axes - 1)

@@ -149,6 +149,20 @@ def test_an_image_learnware_takes_the_shape_that_its_code_or_its_arguments_say(o
     assert any("input_shape is not told" in note for note in found.notes)
 
 
+def test_code_that_is_made_to_be_slow_to_look_at_is_looked_at_once(owner):
+    slow = b"input_shape = (1" + b" " * 900_000 + b"x" + b"#" * 100_000
+    found, _ = imported(zipped(files_of(**IMAGE) | {"__init__.py": slow}), owner)
+    assert found.manifest.signature.inputs == 3072
+
+
+def test_long_names_of_columns_do_not_keep_a_learnware_out(owner):
+    names = tuple("类" * 100 + str(place) for place in range(300))
+    files = files_of(**PLAIN) | {"stat.json": spec_json(shape=(5, 300)), "__init__.py": b"class Model: pass"}
+    files["semantic_specification.json"] = words_json(names=names)
+    found, _ = imported(zipped(files), owner, islands=(scaled(NAMES),))
+    assert (found.manifest.columns, found.islands) == (names, (table_island(300),))
+
+
 def text_files(**changes):
     yaml = YAML.replace("RKMETable", "RKMEText").encode()
     words = words_json(Data=["Text"], Input={})
@@ -201,7 +215,7 @@ NO_STAT = "name: x\nstat_specifications: []\n"
         ({"learnware.yaml": b"a: &x 1\nb: *x"}, "aliases"),
         ({"learnware.yaml": NO_STAT.encode()}, "no statistical specification"),
         ({"stat.json": None}, "which the package does not hold"),
-        ({"stat.json": b"{}"}, "stat.json: not a statistical specification"),
+        ({"stat.json": b"{}"}, "stat.json: z has 0 entries"),
         ({"learnware.yaml": YAML.replace("RKMETable", "Other").encode()}, "'OtherSpecification' are not known"),
         ({"semantic_specification.json": None}, "no semantic specification"),
         ({"semantic_specification.json": b"{}"}, "no Name"),

@@ -45,6 +45,11 @@ def test_inputs_that_are_not_all_named_are_told_by_position():
     assert none.notes == ()
 
 
+def test_names_hold_nothing_that_steers_a_terminal():
+    words = read_semantic(words_json(names=("a\x1b[2Jb", "c\n\u2028d"), Name="x\x1b]0;y\x07 z"))
+    assert (words.spec.name, words.input_names) == ("x ]0;y z", ("a [2Jb", "c d"))
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
