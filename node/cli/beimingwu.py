@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -186,9 +187,12 @@ async def _added(
 
 
 def _convertible(source: Path) -> tuple[str, ...]:
-    """Files that are models of a format that `learnware pack` reads, told by their bytes; nothing is loaded."""
+    """Files that are models of a format that `learnware pack` reads, told by their bytes, as they are called in the
+    source; nothing is loaded."""
     with open_contents(source) as contents:
-        return tuple(name for name in contents.names if Path(name).suffix.lower() in MODELS and _is(contents, name))
+        top = f"{contents.top}/" if contents.top else ""
+        models = [name for name in contents.names if Path(name).suffix.lower() in MODELS and _is(contents, name)]
+    return tuple(top + name for name in models)
 
 
 def _is(contents: Contents, name: str) -> bool:
@@ -249,9 +253,10 @@ def _offer(convertible: Sequence[str], source: Path) -> None:
     click.echo(NO_CODE)
     if not convertible:
         return
-    name = convertible[0]
-    take = f"unzip -p {source} '{name}' > {Path(name).name}" if source.is_file() else f"cp {source / name} ."
+    name, where = convertible[0], shlex.quote(str(source))
+    file = shlex.quote(f"./{Path(name).name}")
+    take = f"unzip -p {where} {shlex.quote(name)} > {file}" if source.is_file() else f"cp {where}/{shlex.quote(name)} ."
     click.echo(clean(f"{name} in it is {MODELS[Path(name).suffix.lower()]}. If it is your own, and all of the model,"))
     click.echo("it can be packed in a format without code, which runs wherever it may go:")
     click.echo(clean(f"  {take}"))
-    click.echo(f"  atoll learnware pack {Path(name).name} --data ROWS.csv --semantic WORDS.json -o PACKAGE.zip")
+    click.echo(clean(f"  atoll learnware pack {file} --data ROWS.csv --semantic WORDS.json -o PACKAGE.zip"))

@@ -153,15 +153,24 @@ async def test_a_package_of_ours_becomes_a_zip_of_theirs(two, digits, tmp_path):
         assert {"learnware.yaml", "__init__.py", "model.onnx"} <= {*archive.namelist()}
 
 
-async def test_a_model_that_could_do_without_code_is_named_with_what_to_type(two, zipped):
+async def test_a_model_that_could_do_without_code_is_named_with_what_to_type(two, zipped, tmp_path):
     (one, _), _, at = two
-    source = zipped(model__pkl=pickle.dumps({"a": 1}), notes__pkl=b"no pickle at all")
+    model = pickle.dumps({"a": 1})
+    source = zipped("a zip.zip", notes__pkl=b"no pickle at all", **{"it's `mine`/model__pkl": model})
     code, out, _ = await at(one, "import", source, "-o", "package.zip")
     assert code == 0
     assert "model.pkl in it is a pickle" in out
     assert "notes.pkl" not in out
-    assert f"unzip -p {source} 'model.pkl' > model.pkl" in out
-    assert "atoll learnware pack model.pkl --data ROWS.csv" in out
+    (take,) = re.findall(r"^  (unzip .*)$", out, re.MULTILINE)
+    assert shlex.split(take) == ["unzip", "-p", str(source), "it's `mine`/model.pkl", ">", "./model.pkl"]
+    assert "atoll learnware pack ./model.pkl --data ROWS.csv" in out
+    with zipfile.ZipFile(source) as archive, zipfile.ZipFile("around.zip", "w") as around:
+        for name in archive.namelist():
+            around.writestr(f"top/{name}", archive.read(name))
+    code, out, _ = await at(one, "import", "around.zip", "-o", "package.zip")
+    assert code == 0
+    (take,) = re.findall(r"^  (unzip .*)$", out, re.MULTILINE)
+    assert shlex.split(take)[3] == "top/it's `mine`/model.pkl"
 
 
 async def test_what_is_refused_says_why_and_what_to_do(two, zipped, tmp_path):
