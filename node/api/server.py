@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -33,6 +34,7 @@ from atoll.node.api import (
     submissions,
     tokens,
 )  # fmt: skip
+from atoll.node.api.beimingwu import downloading
 from atoll.node.api.beimingwu.envelope import enveloped
 from atoll.node.api.routing import NODE, TOKEN, Route, reply
 from atoll.node.errors import AddressTaken
@@ -73,6 +75,7 @@ ROUTES: tuple[Route, ...] = (
 def application(node: Node) -> web.Application:
     app = web.Application(middlewares=[problems.middleware], client_max_size=64 * 1024 * 1024)
     app[NODE] = node
+    app[downloading.PLACES] = asyncio.Semaphore(downloading.AT_ONCE)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _handler(route))
     routes.mount(app)

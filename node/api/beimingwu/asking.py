@@ -9,8 +9,9 @@ from atoll.engine.beimingwu.legacy import named_island
 from atoll.engine.beimingwu.specifications import Given
 from atoll.engine.errors import DimensionMismatch
 from atoll.engine.islands import Island
+from atoll.engine.specs.moving import moved, reachable
 from atoll.engine.specs.rkme import Rkme
-from atoll.node.search.fitting import Fitted, elsewhere
+from atoll.node.search.islands import ALIKE
 from atoll.node.search.plan import SEEN
 from atoll.node.search.query import MAX_ISLANDS, SpecificationQuery
 
@@ -21,19 +22,28 @@ def specifications(
     """The specification in its own island and, moved there, in those of ``known`` that have the same features: by
     ``names``, where the user tells what every dimension is, never by place alone. ``listed`` says how many owners list
     in an island: what nobody lists in is left out. At most MAX_ISLANDS, the most used first."""
-    sources = [Fitted(given.island, given.rkme)]
+    sources = [given]
     if names and given.island.kind == "table":
         sources.append(_by_name(given, names))
-    found = {each.island.digest: each.given for each in elsewhere(sources, known)}
-    asked = {island: SpecificationQuery(island, there) for island, there in found.items()}
-    told = [each for each in asked.values() if listed(each.island) and each.norm2 < SEEN]
     own = given.island.digest
-    here = [SpecificationQuery(own, given.rkme)] if own in {each.digest for each in known} else []
-    told.sort(key=lambda each: (-listed(each.island), each.island))
-    return tuple((here + told)[:MAX_ISLANDS])
+    told = [SpecificationQuery(own, given.rkme)] if own in {each.digest for each in known} else []
+    from_ = {target.digest: (source, target) for source in sources[::-1] for target in _alike(source.island, known)}
+    for digest in sorted(from_.keys() - {own}, key=lambda digest: (-listed(digest), digest)):
+        source, target = from_[digest]
+        if len(told) == MAX_ISLANDS or not listed(digest):
+            break
+        there = SpecificationQuery(digest, moved(source.rkme, source.island, target))
+        if there.norm2 < SEEN:  # else its units are so coarse, or its kernel so wide, that it tells nothing apart
+            told.append(there)
+    return tuple(told)
 
 
-def _by_name(given: Given, names: Sequence[str]) -> Fitted:
+def _alike(source: Island, known: Sequence[Island]) -> list[Island]:
+    """The source itself too, if it is known."""
+    return [*(each for each in known if each.digest == source.digest), *reachable(source, known)[:ALIKE]]
+
+
+def _by_name(given: Given, names: Sequence[str]) -> Given:
     """In raw columns with these names, which an island sorts."""
     rkme = given.rkme
     if len(names) != rkme.dimension:
@@ -41,4 +51,4 @@ def _by_name(given: Given, names: Sequence[str]) -> Fitted:
             f"Input describes {len(names)} dimensions, the statistical specification has {rkme.dimension}"
         )
     points = rkme.points[:, np.argsort(np.array(names, dtype=object), kind="stable")]
-    return Fitted(named_island(names, rkme.gamma), Rkme(points, rkme.weights, rkme.gamma, rkme.count))
+    return Given(named_island(names, rkme.gamma), Rkme(points, rkme.weights, rkme.gamma, rkme.count), given.original)

@@ -4,64 +4,108 @@ what was made here is written as one, with its specification if its owner disclo
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from atoll.engine.beimingwu.exporting import export_package
 from atoll.engine.packages import open_package
+from atoll.engine.packages.runnable import BEIMINGWU
 from atoll.node.api import acts
 from atoll.node.api.beimingwu import names
-from atoll.node.api.beimingwu.disclosed import with_specifications
+from atoll.node.api.beimingwu.disclosed import not_disclosed, with_specification
 from atoll.node.api.beimingwu.scratch import scratch
 from atoll.node.api.downloads import file_name
 from atoll.node.api.files import sent
 from atoll.node.api.routing import TOKEN, Route, user_of
 from atoll.node.clock import now_ms
+from atoll.node.errors import NodeBusy
 from atoll.node.store.blobs import hash_of
+from atoll.node.store.dock import Learnware
 from atoll.protocol.errors import NotFound
 from atoll.protocol.ids import peer_id
+from atoll.protocol.listings import Listing
+from atoll.protocol.policy import promised
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
+
+ACT = "download.fetch"
+AT_ONCE = 8  # zips that lie on the disk while they are sent
+PLACES: web.AppKey[asyncio.Semaphore] = web.AppKey("exports")
 
 
 async def download(node: Node, request: web.Request) -> web.StreamResponse:
     """The zip, once it is fetched and checked; errors are problems, as elsewhere."""
     user = user_of(request)
     learnware_id = await asyncio.to_thread(names.find, node, request.query.get("learnware_id", ""), user)
-    async with scratch(node.blobs) as whole, scratch(node.blobs) as zipped:
-        name = await _whole(node, request, learnware_id, user, Path(whole.name))
-        target = Path(zipped.name)
-        await asyncio.to_thread(_export, node, Path(whole.name), target)
+    own = node.dock.find(learnware_id)
+    listing = node.catalogue.find(learnware_id, now_ms()) if own is None else None
+    places = request.app[PLACES]
+    if places.locked():
+        raise NodeBusy(f"{AT_ONCE} packages are being sent", hint="try again in a minute")
+    async with places, AsyncExitStack() as held:
+        if own is not None:
+            name, path = own.manifest.semantic.name, await _of_dock(node, request, own, held)
+        else:
+            assert listing is not None
+            name, path = listing.semantic.name, await _fetched(node, request, listing, held)
+        target = Path((await held.enter_async_context(scratch(node.blobs))).name)
+        await asyncio.to_thread(_export, node, path, target)
+        if listing is not None:
+            node.downloads.released(listing.revision)
         digest = await asyncio.to_thread(hash_of, target)
         return await sent(
             request, target, digest.hex(), media_type="application/zip", name=file_name(name, learnware_id.hex())
         )
 
 
-async def _whole(node: Node, request: web.Request, learnware_id: bytes, user: str, target: Path) -> str:
-    """Write the package, with what specifications this node may know, to ``target``; its name."""
-    own = node.dock.find(learnware_id)
-    if own is not None:
-        listed = any(each.owner == node.identity.public for each in node.catalogue.versions(own.id, now_ms()))
-        if not listed and not {"publish", "admin"} & {*request[TOKEN].scopes}:
-            raise NotFound("this learnware is not listed", hint=names.HINT)
-        await asyncio.to_thread(node.dock.write_whole, own, target)
-        return own.manifest.semantic.name
-    listing = node.catalogue.find(learnware_id, now_ms())
-    owner = peer_id(listing.owner)
-    subject = {"learnwares": learnware_id.hex()}
-    async with acts.noting(node.audit, request[TOKEN], "download.fetch", subject):
-        row = await node.downloads.file(owner, listing, user)
-        await with_specifications(node, listing, user, node.downloads.path(row), target)
-        node.downloads.released(listing.revision)
-    return listing.semantic.name
+async def _of_dock(node: Node, request: web.Request, own: Learnware, held: AsyncExitStack) -> Path:
+    """The package, whole, unless it came from Beimingwu and so holds its specification itself: for whoever may publish,
+    and for all to whom that is disclosed where it is listed."""
+    _require_disclosed(node, request, own)
+    async with acts.noting(node.audit, request[TOKEN], ACT, {"learnwares": own.id.hex()}):
+        if own.manifest.model_format == BEIMINGWU:
+            return node.dock.served_path(own)
+        whole = Path((await held.enter_async_context(scratch(node.blobs))).name)
+        await asyncio.to_thread(node.dock.write_whole, own, whole)
+        return whole
 
 
-def _export(node: Node, whole: Path, target: Path) -> None:
+def _require_disclosed(node: Node, request: web.Request, own: Learnware) -> None:
+    if {"publish", "admin"} & {*request[TOKEN].scopes}:
+        return
+    versions = node.catalogue.versions(own.id, now_ms())
+    offers = [each.offers for each in versions if each.owner == node.identity.public]
+    if not offers:
+        raise NotFound("this learnware is not listed", hint=names.HINT)
+    if not any("disclose" in promised(each, user_of(request)) for each in offers):
+        raise not_disclosed(own.manifest.semantic.name)
+
+
+async def _fetched(node: Node, request: web.Request, listing: Listing, held: AsyncExitStack) -> Path:
+    """The package of another owner, with a specification, unless it came from Beimingwu and so holds that itself. It is
+    an act: it counts there."""
+    user = user_of(request)
+    async with acts.noting(node.audit, request[TOKEN], ACT, {"learnwares": listing.learnware_id.hex()}):
+        row = await node.downloads.file(peer_id(listing.owner), listing, user)
+        served = node.downloads.path(row)
+        if await asyncio.to_thread(_format, served) == BEIMINGWU:
+            return served
+        whole = Path((await held.enter_async_context(scratch(node.blobs))).name)
+        await with_specification(node, listing, user, served, whole)
+        return whole
+
+
+def _format(served: Path) -> str:
+    with open_package(served, specifications=False) as package:
+        return package.manifest.model_format
+
+
+def _export(node: Node, path: Path, target: Path) -> None:
     islands = {island.id: island for island in node.catalogue.islands()}
-    with open_package(whole, specifications=False) as package:
+    with open_package(path, specifications=False) as package:
         export_package(package, islands, target)
 
 

@@ -47,7 +47,8 @@ def the_one(given: str, known: Iterable[Named]) -> bytes:
 
 def find(node: Node, given: str, user: str) -> bytes:
     """What ``user`` of this node means, of all that it may see; as :func:`the_one`, blocking."""
-    return the_one(given.strip(), (*(own(node) if user else ()), *_listed(node, user)))
+    given = given.strip()
+    return the_one(given, (*(own(node) if user else ()), *_listed(node, given, user)))
 
 
 def find_own(node: Node, given: str) -> bytes:
@@ -62,8 +63,8 @@ def own(node: Node) -> list[Named]:
     return [Named(each.id, each.manifest.alias, each.manifest.semantic.name) for each in node.dock.all()]
 
 
-def _listed(node: Node, user: str) -> Iterable[Named]:
-    for each in node.catalogue.alive(now_ms()):
-        if each.alias and may_be_found(each, user):
+def _listed(node: Node, alias: str, user: str) -> Iterable[Named]:
+    for each in node.catalogue.versions(alias, now_ms()) if alias else ():
+        if may_be_found(each, user):
             owner = peer_id(each.owner)
             yield Named(each.learnware_id, each.alias, f"{each.semantic.name}, of {node.peers.name(owner) or owner}")

@@ -69,8 +69,9 @@ def pages(count: int, limit: int) -> int:
 def _semantic(
     spec: SemanticSpec, inputs: int, columns: tuple[str, ...], outputs: int, classes: tuple[str, ...]
 ) -> dict[str, Any]:
-    if columns == positional_names(len(columns)):  # that is to say, none
+    if columns == positional_names(len(columns)):  # names that only tell the place are none
         columns = ()
+    classes = tuple("" if name == str(place) else name for place, name in enumerate(classes))
     table, told = spec.data == "Table", spec.task in WITH_OUTPUTS
     return write_semantic(
         spec, inputs=inputs if table and inputs else None, input_names=columns if table else (),

@@ -1,5 +1,6 @@
 """Beimingwu's client downloads what owners anywhere in the federation let it: what was uploaded byte for byte."""
 
+import asyncio
 import io
 import json
 import zipfile
@@ -21,10 +22,23 @@ async def two(federated, client):
 
 
 @pytest.fixture
-def known(changed):
+def known(changed, monkeypatch):
     async def wait(node, learnware_id):
-        wanted = bytes.fromhex(learnware_id)
-        await changed(node, lambda: bool(node.node.catalogue.versions(wanted, now_ms())))
+        """Until the node has its listing, and the definitions of its islands."""
+        wanted, there = bytes.fromhex(learnware_id), node.node.catalogue
+        await changed(node, lambda: bool(there.versions(wanted, now_ms())))
+        ((listing, *_), arrived, loop) = there.versions(wanted, now_ms()), asyncio.Event(), asyncio.get_running_loop()
+        add = there.add_island
+
+        def noted(island):
+            add(island)
+            loop.call_soon_threadsafe(arrived.set)
+
+        monkeypatch.setattr(there, "add_island", noted)
+        async with asyncio.timeout(20):
+            while not {each.island for each in listing.specifications} <= {each.digest for each in there.islands()}:
+                await arrived.wait()
+                arrived.clear()
 
     return wait
 
@@ -40,6 +54,25 @@ async def test_what_was_uploaded_comes_back_byte_for_byte_from_wherever_it_is(op
         assert body == package
     rows = [(row.act, row.outcome) for row in (await asked.client.audit(0, 1000)).items]
     assert rows.count(("download.fetch", "done")) == 2
+
+
+@pytest.mark.parametrize("offered", [True, False])
+async def test_users_who_do_not_publish_get_what_is_disclosed_to_them(
+    federated, client, irises, ours, monkeypatch, offered
+):
+    """A package holds its specification: also one's own users get it only where it is disclosed."""
+    monkeypatch.setenv("ATOLL__BEIMINGWU__DISCLOSE", "members" if offered else "nobody")
+    (node,), federation = await federated("node")
+    ids = [
+        await client(node).upload(irises.zip(0, 1), irises.semantic("Two irises", 0, 1)),
+        await ours(node, federation, Offers(disclose="members" if offered else "nobody")),
+    ]
+    user = client(node, (await node.client.create_token("user", ("read", "predict"), 1)).secret)
+    for learnware_id in ids:
+        status, _, body = await user.download(learnware_id)
+        assert status == (200 if offered else 403)
+        assert offered or json.loads(body)["code"] == "policy.denied"
+        assert (await client(node).download(learnware_id))[0] == 200
 
 
 async def test_words_that_were_changed_are_in_what_comes_back(open_offers, two, irises, known, changed):
