@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -28,6 +28,7 @@ from atoll.engine.packages.samples import LARGEST
 from atoll.engine.runtime.environments import Needs
 from atoll.engine.runtime.requirements import TEXT
 from atoll.engine.specs.rkme import Rkme
+from atoll.engine.zips import PIECE
 
 STAT = "stat.json"
 
@@ -38,14 +39,18 @@ class Exported(NamedTuple):
     notes: tuple[str, ...]
 
 
-def export_package(package: Package, islands: Mapping[str, Island], target: Path | IO[bytes]) -> Exported:
+def export_package(
+    package: Package, islands: Mapping[str, Island], target: Path | IO[bytes], *, scratch: Path | None = None
+) -> Exported:
     """Write to ``target`` the Beimingwu package of a learnware. One that came from there is its zip, byte for byte; but
     words that were changed since are put into it, and a note says so. ``islands`` are by id in hex: the first table
     specification that the package holds, and whose island is among them, goes into the zip, for everybody to read.
-    PackageError or SpecificationError says what cannot be exported and why.
+    ``scratch`` is a folder for copies, which are made of what came from there where ``target`` is no path, or where
+    words are put in; the system's own by default. PackageError or SpecificationError says what cannot be exported and
+    why.
     """
     if package.manifest.model_format == FORMAT:
-        return _original(package, target)
+        return _original(package, target, scratch)
     return _ours(package, islands, target)
 
 
@@ -58,31 +63,24 @@ def raw_rkme(rkme: Rkme, island: Island, columns: tuple[str, ...]) -> Rkme:
     return Rkme(points, rkme.weights, gamma, rkme.count)
 
 
-def _original(package: Package, target: Path | IO[bytes]) -> Exported:
+def _original(package: Package, target: Path | IO[bytes], scratch: Path | None) -> Exported:
     manifest = package.manifest
     words = package.read(FILE)
     changed = read_semantic(words).spec != manifest.semantic
-    with tempfile.TemporaryDirectory(prefix="atoll-") as folder:
-        path = Path(folder) / "learnware.zip"
-        _pour(package.pieces(manifest.model), path)
-        with open_contents(path) as contents:
+    with tempfile.TemporaryDirectory(prefix="atoll-", dir=scratch) as folder:
+        came = target if isinstance(target, Path) else Path(folder) / "came.zip"
+        _pour(package.pieces(manifest.model), came)
+        with open_contents(came) as contents:
             if not changed and read_config(contents.read(YAML, MAX_CONFIG)).semantic_file in contents.sizes:
-                _pour(package.pieces(manifest.model), target)
+                if came != target:
+                    _pour(_pieces(came), target)
                 return Exported(())
-            contents.write(target, _with_words(contents, _changed(words, manifest) if changed else words))
-    why = (
-        "its words were changed since it came"
-        if changed
-        else f"its {YAML} named no words, without which it does not load"
-    )
+            again = Path(folder) / "again.zip"
+            contents.write(again, _with_words(contents, _changed(words, manifest) if changed else words))
+        _pour(_pieces(again), target)
+    unnamed = f"its {YAML} named no words, without which it does not load"
+    why = "its words were changed since it came" if changed else unnamed
     return Exported((f"{why}: the zip is the one that came, with its words in it",))
-
-
-def _changed(words: bytes, manifest: Manifest) -> bytes:
-    """The JSON that came, with our words in it; the kind of model, a group that is not ours, stays."""
-    ours = write_semantic(manifest.semantic)
-    del ours["Model"]
-    return dumps(json.loads(words) | ours)
 
 
 def _pour(pieces: Iterable[bytes], target: Path | IO[bytes]) -> None:
@@ -92,6 +90,19 @@ def _pour(pieces: Iterable[bytes], target: Path | IO[bytes]) -> None:
     for piece in pieces:
         target.write(piece)
     return None
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
+
+
+def _changed(words: bytes, manifest: Manifest) -> bytes:
+    """The JSON that came, with our words in it; the kind of model, a group that is not ours, stays."""
+    ours = write_semantic(manifest.semantic)
+    del ours["Model"]
+    return dumps(json.loads(words) | ours)
 
 
 def _with_words(contents: Contents, words: bytes) -> dict[str, bytes]:

@@ -49,6 +49,7 @@ def import_package(
     source: Path | IO[bytes], target: Path | IO[bytes], *,
     owner: str, created_at: int, salt: Callable[[], bytes], islands: Sequence[Island] = (),
     semantic: bytes | None = None, alias: str | None = None, learnware_id: str | None = None,
+    scratch: Path | None = None,
 ) -> Imported:  # fmt: skip
     """Write to ``target``, a path or a file open for writing and reading, our package of the Beimingwu package in
     ``source``, a zip or the path of a folder.
@@ -56,6 +57,8 @@ def import_package(
     ``salt`` gives 16 fresh bytes for each specification's commitment; ``islands`` are those that are known, best first:
     a table specification is moved into as many as FURTHER of them that have its very columns. ``semantic`` stands in
     for the JSON in the zip, ``alias`` for its id; ``learnware_id`` (hex) makes it a revision of that learnware.
+    ``scratch`` is a folder for a copy, which is made of a folder, of a zip with one around everything and of an open
+    file; the system's own by default.
     Raises PackageError or SpecificationError (or a child) with what is refused and why; ``target`` is no package then.
     """
     with ExitStack() as stack:
@@ -64,7 +67,7 @@ def import_package(
         given = foreign.alias if alias is None else alias
         if given and not ALIAS.fullmatch(given):
             raise PackageError(f"{given[:80]!r} is no alias", hint="1 to 64 letters, digits, '_', '.' and '-'")
-        path = _kept(contents, source, stack)
+        path = _kept(contents, source, stack, scratch)
         archive.require_size(path.stat().st_size, archive.MODEL_LIMIT)
         plan = _Plan.of(foreign)
         specified = list(_specified(foreign, plan, islands))
@@ -110,11 +113,11 @@ class _Plan(NamedTuple):
         return cls(signature, ("text",) if kind == "text" else columns, names, tuple(notes), kind)
 
 
-def _kept(contents: Contents, source: Path | IO[bytes], stack: ExitStack) -> Path:
+def _kept(contents: Contents, source: Path | IO[bytes], stack: ExitStack, scratch: Path | None) -> Path:
     """The path of the zip that goes into the package: the original where it may stay as it is."""
     if contents.original and isinstance(source, Path):
         return source
-    path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atoll-"))) / MODEL
+    path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atoll-", dir=scratch))) / MODEL
     if contents.original and not isinstance(source, Path):
         source.seek(0)
         with path.open("wb") as file:

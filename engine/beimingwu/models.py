@@ -10,6 +10,7 @@ from typing import NamedTuple
 from atoll.engine.errors import PackageError
 from atoll.engine.naming import listed
 from atoll.engine.runtime.signature import Signature
+from atoll.engine.runtime.trusted import TRUSTED
 
 TEMPLATE = '''"""A model exported from Atoll: {inputs} numbers a row in, {outputs} out."""
 
@@ -65,7 +66,8 @@ PROGRAMS: dict[str, Program] = {
         ("skops>=0.13", "scikit-learn"),
         (
             "import skops.io",
-            "model = skops.io.load(FILE, trusted=skops.io.get_untrusted_types(file=FILE))",
+            f"trusted = {sorted(TRUSTED)!r}",  # no more than here: a file must not say what is to be trusted in it
+            "model = skops.io.load(FILE, trusted=trusted)",
             "self.answer = model.METHOD",
         ),
         ("values = self.answer(rows)",),

@@ -133,12 +133,14 @@ def test_what_is_exported_comes_in_again_as_what_it_was(fitted, wine, owner):
     np.testing.assert_allclose(back, rkme.points, atol=1e-4)
 
 
-def test_what_came_from_there_goes_back_byte_for_byte(owner):
+def test_what_came_from_there_goes_back_byte_for_byte(owner, tmp_path):
     source, target, again = zipped(plain_files()), io.BytesIO(), io.BytesIO()
     import_package(source, target, **owner)
     with open_package(target) as package:
         assert export_package(package, {}, again).notes == ()
-    assert again.getvalue() == source.getvalue()
+        export_package(package, {}, tmp_path / "again.zip", scratch=tmp_path)
+    assert again.getvalue() == (tmp_path / "again.zip").read_bytes() == source.getvalue()
+    assert [each.name for each in tmp_path.iterdir()] == ["again.zip"]
 
 
 UNNAMED = "id: '0017'\nmodel:\n  kwargs:\n    input_shape: !!python/tuple\n    - 4\nstat_" + YAML.split("stat_", 1)[1]
@@ -154,6 +156,8 @@ def test_words_that_were_changed_here_go_into_the_zip(owner, tmp_path, yaml):
     revise(imported, path, semantic=renamed)
     with open_package(path) as package:
         assert "words were changed" in export_package(package, {}, again).notes[0]
+        export_package(package, {}, tmp_path / "again.zip")
+    assert again.getvalue() == (tmp_path / "again.zip").read_bytes()
     foreign = read_foreign(again)
     assert foreign.words.spec == renamed
     assert (foreign.alias, foreign.words.input_names) == (first.alias, first.columns)

@@ -1,11 +1,15 @@
+import os
+
 import numpy as np
 import pytest
+import skops.io
 import torch
 from atoll.engine.beimingwu.models import PROGRAMS, code, program
 from atoll.engine.errors import PackageError
 from atoll.engine.packages.torch_models import to_program
 from atoll.engine.runtime.formats import FORMATS
 from atoll.engine.runtime.signature import Signature
+from sklearn.preprocessing import FunctionTransformer
 
 ROWS = np.random.default_rng(0).standard_normal((5, 3))
 
@@ -35,6 +39,12 @@ def test_python_code_runs_and_rows_may_be_tensors(tmp_path, base_model):
     )
     expected = ROWS.astype(np.float32).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(model.predict(torch.from_numpy(ROWS)), expected, rtol=1e-5)
+
+
+def test_a_skops_file_with_types_that_are_not_trusted_here_does_not_load_there_either(tmp_path, base_model):
+    foreign = FunctionTransformer(func=os.getcwd)
+    with pytest.raises(Exception, match=r"(?i)untrusted.*getcwd"):
+        made(tmp_path, "skops", skops.io.dumps(foreign), Signature("regression", 3, 1))
 
 
 def test_a_format_that_nothing_else_runs_is_refused_with_what_can_be():
