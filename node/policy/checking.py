@@ -20,7 +20,7 @@ def check_policy(policy: Policy, manifest: Manifest) -> None:
     if manifest.model_format == BEIMINGWU and not _takes_in(policy.disclose, policy.download):
         raise RequestInvalid(
             "download cannot be offered to more than disclose is: a package of Beimingwu's holds its specification",
-            hint="offer disclose to at least the same users and peers",
+            hint="offer disclose to at least the same users and peers; where download is for who asks, to all members",
         )
 
 
@@ -29,7 +29,8 @@ def _offered(rule: Rule) -> bool:
 
 
 def _takes_in(wide: Rule, narrow: Rule) -> bool:
-    """Whether all whom ``narrow`` admits are admitted by ``wide`` (of requests: may be)."""
-    if AUDIENCES.index(narrow.audience) > AUDIENCES.index(wide.audience):
-        return False
-    return wide.audience in ("members", "anyone") or set(narrow.peers) <= set(wide.peers)
+    """Whether all whom ``narrow`` admits, or may admit by a grant, are admitted by ``wide``. Requests are granted an act
+    at a time: who is granted the one has not been granted the other."""
+    if wide.audience in ("members", "anyone"):
+        return AUDIENCES.index(narrow.audience) <= AUDIENCES.index(wide.audience)
+    return narrow.audience == "nobody" and set(narrow.peers) <= set(wide.peers)

@@ -177,6 +177,7 @@ async def test_download_is_offered_to_nobody_to_whom_the_specification_is_not(fe
     for policy in (
         Offers(download="members"), Offers(disclose="members", download="anyone"),
         Policy(disclose=Rule("ask"), download=Rule("members")), Policy(download=named),
+        Policy(disclose=Rule("ask"), download=Rule("ask")), Policy(disclose=named, download=Rule("ask")),
     ):  # fmt: skip
         with pytest.raises(RemoteError, match="download cannot be offered to more than disclose is") as caught:
             await node.client.publish(learnware_id, federation, policy)
@@ -184,7 +185,7 @@ async def test_download_is_offered_to_nobody_to_whom_the_specification_is_not(fe
     assert not node.node.catalogue.alive(now_ms())
     for policy in (
         Offers(), Offers(disclose="anyone", download="members"), Policy(disclose=named, download=named),
-        Policy(disclose=Rule("members"), download=named), Policy(disclose=Rule("ask"), download=Rule("ask")),
+        Policy(disclose=Rule("members"), download=named), Policy(disclose=Rule("members"), download=Rule("ask")),
     ):  # fmt: skip
         await node.client.publish(learnware_id, federation, policy)
 
