@@ -29,8 +29,8 @@ def _offered(rule: Rule) -> bool:
 
 
 def _takes_in(wide: Rule, narrow: Rule) -> bool:
-    """Whether all whom ``narrow`` admits, or may admit by a grant, are admitted by ``wide``. Requests are granted an act
-    at a time: who is granted the one has not been granted the other."""
+    """Whether all whom ``narrow`` admits, or may admit on request, are admitted by ``wide``. Requests are granted an
+    act at a time: who is granted the one has not been granted the other."""
     if wide.audience in ("members", "anyone"):
         return AUDIENCES.index(narrow.audience) <= AUDIENCES.index(wide.audience)
     return narrow.audience == "nobody" and set(narrow.peers) <= set(wide.peers)
