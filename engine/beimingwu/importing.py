@@ -107,10 +107,20 @@ class _Plan(NamedTuple):
         outputs = _outputs(foreign, notes)
         classifies = foreign.words.spec.task == CLASSIFICATION
         names = _class_names(foreign.words, outputs, notes) if classifies else ()
-        named = kind == "table" and len(foreign.words.input_names) == inputs
-        columns = foreign.words.input_names if named else positional_names(inputs)
+        columns = _columns(foreign.words, inputs, notes) if kind == "table" else positional_names(inputs)
         signature = Signature("classification" if names else "regression", inputs, outputs)
         return cls(signature, ("text",) if kind == "text" else columns, names, tuple(notes), kind)
+
+
+def _columns(words: Words, inputs: int, notes: list[str]) -> tuple[str, ...]:
+    """The names of the inputs, where each has one; else, and where these are the numbers of others, their numbers."""
+    numbered = positional_names(inputs)
+    if len(words.input_names) != inputs:
+        return numbered
+    if words.input_names != numbered and set(words.input_names) == set(numbered):
+        notes.append(f"the inputs are named by each other's numbers ({words.input_names[0]} is the first): not taken")
+        return numbered
+    return words.input_names
 
 
 def _kept(contents: Contents, source: Path | IO[bytes], stack: ExitStack, scratch: Path | None) -> Path:

@@ -163,6 +163,14 @@ def test_long_names_of_columns_do_not_keep_a_learnware_out(owner):
     assert (found.manifest.columns, found.islands) == (names, (table_island(300),))
 
 
+def test_names_that_are_the_numbers_of_other_inputs_are_none(owner):
+    words = words_json(names=("x1", "x0", "x2", "x3"))
+    found, _ = imported(zipped(files_of(**PLAIN) | {"semantic_specification.json": words}), owner)
+    assert found.manifest.columns == ("x0", "x1", "x2", "x3")
+    assert found.islands[0].places(found.manifest.columns) == [0, 1, 2, 3]
+    assert any("each other's numbers" in note for note in found.notes)
+
+
 def text_files(**changes):
     yaml = YAML.replace("RKMETable", "RKMEText").encode()
     words = words_json(Data=["Text"], Input={})
