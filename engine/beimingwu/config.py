@@ -143,9 +143,16 @@ def _text(tree: dict[str, yaml.Node], name: str) -> str:
     if not _given(tree, name):
         return ""
     node = tree[name]
+    return _word(node, name)
+
+
+def _word(node: yaml.Node, what: str) -> str:
     if not isinstance(node, yaml.ScalarNode):
-        raise PackageError(f"{YAML}: {name} is not a text")
-    return str(node.value).strip()
+        raise PackageError(f"{YAML}: {what} is not a text")
+    text = str(node.value).strip()
+    if not text.isprintable():
+        raise PackageError(f"{YAML}: {what} has control characters")
+    return text
 
 
 def _path(tree: dict[str, yaml.Node], name: str) -> str:
@@ -172,7 +179,7 @@ def _model(node: yaml.Node | None) -> ModelConfig:
         if _given(tree, "required_learnware_ids")
         else []
     )
-    ids = tuple(str(each.value)[:64] for each in required if isinstance(each, yaml.ScalarNode))
+    ids = tuple(_word(each, "a required learnware")[:64] for each in required[:64])
     return ModelConfig(name, _path(tree, "module_path") or MODULE, _kwargs(tree), ids)
 
 

@@ -41,7 +41,8 @@ UNREADABLE = (
 
 class Contents:
     """``names`` of the files, sorted, without the folder around everything, which is ``top`` or ""; ``sizes`` in bytes
-    by name. ``original`` says whether the source is a zip that may be kept as it is: nothing around, no litter."""
+    by name. ``original`` says whether the source is a zip that may be kept as it is: nothing around, no litter.
+    ``hidden`` counts what a folder has under names that begin with a dot, which is left out: it may be secret."""
 
     def __init__(self, source: _Zip | _Folder, held: ExitStack) -> None:
         self._source = source
@@ -50,6 +51,7 @@ class Contents:
         prefix = f"{self.top}/" if self.top else ""
         self.sizes = {name.removeprefix(prefix): size for name, size in sorted(source.sizes.items())}
         self._prefix = prefix
+        self.hidden = source.hidden
         self.original = isinstance(source, _Zip) and source.plain and not self.top and not source.litter
 
     @property
@@ -111,7 +113,7 @@ class _Zip:
             raise PackageError(f"the archive has more than {MAX_ENTRIES} entries")
         self.sizes: dict[str, int] = {}
         folders: set[str] = set()
-        self.litter = False
+        self.litter, self.hidden = False, 0
         for info in infos:
             name = _checked(info.filename.removesuffix("/"))
             _check_kind(info)
@@ -138,6 +140,7 @@ class _Folder:
     def __init__(self, root: Path) -> None:
         self._root = root
         self.sizes: dict[str, int] = {}
+        self.hidden = 0
         self._walk(root, "", MAX_DEPTH)
         if sum(self.sizes.values()) > LIMIT:
             raise PackageError(f"the folder holds more than {LIMIT} bytes")
@@ -145,6 +148,9 @@ class _Folder:
     def _walk(self, folder: Path, prefix: str, depth: int) -> None:
         with os.scandir(folder) as entries:
             for entry in entries:
+                if entry.name.startswith("."):
+                    self.hidden += entry.name not in LITTER
+                    continue
                 name = _checked(prefix + entry.name)
                 if entry.is_dir(follow_symlinks=False):
                     if depth == 0:

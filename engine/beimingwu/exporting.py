@@ -109,7 +109,8 @@ def _with_words(contents: Contents, words: bytes) -> dict[str, bytes]:
     """The files that differ: the words, and learnware.yaml where it does not name them yet."""
     data = contents.read(YAML, MAX_CONFIG)
     config = read_config(data)
-    if config.semantic_file:
+    taken = {each.file_name for each in config.stat_specifications}
+    if config.semantic_file.endswith(".json") and config.semantic_file not in taken:
         return {config.semantic_file: words}
     tree = plain_tree(data) | {"semantic_specification": {"file_name": FILE}}
     return {FILE: words, YAML: _yaml(tree | ({"id": config.id} if config.id else {}))}

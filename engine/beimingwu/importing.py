@@ -18,7 +18,7 @@ from atoll.engine.beimingwu.semantic import FILE, Words
 from atoll.engine.encoding import pack
 from atoll.engine.errors import PackageError, SpecificationError
 from atoll.engine.islands import Island, positional_names
-from atoll.engine.naming import ALIAS
+from atoll.engine.naming import ALIAS, ALIAS_IS
 from atoll.engine.packages import archive
 from atoll.engine.packages.manifest import FileEntry, Manifest, SpecEntry
 from atoll.engine.runtime.signature import Signature
@@ -66,7 +66,7 @@ def import_package(
         foreign = read_foreign(contents, semantic)
         given = foreign.alias if alias is None else alias
         if given and not ALIAS.fullmatch(given):
-            raise PackageError(f"{given[:80]!r} is no alias", hint="1 to 64 letters, digits, '_', '.' and '-'")
+            raise PackageError(f"{given[:80]!r} is no alias", hint=ALIAS_IS)
         path = _kept(contents, source, stack, scratch)
         archive.require_size(path.stat().st_size, archive.MODEL_LIMIT)
         plan = _Plan.of(foreign)

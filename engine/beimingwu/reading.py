@@ -16,7 +16,7 @@ from atoll.engine.beimingwu.semantic import Words, read_semantic
 from atoll.engine.beimingwu.specifications import MAX_BYTES as MAX_SPECIFICATION
 from atoll.engine.beimingwu.specifications import REFUSED, Given, kind_of, read_specification
 from atoll.engine.errors import PackageError, SpecificationError
-from atoll.engine.naming import ALIAS
+from atoll.engine.naming import ALIAS, ALIAS_IS
 from atoll.engine.runtime.environments import Needs
 
 MAX_MODULE = 1 << 20
@@ -59,6 +59,8 @@ def read_foreign(source: Path | IO[bytes] | Contents, semantic: bytes | None = N
     json = _semantic(source, config) if semantic is None else semantic
     words = read_semantic(json)
     given, notes = _specifications(source, config, words)
+    if source.hidden:
+        notes.append(f"{source.hidden} files and folders whose names begin with a dot are left out")
     needs, about_needs = read_needs(source)
     alias, about_alias = _alias(config)
     if config.model.required:
@@ -113,7 +115,7 @@ def _specification(source: Contents, entry: StatEntry) -> Given:
 def _alias(config: Config) -> tuple[str, tuple[str, ...]]:
     if not config.id or ALIAS.fullmatch(config.id):
         return config.id, ()
-    return "", (f"the id {config.id[:80]!r} is not kept: ids are 1 to 64 letters, digits, '_', '.' and '-'",)
+    return "", (f"the id {config.id[:80]!r} is not kept: {ALIAS_IS}",)
 
 
 def _shapes(source: Contents, config: Config) -> Shapes:

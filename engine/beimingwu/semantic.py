@@ -171,7 +171,7 @@ def _values(tree: dict[str, Any], key: str) -> tuple[str, ...]:
     listed = [values] if isinstance(values, str) else values
     if not isinstance(listed, list) or len(listed) > 64 or any(not isinstance(each, str) for each in listed):
         raise SpecificationError(f"the semantic specification: {key} is not a list of words")
-    return tuple(str(each)[:100] for each in listed)
+    return tuple(_one_line(each)[:100] for each in listed)
 
 
 def _choice(tree: dict[str, Any], key: str, allowed: tuple[str, ...], notes: list[str], other: str) -> str:

@@ -8,7 +8,7 @@ import re
 import msgspec
 from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import AtollError, PackageError
-from atoll.engine.naming import ALIAS
+from atoll.engine.naming import ALIAS, ALIAS_IS
 from atoll.engine.runtime.formats import CODE
 from atoll.engine.runtime.requirements import MAX_BYTES as MAX_REQUIREMENTS
 from atoll.engine.runtime.requirements import NAMES
@@ -101,7 +101,7 @@ def read_manifest(data: bytes) -> Manifest:
     if manifest.version != 1:
         raise PackageError(f"{NAME}: package version {manifest.version} is not known")
     if manifest.alias and not ALIAS.fullmatch(manifest.alias):
-        raise PackageError(f"{NAME}: {manifest.alias[:80]!r} is no alias: 1 to 64 of letters, digits, '_', '.' and '-'")
+        raise PackageError(f"{NAME}: {manifest.alias[:80]!r} is no alias: {ALIAS_IS}")
     _check_shapes(manifest)
     _check_environment(manifest)
     return manifest

@@ -12,7 +12,7 @@ def test_an_alias_travels_with_the_listing(owner):
     assert open_listing(signed.record, owner=owner.public, federation=owner.federation).listing.alias == "00000123"
 
 
-@pytest.mark.parametrize("alias", ["a b", "x" * 65, "a\n", "../etc"])
+@pytest.mark.parametrize("alias", ["a b", "x" * 65, "a\n", "../etc", "-rf", "0f" * 32])
 def test_a_malformed_alias_is_neither_signed_nor_taken(owner, alias):
     with pytest.raises(RecordRejected, match="alias"):
         owner.listing("a", 1, alias=alias)

@@ -66,6 +66,8 @@ BOMB = b"a: &a [x, x, x, x, x, x, x, x, x]\n" + b"".join(
         (b"model: {kwargs: {a: 123456789012345678901234567890}}", "only plain values"),
         (b"model: {kwargs: {a: {1: 2}}}", "keys are no text"),
         (b"name: x\nname: y", "twice"),
+        (b'id: "\\ud800"', "control characters"),
+        (b'model: {required_learnware_ids: ["\\e[31m"]}', "control characters"),
         (b"other: =", "no plain value"),
         (b"other: {? [a, b] : 1}", "no plain value"),
         (b"other: " + b"1" * 5000, "no plain value"),

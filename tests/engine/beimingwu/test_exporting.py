@@ -123,7 +123,7 @@ def test_what_is_exported_comes_in_again_as_what_it_was(fitted, wine, owner):
     foreign = read_foreign(target)
     assert foreign.words.spec == WORDS
     assert (foreign.words.input_names, foreign.words.output_names) == (COLUMNS, ("0", "1", "2"))
-    assert (foreign.alias, foreign.shapes.inputs) == (package.learnware_id.hex(), (13,))
+    assert (foreign.config.id, foreign.alias, foreign.shapes.inputs) == (package.learnware_id.hex(), "", (13,))
     (given,) = foreign.given
     assert given.island == table_island(13, 0.1)
     rkme = Rkme.from_bytes(package.read(package.manifest.specifications[0].path))
@@ -177,6 +177,20 @@ def test_words_that_came_beside_a_zip_without_any_are_put_in_for_else_it_does_no
         config = read_config(contents.read("learnware.yaml", 1 << 16))
     assert (config.id, config.model.kwargs) == ("0017", {"input_shape": [4]})
     assert config.semantic_file == "semantic_specification.json"
+
+
+@pytest.mark.parametrize("named", ["__init__.py", "stat.json", "learnware.yaml"])
+def test_words_take_no_other_files_place(owner, tmp_path, named):
+    imported, path, again = io.BytesIO(), tmp_path / "revised", io.BytesIO()
+    yaml = YAML.replace("file_name: semantic_specification.json", f"file_name: {named}").encode()
+    files = plain_files() | {"learnware.yaml": yaml}
+    import_package(zipped(files), imported, **owner, semantic=words_json())
+    revise(imported, path, semantic=SemanticSpec("Renamed"))
+    with open_package(path) as package:
+        export_package(package, {}, again)
+    assert read_foreign(again).words.spec.name == "Renamed"
+    with open_contents(again) as contents:
+        assert all(contents.read(name, 1 << 20) == files[name] for name in ("__init__.py", "stat.json"))
 
 
 def test_what_cannot_be_exported_is_refused_with_the_reason(fitted, wine):

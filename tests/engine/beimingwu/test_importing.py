@@ -6,6 +6,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED
 
 import numpy as np
 import pytest
+from atoll.engine.beimingwu.contents import open_contents
 from atoll.engine.beimingwu.importing import import_package
 from atoll.engine.beimingwu.legacy import table_island, text_island
 from atoll.engine.beimingwu.reading import read_foreign
@@ -70,6 +71,18 @@ def test_a_folder_comes_in_as_the_same_package_each_time(owner, tmp_path):
     assert made[0].to_bytes() == made[1].to_bytes()
 
 
+def test_what_is_hidden_in_a_folder_stays_there_and_that_is_noted(owner, tmp_path):
+    for name, data in files_of(**PLAIN).items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").write_text("token")
+    (tmp_path / ".env").write_text("SECRET=1")
+    found, package = imported(tmp_path, owner)
+    assert any("2 files and folders whose names begin with a dot" in note for note in found.notes)
+    with open_contents(io.BytesIO(b"".join(package.pieces("learnware.zip")))) as contents:
+        assert set(contents.names) == set(files_of(**PLAIN))
+
+
 def test_a_specification_also_moves_into_known_islands_of_its_very_columns(owner):
     ours, other = scaled(NAMES), scaled(("a", "b", "c", "d"))
     nameless = scaled(("x0", "x1", "x2", "x3"))
@@ -102,7 +115,7 @@ def test_the_longest_words_leave_room_for_fewer_islands_in_a_listing(owner, clas
     words = words_json(Name="类" * 80, Description="述" * 5000, classes=names, Scenario=list(SCENARIOS))
     known = [scaled(NAMES, scale) for scale in (1.0, 2.0, 3.0)]
     files = files_of(**PLAIN) | {"semantic_specification.json": words}
-    found, _ = imported(zipped(files), owner, islands=known, alias="a" * 64)
+    found, _ = imported(zipped(files), owner, islands=known, alias="z" * 64)
     manifest, all_ = found.manifest, Offers("members", "members", "members", "members")
     summaries = tuple(SpecSummary(each.digest, bytes(512), 0.2, 1 << 20, bytes(32)) for each in found.islands)
     listing = Listing(

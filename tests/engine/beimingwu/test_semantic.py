@@ -46,7 +46,8 @@ def test_inputs_that_are_not_all_named_are_told_by_position():
 
 
 def test_names_hold_nothing_that_steers_a_terminal():
-    words = read_semantic(words_json(names=("a\x1b[2Jb", "c\n\u2028d"), Name="x\x1b]0;y\x07 z"))
+    words = read_semantic(words_json(names=("a\x1b[2Jb", "c\n\u2028d"), Name="x\x1b]0;y\x07 z", Scenario=["\x1b[31m"]))
+    assert all(note.isprintable() for note in words.notes)
     assert (words.spec.name, words.input_names) == ("x ]0;y z", ("a [2Jb", "c d"))
 
 

@@ -53,7 +53,7 @@ def test_names_of_classes_that_mislead_are_refused(manifest, files, names):
         open_package(archive(changed, files))
 
 
-@pytest.mark.parametrize("alias", ["a b", "x" * 65, "../etc", "é"])
+@pytest.mark.parametrize("alias", ["a b", "x" * 65, "../etc", "é", "..", "-rf", "a" * 64, "a\n"])
 def test_an_alias_is_a_plain_word_or_nothing(manifest, files, alias):
     plain = msgspec.structs.replace(manifest, alias="00000123")
     assert open_package(archive(plain, files)).manifest.alias == "00000123"
