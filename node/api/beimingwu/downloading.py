@@ -38,27 +38,35 @@ PLACES: web.AppKey[asyncio.Semaphore] = web.AppKey("exports")
 
 async def download(node: Node, request: web.Request) -> web.StreamResponse:
     """The zip, once it is fetched and checked; errors are problems, as elsewhere."""
-    user = user_of(request)
-    learnware_id = await asyncio.to_thread(names.find, node, request.query.get("learnware_id", ""), user)
-    own = node.dock.find(learnware_id)
-    listing = node.catalogue.find(learnware_id, now_ms()) if own is None else None
+    given = request.query.get("learnware_id", "")
+    learnware_id = await asyncio.to_thread(names.find, node, given, names.Reader.of(request))
     places = request.app[PLACES]
     if places.locked():
         raise NodeBusy(f"{AT_ONCE} packages are being sent", hint="try again in a minute")
     async with places, AsyncExitStack() as held:
-        if own is not None:
-            name, path = own.manifest.semantic.name, await _of_dock(node, request, own, held)
-        else:
-            assert listing is not None
-            name, path = listing.semantic.name, await _fetched(node, request, listing, held)
-        target = Path((await held.enter_async_context(scratch(node.blobs))).name)
-        await asyncio.to_thread(_export, node, path, target)
-        if listing is not None:
-            node.downloads.released(listing.revision)
-        digest = await asyncio.to_thread(hash_of, target)
+        try:
+            path, name = await _exported(node, request, learnware_id, held)
+        except FileNotFoundError:
+            raise NotFound("the package was removed meanwhile", hint="try again, or search for another") from None
+        digest = await asyncio.to_thread(hash_of, path)
         return await sent(
-            request, target, digest.hex(), media_type="application/zip", name=file_name(name, learnware_id.hex())
+            request, path, digest.hex(), media_type="application/zip", name=file_name(name, learnware_id.hex())
         )
+
+
+async def _exported(node: Node, request: web.Request, learnware_id: bytes, held: AsyncExitStack) -> tuple[Path, str]:
+    """The zip, which is there as long as ``held``, and the name of the learnware."""
+    own = node.dock.find(learnware_id)
+    target = Path((await held.enter_async_context(scratch(node.blobs))).name)
+    if own is not None:
+        path = await _of_dock(node, request, own, held)
+        await asyncio.to_thread(_export, node, path, target)
+        return target, own.manifest.semantic.name
+    listing = node.catalogue.find(learnware_id, now_ms())
+    path = await _fetched(node, request, listing, held)
+    await asyncio.to_thread(_export, node, path, target)
+    node.downloads.released(listing.revision)
+    return target, listing.semantic.name
 
 
 async def _of_dock(node: Node, request: web.Request, own: Learnware, held: AsyncExitStack) -> Path:
@@ -74,7 +82,7 @@ async def _of_dock(node: Node, request: web.Request, own: Learnware, held: Async
 
 
 def _require_disclosed(node: Node, request: web.Request, own: Learnware) -> None:
-    if {"publish", "admin"} & {*request[TOKEN].scopes}:
+    if names.Reader.of(request).publishes:
         return
     versions = node.catalogue.versions(own.id, now_ms())
     offers = [each.offers for each in versions if each.owner == node.identity.public]

@@ -28,7 +28,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 def answer(data: dict[str, Any] | None = None, msg: str = "success") -> web.Response:
     """Of what went well."""
-    return reply(Envelope(0, msg, data or {}))
+    return reply(Envelope(0, _plain(msg), data or {}))
 
 
 def refusal(error: AtollError) -> web.Response:
@@ -59,4 +59,9 @@ def enveloped(handler: Handler) -> Handler:
 
 
 def _refused(code: str, msg: str) -> web.Response:
-    return reply(Envelope(code, msg))
+    return reply(Envelope(code, _plain(msg)))
+
+
+def _plain(text: str) -> str:
+    """Words of strangers may be in it, and lone surrogates in these: what was done is answered all the same."""
+    return text.encode("utf-8", "replace").decode()

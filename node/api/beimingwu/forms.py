@@ -4,7 +4,7 @@ to, piece by piece."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO
@@ -16,7 +16,7 @@ from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import EncodingError
 from atoll.node.errors import RequestInvalid
 
-MAX_FIELD = 4 << 20  # bytes of a field, and of a form without files
+MAX_FIELDS = 4 << 20  # bytes of all fields together
 MAX_PARTS = 32
 PIECE = 1 << 18
 
@@ -43,16 +43,29 @@ class Form(msgspec.Struct, frozen=True):
         return int(text)
 
 
-class Held:
-    """A file that is kept in memory, up to ``limit`` bytes."""
+class Room:
+    """How many bytes there may be, of several things together; ``hint`` is what to do where there are more."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, hint: str | None = None) -> None:
         self._limit = limit
+        self._hint = hint
+        self._left = limit
+
+    def take(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise RequestInvalid(f"more than {self._limit} bytes have come", hint=self._hint)
+
+
+class Held:
+    """What is kept in memory, as long as there is room."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
         self._data = bytearray()
 
     def put(self, piece: bytes) -> None:
-        if len(self._data) + len(piece) > self._limit:
-            raise RequestInvalid(f"the file is larger than {self._limit} bytes")
+        self._room.take(len(piece))
         self._data += piece
 
     @property
@@ -61,80 +74,78 @@ class Held:
 
 
 class Written:
-    """A file that is written to disk, up to ``limit`` bytes."""
+    """A file that is written to disk, as long as there is room."""
 
-    def __init__(self, file: IO[bytes], limit: int) -> None:
+    def __init__(self, file: IO[bytes], room: Room) -> None:
         self._file = file
-        self._room = limit
-        self._limit = limit
+        self._room = room
         self.path = Path(file.name)
 
     def put(self, piece: bytes) -> None:
-        self._room -= len(piece)
-        if self._room < 0:
-            raise RequestInvalid(f"the file is larger than {self._limit} bytes", hint="see http.max_upload_bytes")
+        self._room.take(len(piece))
         self._file.write(piece)
 
     def flush(self) -> None:
         self._file.flush()
 
 
-async def read_form(request: web.Request, files: Mapping[str, Put] = NOWHERE) -> Form:
-    """The form; the pieces of each file in ``files`` go to its function, in a thread. RequestInvalid for what is no
-    form; what :class:`Held` and :class:`Written` raise."""
+async def read_form(request: web.Request, fields: Collection[str], files: Mapping[str, Put] = NOWHERE) -> Form:
+    """The form, of these ``fields``; the pieces of each file in ``files`` go to its function, in a thread.
+    RequestInvalid for what is no form or has anything else; what :class:`Held` and :class:`Written` raise."""
     if request.content_type.startswith("multipart/"):
-        return await _parts(request, files)
-    body = await request.content.read(MAX_FIELD + 1) if request.can_read_body else b""
-    while not request.content.at_eof() and len(body) <= MAX_FIELD:
-        body += await request.content.read(MAX_FIELD + 1 - len(body))
-    if len(body) > MAX_FIELD:
-        raise RequestInvalid(f"the form is larger than {MAX_FIELD} bytes")
+        return await _parts(request, fields, files)
+    body = Held(Room(MAX_FIELDS))
+    async for piece in request.content.iter_chunked(PIECE):
+        body.put(piece)
     if request.content_type == "application/json":
-        return Form(_of_json(body))
-    try:
-        return Form(dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_PARTS)))
-    except ValueError:
-        raise RequestInvalid("the body is no form") from None
+        found = await asyncio.to_thread(_of_json, body.data)
+    else:
+        found = await asyncio.to_thread(_of_url, body.data)
+    return Form({name: value for name, value in found.items() if name in fields})
 
 
 def _of_json(body: bytes) -> dict[str, str]:
     try:
-        tree = unpack_json(body, dict[str, str | int], limit=MAX_FIELD)
+        tree = unpack_json(body, dict[str, str | int], limit=MAX_FIELDS)
     except EncodingError as error:
         raise RequestInvalid(f"the body is not as expected: {error.message}") from None
     return {name: str(value) for name, value in tree.items()}
 
 
-async def _parts(request: web.Request, files: Mapping[str, Put]) -> Form:
-    fields: dict[str, str] = {}
+def _of_url(body: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_PARTS))
+    except ValueError:
+        raise RequestInvalid("the body is no form") from None
+
+
+async def _parts(request: web.Request, fields: Collection[str], files: Mapping[str, Put]) -> Form:
+    found: dict[str, Held] = {}
     came: set[str] = set()
+    room = Room(MAX_FIELDS)
     try:
         reader = await request.multipart()
         while (part := await reader.next()) is not None:
             name = part.name or "" if isinstance(part, BodyPartReader) else ""
-            if not isinstance(part, BodyPartReader) or not name or len(fields) + len(came) >= MAX_PARTS:
-                raise RequestInvalid("the form has a part without a name, or too many of them")
-            if name in fields or name in came:
+            if not isinstance(part, BodyPartReader) or name not in (fields if part.filename is None else files):
+                raise RequestInvalid(f"the form has a part {name[:40]!r} that nobody asked for")
+            if name in found or name in came:
                 raise RequestInvalid(f"the form has {name[:40]} twice")
             if part.filename is None:
-                fields[name] = await _text(part, name)
+                found[name] = Held(room)
+                while piece := await part.read_chunk(PIECE):
+                    found[name].put(piece)
                 continue
-            put = files.get(name)
-            if put is None:
-                raise RequestInvalid(f"the form has a file {name[:40]!r} that nobody asked for")
             came.add(name)
             while piece := await part.read_chunk(PIECE):
-                await asyncio.to_thread(put, piece)
+                await asyncio.to_thread(files[name], piece)
     except (ValueError, AssertionError, KeyError) as error:  # what aiohttp says of parts that are none
         raise RequestInvalid(f"the form does not read: {' '.join(str(error).split())[:100]}") from None
-    return Form(fields, frozenset(came))
+    return Form({name: _text(name, held.data) for name, held in found.items()}, frozenset(came))
 
 
-async def _text(part: BodyPartReader, name: str) -> str:
-    held = Held(MAX_FIELD)
-    while piece := await part.read_chunk(PIECE):
-        held.put(piece)
+def _text(name: str, data: bytes) -> str:
     try:
-        return held.data.decode()
+        return data.decode()
     except UnicodeDecodeError:
         raise RequestInvalid(f"{name[:40]} is not text") from None

@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
+from aiohttp import web
+from atoll.node.api.routing import TOKEN, user_of
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
 from atoll.node.search.plan import may_be_found
+from atoll.node.store.tokens import TokenRow
 from atoll.protocol.errors import NotFound
 from atoll.protocol.ids import peer_id
 
@@ -19,6 +22,19 @@ if TYPE_CHECKING:
 _ID = re.compile("[0-9a-fA-F]{64}")
 HINT = "search for it, or see /beimingwu/user/list_learnware"
 SHOWN = 8
+
+
+class Reader(msgspec.Struct, frozen=True):
+    """Who asks: ``user`` as node.api.routing.user_of; whoever ``publishes`` may see all that is in this dock."""
+
+    user: str
+    publishes: bool
+
+    @classmethod
+    def of(cls, request: web.Request) -> Reader:
+        token: TokenRow | None = request.get(TOKEN)
+        scopes = token.scopes if token is not None else ()
+        return cls(user_of(request), bool({"publish", "admin"} & {*scopes}))
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -45,10 +61,10 @@ def the_one(given: str, known: Iterable[Named]) -> bytes:
     return next(iter(meant))
 
 
-def find(node: Node, given: str, user: str) -> bytes:
-    """What ``user`` of this node means, of all that it may see; as :func:`the_one`, blocking."""
+def find(node: Node, given: str, reader: Reader) -> bytes:
+    """What is meant, of all that ``reader`` may see; as :func:`the_one`, blocking."""
     given = given.strip()
-    return the_one(given, (*(own(node) if user else ()), *_listed(node, given, user)))
+    return the_one(given, (*(own(node) if reader.publishes else ()), *_listed(node, given, reader.user)))
 
 
 def find_own(node: Node, given: str) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -13,12 +14,12 @@ from atoll.engine.beimingwu.specifications import read_specification
 from atoll.node.api.beimingwu import names, views
 from atoll.node.api.beimingwu.asking import specifications
 from atoll.node.api.beimingwu.envelope import Envelope, answer
-from atoll.node.api.beimingwu.forms import Form, Held, read_form
-from atoll.node.api.routing import MAX_JSON, Route, user_of
+from atoll.node.api.beimingwu.forms import Held, Room, read_form
+from atoll.node.api.routing import MAX_JSON, Route
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
 from atoll.node.search.plan import may_be_found
-from atoll.node.search.query import MAX_ALTERNATIVES, Filters, SearchQuery, SearchResult
+from atoll.node.search.query import MAX_ALTERNATIVES, Filters, SearchQuery, SearchResult, SpecificationQuery
 from atoll.node.search.running import Running
 from atoll.protocol.errors import NotFound
 from atoll.protocol.ids import peer_id, public_key
@@ -29,15 +30,23 @@ if TYPE_CHECKING:
 
 MOST = 100  # that a search by data lists
 STATISTICAL = "statistical_specification"
+FIELDS = ("semantic_specification", "limit", "page")
 NO_KIND = ("Others",)  # of base, fine-tuned ... models, which our words do not tell apart
 SUCCESS = "success"
 
 
-class Found(msgspec.Struct, frozen=True):
+class Match(NamedTuple):
+    """A learnware that was found, and our similarity, from 0 to 1, if anything was compared."""
+
+    listing: Listing
+    matching: float | None = None
+
+
+class Found(NamedTuple):
     """What a search has found, in order."""
 
-    single: Sequence[views.Entry]
-    multi: Sequence[views.Entry] = ()
+    single: Sequence[Match]
+    multi: Sequence[Match] = ()
     msg: str = SUCCESS
 
 
@@ -46,27 +55,29 @@ async def vocabulary(node: Node, request: web.Request) -> web.Response:
 
 
 async def info(node: Node, request: web.Request) -> web.Response:
-    """One learnware, of this dock or of the catalogue, by id or alias."""
-    given, user = request.query.get("learnware_id", ""), user_of(request)
-    found = await asyncio.to_thread(_info, node, given, user)
+    """One learnware, of the catalogue or, for whoever publishes, of this dock, by id or alias."""
+    given, reader = request.query.get("learnware_id", ""), names.Reader.of(request)
+    found = await asyncio.to_thread(_info, node, given, reader)
     return answer({"learnware_info": msgspec.to_builtins(found)})
 
 
 async def search(node: Node, request: web.Request) -> web.Response:
-    statistical = Held(MAX_JSON)
-    form = await read_form(request, {STATISTICAL: statistical.put})
+    statistical = Held(Room(MAX_JSON))
+    form = await read_form(request, FIELDS, {STATISTICAL: statistical.put})
     limit, page = min(form.number("limit", 10), views.MAX_PAGE), form.number("page", 0)
     if not limit:
         raise RequestInvalid("limit is 0: nothing would be listed")
-    asked, user = _asked(form), user_of(request)
+    reader = names.Reader.of(request)
+    asked = await asyncio.to_thread(query, (form.fields.get("semantic_specification") or "{}").encode())
     if statistical.data:
-        found = await _by_data(node, asked, statistical.data, user)
+        found = await _by_data(node, asked, statistical.data, reader.user)
     else:
-        found = await asyncio.to_thread(_by_words, node, asked, user)
+        found = await asyncio.to_thread(_by_words, node, asked, reader.user)
+    shown = partial(_shown, node, reader)
     return answer(
         {
-            "learnware_list_single": msgspec.to_builtins(views.page_of(found.single, page, limit)),
-            "learnware_list_multi": msgspec.to_builtins(found.multi),
+            "learnware_list_single": await asyncio.to_thread(shown, views.page_of(found.single, page, limit)),
+            "learnware_list_multi": await asyncio.to_thread(shown, found.multi),
             "is_hetero": False,
             "page": page,
             "limit": limit,
@@ -76,26 +87,26 @@ async def search(node: Node, request: web.Request) -> web.Response:
     )
 
 
-def _asked(form: Form) -> Asked:
-    return query((form.fields.get("semantic_specification") or "{}").encode())
-
-
-def _info(node: Node, given: str, user: str) -> views.Entry:
-    learnware_id = names.find(node, given, user)
-    own = node.dock.find(learnware_id)
-    if own is not None and user:
-        peer = node.identity.peer
-        return views.of_manifest(own.manifest, own.id, peer, node.peers.name(peer))
+def _info(node: Node, given: str, reader: names.Reader) -> views.Entry:
+    learnware_id = names.find(node, given, reader)
+    own = node.dock.find(learnware_id) if reader.publishes else None
+    if own is not None:
+        return views.of_manifest(own.manifest, own.id, node.identity.peer, node.config.node.name)
     for listing in node.catalogue.versions(learnware_id, now_ms()):
-        if may_be_found(listing, user):
-            return entry(node, listing)
+        if may_be_found(listing, reader.user):
+            return _entry(node, reader, Match(listing))
     raise NotFound(f"no learnware {learnware_id.hex()} in the catalogue", hint=names.HINT)
 
 
-def entry(node: Node, listing: Listing, matching: float | None = None) -> views.Entry:
-    """A learnware that was found; in full if it is of this dock."""
+def _shown(node: Node, reader: names.Reader, found: Sequence[Match]) -> list[object]:
+    return [msgspec.to_builtins(_entry(node, reader, each)) for each in found]
+
+
+def _entry(node: Node, reader: names.Reader, found: Match) -> views.Entry:
+    """As its listing says; in full for whoever publishes here, if it is of this dock."""
+    listing, matching = found
     owner = peer_id(listing.owner)
-    own = node.dock.find(listing.learnware_id) if owner == node.identity.peer else None
+    own = node.dock.find(listing.learnware_id) if reader.publishes and owner == node.identity.peer else None
     if own is not None:
         return views.of_manifest(own.manifest, own.id, owner, node.peers.name(owner), matching)
     return views.of_listing(listing, owner, node.peers.name(owner), matching)
@@ -106,17 +117,12 @@ def _by_words(node: Node, asked: Asked, user: str) -> Found:
     if not _of_known_kind(asked):
         return Found(())
     found = node.searcher.by_words(SearchQuery(semantic=asked.query, user=user))
-    called = [each for each in found if _called(each, asked.learnware_id)]
-    return Found([entry(node, each) for each in _once(called)])
+    return Found(_once(Match(each) for each in found if _called(each, asked.learnware_id)))
 
 
 async def _by_data(node: Node, asked: Asked, data: bytes, user: str) -> Found:
     """What is nearest, MMD^2 ascending, and the best mixture."""
-    given = await asyncio.to_thread(read_specification, data)
-    listed = _Listed(node, user)
-    islands = node.catalogue.islands()
-    told = await asyncio.to_thread(specifications, given, asked.input_names, islands, listed.owners)
-    filters = await asyncio.to_thread(_filters, node, asked, user)
+    told, filters = await asyncio.to_thread(_question, node, asked, data, user)
     if not told or filters is None or not _of_known_kind(asked):
         return Found((), msg="no learnware that fits is in an island of this specification")
     question = SearchQuery(
@@ -125,6 +131,14 @@ async def _by_data(node: Node, asked: Asked, data: bytes, user: str) -> Found:
     running = node.searcher.start(question)
     result = await running.answer()
     return await asyncio.to_thread(_found, node, running, result)
+
+
+def _question(
+    node: Node, asked: Asked, data: bytes, user: str
+) -> tuple[tuple[SpecificationQuery, ...], Filters | None]:
+    """In which islands, and for which learnwares; blocking."""
+    given, islands = read_specification(data), node.catalogue.islands()
+    return specifications(given, asked.input_names, islands, _Listed(node, user).owners), _filters(node, asked, user)
 
 
 class _Listed:
@@ -158,19 +172,17 @@ def _filters(node: Node, asked: Asked, user: str) -> Filters | None:
 def _found(node: Node, running: Running, result: SearchResult) -> Found:
     """Copies come right after what they are copies of."""
     listings = {(each.id, each.owner): each.listing for each in running.candidates}
-    single: list[tuple[Listing, float | None]] = []
+    single: list[Match] = []
     for hit in result.hits:
-        single.append((listings[hit.learnware_id, hit.owner], hit.similarity))
+        single.append(Match(listings[hit.learnware_id, hit.owner], hit.similarity))
         for holder in hit.holders:
             place = (bytes.fromhex(holder.federation), public_key(holder.owner), bytes.fromhex(holder.learnware_id))
             if (copy := node.catalogue.listing(*place)) is not None:
-                single.append((copy, hit.similarity))
-    of = {listing.learnware_id: similarity for listing, similarity in reversed(single)}
-    entries = [entry(node, each, of[each.learnware_id]) for each in _once(listing for listing, _ in single)]
-    return Found(entries, _mixture(node, running, result), _words(node, result))
+                single.append(Match(copy, hit.similarity))
+    return Found(_once(single), _mixture(running, result), _words(node, result))
 
 
-def _mixture(node: Node, running: Running, result: SearchResult) -> Sequence[views.Entry]:
+def _mixture(running: Running, result: SearchResult) -> Sequence[Match]:
     """The members, in the order of their weights, with what the mixture explains of the user's data; one alone is no
     mixture."""
     if running.session is None or result.mixture is None or not result.mixture.served:
@@ -178,7 +190,7 @@ def _mixture(node: Node, running: Running, result: SearchResult) -> Sequence[vie
     members = list(zip(running.session.members, result.mixture.members, strict=True))
     members.sort(key=lambda pair: -pair[1].weight)
     matching = min(1.0, max(0.0, result.mixture.explained))
-    return [entry(node, each.listing, matching) for each, _ in members] if len(members) > 1 else ()
+    return [Match(each.listing, matching) for each, _ in members] if len(members) > 1 else ()
 
 
 def _words(node: Node, result: SearchResult) -> str:
@@ -187,11 +199,11 @@ def _words(node: Node, result: SearchResult) -> str:
     return "; ".join(told) or SUCCESS
 
 
-def _once(listings: Iterable[Listing]) -> list[Listing]:
+def _once(found: Iterable[Match]) -> list[Match]:
     """One of each id: it is all that a client can name."""
-    first: dict[bytes, Listing] = {}
-    for each in listings:
-        first.setdefault(each.learnware_id, each)
+    first: dict[bytes, Match] = {}
+    for each in found:
+        first.setdefault(each.listing.learnware_id, each)
     return list(first.values())
 
 

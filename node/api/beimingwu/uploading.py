@@ -17,7 +17,7 @@ from atoll.engine.packages.revise import revise
 from atoll.node.api import acts
 from atoll.node.api.beimingwu import listing, names, views
 from atoll.node.api.beimingwu.envelope import Envelope, answer
-from atoll.node.api.beimingwu.forms import Held, Written, read_form
+from atoll.node.api.beimingwu.forms import Held, Room, Written, read_form
 from atoll.node.api.beimingwu.scratch import in_threads, scratch
 from atoll.node.api.learnwares import accepted, list_in, withdraw
 from atoll.node.api.routing import Route, read_json, user_of
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_CHUNK = 16 << 20
 CHUNK, FILE = "chunk_file", "learnware_file"
+CHUNK_FIELDS = ("file_hash", "chunk_begin")
+UPDATE_FIELDS = ("learnware_id", "semantic_specification")
 
 
 class AddBody(msgspec.Struct, frozen=True):
@@ -55,8 +57,8 @@ class PageBody(msgspec.Struct, frozen=True):
 
 async def upload(node: Node, request: web.Request) -> web.Response:
     """A chunk; it is kept only if all of it has come."""
-    chunk = Held(MAX_CHUNK)
-    form = await read_form(request, {CHUNK: chunk.put})
+    chunk = Held(Room(MAX_CHUNK, "send smaller chunks"))
+    form = await read_form(request, CHUNK_FIELDS, {CHUNK: chunk.put})
     md5, begin = form.require("file_hash"), form.number("chunk_begin")
     if CHUNK not in form.files:
         raise RequestInvalid(f"the form has no file {CHUNK}")
@@ -83,8 +85,8 @@ async def add(node: Node, request: web.Request) -> web.Response:
 async def update(node: Node, request: web.Request) -> web.Response:
     """Another revision of an own learnware: with a file, of all of it, and without, of its words."""
     async with scratch(node.blobs) as file:
-        written = Written(file, node.config.http.max_upload_bytes)
-        form = await read_form(request, {FILE: written.put})
+        written = Written(file, Room(node.config.http.max_upload_bytes, "see http.max_upload_bytes"))
+        form = await read_form(request, UPDATE_FIELDS, {FILE: written.put})
         await asyncio.to_thread(written.flush)
         given, semantic = form.require("learnware_id"), form.require("semantic_specification").encode()
         acts.note(request, id=given)
@@ -92,7 +94,7 @@ async def update(node: Node, request: web.Request) -> web.Response:
         if FILE in form.files:
             learnware, notes = await _taken_in(node, written.path, user_of(request), semantic, old)
         else:
-            learnware, notes = await _reworded(node, old, read_semantic(semantic), user_of(request))
+            learnware, notes = await _reworded(node, old, semantic, user_of(request))
     return answer({"learnware_id": learnware.id.hex()}, "; ".join(notes) or "success")
 
 
@@ -149,8 +151,9 @@ def _import(node: Node, source: Path, target: Path, semantic: bytes, old: Learnw
     return imported
 
 
-async def _reworded(node: Node, old: Learnware, words: Words, user: str) -> tuple[Learnware, tuple[str, ...]]:
+async def _reworded(node: Node, old: Learnware, semantic: bytes, user: str) -> tuple[Learnware, tuple[str, ...]]:
     """The same learnware under other words; what has not changed is no error."""
+    words = await asyncio.to_thread(read_semantic, semantic)
     listing.require_same_shape(words, old.manifest)
     if words.spec == old.manifest.semantic:
         return old, ("nothing has changed",)

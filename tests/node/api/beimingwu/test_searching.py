@@ -52,6 +52,24 @@ async def test_an_entry_is_as_the_client_knows_it(three, irises):
     assert info["learnware_id"] == ids["south"]
 
 
+async def test_what_is_not_in_the_listing_only_publishers_see(open_offers, federated, client, irises):
+    (node,), federation = await federated("node")
+    long = "x" * 1000
+    semantic = irises.semantic("Two irises", 0, 1) | {"Description": {"Type": "String", "Values": long}}
+    learnware_id = await client(node).upload(irises.zip(0, 1, id_="7"), semantic)
+    user = client(node, (await node.client.create_token("user", ("read", "predict"), 1)).secret)
+    for who, told in ((client(node), 1000), (user, 280)):
+        (found,) = (await who.search(irises.asking()))["data"]["learnware_list_single"]
+        assert found == (await who.info("7"))["data"]["learnware_info"]
+        assert len(found["semantic_specification"]["Description"]["Values"]) == told
+        assert bool(found["semantic_specification"]["Input"]["Description"]) == (told == 1000)
+    news = node.node.publisher.withdraw(bytes.fromhex(learnware_id), bytes.fromhex(federation), now_ms())
+    await node.node.network.announce(news)
+    for given in ("7", learnware_id):
+        assert (await user.info(given))["code"] == "not_found"
+        assert (await client(node).info(given))["code"] == 0
+
+
 async def test_words_come_in_pages(three, irises):
     ann, ids, _ = three
     pages = [(await ann.search(irises.asking(), limit=2, page=page))["data"] for page in range(3)]
