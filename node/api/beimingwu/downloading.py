@@ -114,7 +114,7 @@ def _format(served: Path) -> str:
 def _export(node: Node, path: Path, target: Path) -> None:
     islands = {island.id: island for island in node.catalogue.islands()}
     with open_package(path, specifications=False) as package:
-        export_package(package, islands, target)
+        export_package(package, islands, target, scratch=target.parent)
 
 
 ROUTES = (

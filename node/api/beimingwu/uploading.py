@@ -23,6 +23,7 @@ from atoll.node.api.learnwares import accepted, list_in, withdraw
 from atoll.node.api.routing import Route, read_json, user_of
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
+from atoll.node.policy.checking import check_policy
 from atoll.node.store.dock import Learnware
 from atoll.protocol.policy import Policy
 
@@ -95,6 +96,7 @@ async def update(node: Node, request: web.Request) -> web.Response:
             learnware, notes = await _taken_in(node, written.path, user_of(request), semantic, old)
         else:
             learnware, notes = await _reworded(node, old, semantic, user_of(request))
+    await _list_anew(node, learnware)
     return answer({"learnware_id": learnware.id.hex()}, "; ".join(notes) or "success")
 
 
@@ -137,6 +139,14 @@ async def _taken_in(
     return await accepted(node, digest, user), imported.notes
 
 
+async def _list_anew(node: Node, learnware: Learnware) -> None:
+    """Where it is listed as it was before, which the queue's try may have left so; what is wrong is told."""
+    for known in node.publisher.listed_in(learnware.id):
+        if known.revision != learnware.row.revision:
+            same = node.publisher.specified_as(learnware.id, known)
+            await list_in(node, learnware.id, known.federation, node.gate.policy(known), few_rows=same)
+
+
 def _import(node: Node, source: Path, target: Path, semantic: bytes, old: Learnware | None) -> Imported:
     """Write the package to ``target``; its islands are known here then."""
     now = now_ms()
@@ -145,7 +155,10 @@ def _import(node: Node, source: Path, target: Path, semantic: bytes, old: Learnw
         source, target, owner=node.identity.peer, created_at=now, salt=partial(secrets.token_bytes, 16),
         islands=sorted(listed, key=lambda island: -listed[island]), semantic=semantic,
         alias=(old.manifest.alias or None) if old else None, learnware_id=old.id.hex() if old else None,
+        scratch=target.parent,
     )  # fmt: skip
+    for known in node.publisher.listed_in(old.id) if old else ():
+        check_policy(node.gate.policy(known), imported.manifest)  # before it is taken in: it could not be listed anew
     for island in imported.islands:
         node.catalogue.add_island(island)
     return imported

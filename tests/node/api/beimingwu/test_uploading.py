@@ -3,6 +3,7 @@
 import aiohttp
 import pytest
 from atoll.node.clock import now_ms
+from atoll.protocol.listings import Offers
 
 CLASSES = (0, 1)
 
@@ -182,3 +183,15 @@ async def test_a_file_larger_than_an_upload_may_be_is_refused(client, federated,
     assert (answer["code"], "20000" in answer["msg"]) == ("request.invalid", True)
     form = aiohttp.FormData({"learnware_id": learnware_id})
     assert (await ann.post("/user/update_learnware", data=form))["code"] == "request.invalid"
+
+
+async def test_a_zip_whose_specification_its_policy_keeps_back_is_no_update(federated, client, irises, ours):
+    """Whoever may download a package of Beimingwu's has the specification in it."""
+    (node,), federation = await federated("node")
+    learnware_id = await ours(node, federation, Offers(download="members"))
+    (before,) = node.node.catalogue.alive(now_ms())
+    answer = await client(node).update(learnware_id, irises.semantic("Two irises", *CLASSES), irises.zip(*CLASSES))
+    assert answer["code"] == "request.invalid"
+    assert "disclose" in answer["msg"]
+    assert node.node.catalogue.alive(now_ms()) == [before]
+    assert node.node.dock.get(before.learnware_id).row.revision == before.revision
