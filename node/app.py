@@ -173,7 +173,7 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     reuser = Reuser(searcher, workshop, peers.name, config.reuse, home / "reuse")
     acceptance = AcceptanceQueue(
         Submissions(store), Uploads(blobs, config.http.max_upload_bytes), dock, catalogue, models, identity.peer,
-        now_ms, partial(_list_again, publisher, gate, network),
+        now_ms, publisher.require_kept, partial(_list_again, publisher, gate, network),
     )  # fmt: skip
     tokens = Tokens(store)
     return Node(

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable
 
 import msgspec
+from atoll.engine.packages import Manifest
 from atoll.engine.specs.noised import NoisedSketch
 from atoll.engine.specs.report import check_publication
 from atoll.engine.specs.sketch import sketch
@@ -61,6 +62,12 @@ class Publisher:
             signed = sign_listing(self._identity.key, listing)
             with self._policies.changed(federation, learnware_id, policy):
                 return self._append(federation, [signed], now)
+
+    def require_kept(self, manifest: Manifest) -> None:
+        """RequestInvalid for a revision that could not be listed with a policy that its learnware has now."""
+        learnware_id = bytes.fromhex(manifest.learnware_id) if manifest.learnware_id else b""
+        for listing in self.listed_in(learnware_id) if learnware_id else ():
+            check_policy(self._policies.get(listing.federation, learnware_id) or Policy.of(listing.offers), manifest)
 
     def set_state(self, learnware_id: bytes, federation: bytes, state: State, now: int) -> Announcement:
         """Pause a listing or let it live again; nothing else of it changes. Returns after commit."""

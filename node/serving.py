@@ -102,6 +102,8 @@ class Owner:
         counted = resumed and self.gate.used("download", listing, asker, now) > 0
         self.gate.count("download", [(listing, 0 if counted else 1)], asker, now)
         learnware = self._dock.get(listing.learnware_id)
+        if learnware.row.revision != revision:  # what is listed is not what is here any more, and promised less
+            raise NotFound("there is a newer revision, which is not listed yet")
         return self._dock.served_path(learnware), learnware.row.served
 
     def ask(self, asker: Asker, request: AskRequest) -> AskReply:

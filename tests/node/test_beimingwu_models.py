@@ -72,7 +72,7 @@ def zipped(files):
 def made(iris, islands):
     """``made(node)``: a package of irises, and the islands that it is in; ``code`` in place of the model's."""
 
-    def make(node, code=CODE):
+    def make(node, code=CODE, **more):
         rows, _, model = iris
         dumped = io.BytesIO()
         joblib.dump(model, dumped)
@@ -87,16 +87,16 @@ def made(iris, islands):
             "learnware.yaml": yaml, "__init__.py": code, "model.joblib": dumped.getvalue(),
             "stat.json": json.dumps(tree | {"type": "RKMETableSpecification"}), "semantic_specification.json": said(),
         }  # fmt: skip
-        return imported(node, zipped(files), islands)
+        return imported(node, zipped(files), islands, **more)
 
     return make
 
 
-def imported(node, archive, islands=()):
+def imported(node, archive, islands=(), **more):
     package = io.BytesIO()
     found = import_package(
         archive, package, owner=node.node.identity.peer, created_at=now_ms(), salt=lambda: secrets.token_bytes(16),
-        islands=islands,
+        islands=islands, **more,
     )  # fmt: skip
     return package.getvalue(), found.islands
 
@@ -188,6 +188,20 @@ async def test_download_is_offered_to_nobody_to_whom_the_specification_is_not(fe
         Policy(disclose=Rule("members"), download=named), Policy(disclose=Rule("members"), download=Rule("ask")),
     ):  # fmt: skip
         await node.client.publish(learnware_id, federation, policy)
+
+
+async def test_a_revision_that_would_give_away_more_than_is_offered_is_refused(federated, made, publish):
+    (node, _), federation = await federated("node", "other")
+    learnware_id = await publish(node, federation, Offers(download="members"), 0, 1)
+    before = node.node.dock.get(bytes.fromhex(learnware_id)).row
+    package, islands = made(node, learnware_id=learnware_id)
+    with pytest.raises(PackageRefused, match="download cannot be offered to more than disclose is"):
+        await added(node, package, islands)
+    assert node.node.dock.get(bytes.fromhex(learnware_id)).row == before
+    await node.client.publish(learnware_id, federation, Offers(disclose="members", download="members"))
+    await added(node, package, islands)
+    (listing,) = node.node.catalogue.alive(now_ms())
+    assert listing.revision == node.node.dock.get(bytes.fromhex(learnware_id)).row.revision != before.revision
 
 
 @pytest.mark.parametrize("task", ["Classification", "Text Generation"])
