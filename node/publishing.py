@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 from atoll.engine.packages import Manifest
 from atoll.engine.specs.noised import NoisedSketch
-from atoll.engine.specs.report import check_publication
+from atoll.engine.specs.report import check_publication, check_rows
 from atoll.engine.specs.sketch import sketch
 from atoll.engine.specs.stand_in import stand_in
 from atoll.node.identity import Identity
@@ -54,6 +54,9 @@ class Publisher:
         for entry in learnware.manifest.specifications:
             if entry.privacy is not None:
                 check_publication(entry.privacy, private=private, override=few_rows)
+            elif entry.dp is None:
+                rows = learnware.specifications[bytes.fromhex(entry.island)].count
+                check_rows(rows, private=private, override=few_rows)
         with self._lock:
             listing = self._listing(learnware, federation, policy.check().offers, self._next_seq(federation), now)
             known = self._catalogue.listing(federation, self._identity.public, learnware_id)

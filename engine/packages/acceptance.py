@@ -19,7 +19,7 @@ from atoll.engine.packages.archive import Package
 from atoll.engine.packages.duplicates import Known, duplicates
 from atoll.engine.packages.manifest import SpecEntry
 from atoll.engine.packages.quality import Measured
-from atoll.engine.packages.runnable import TEXT, why_not
+from atoll.engine.packages.runnable import TEXT, why_not_run
 from atoll.engine.packages.samples import Samples, draw, in_columns
 from atoll.engine.runtime.environments import Environment
 from atoll.engine.specs.noised import Specification
@@ -140,7 +140,7 @@ def _specifications(trial: _Trial) -> Found:
     """Step 2b: there is one, each reads, is of an island that is known, and of the columns that the model takes."""
     manifest = trial.package.manifest
     read = {island.hex(): specification for island, (specification, _) in trial.package.specifications().items()}
-    if not read and why_not(manifest) and manifest.semantic.data == TEXT:
+    if not read and why_not_run(manifest) and manifest.semantic.data == TEXT:
         return "advisory", "there is none: it is found by its words only"
     if not read:
         raise SpecificationError("the package has no statistical specification")
@@ -170,7 +170,7 @@ def _check_points(rkme: Rkme, island: Island) -> None:
 
 def _environment(trial: _Trial) -> Found:
     """Step 2c: what a model of code needs can be had; not a step where nothing is needed, or nothing is run."""
-    built = None if why_not(trial.package.manifest) else trial.prepare()
+    built = None if why_not_run(trial.package.manifest) else trial.prepare()
     if built is None:
         return None, ""
     return ("advisory" if built.left_out else "passed"), built.words
@@ -179,7 +179,7 @@ def _environment(trial: _Trial) -> Found:
 def _runs(trial: _Trial) -> Found:
     """Step 3: the model answers on rows of its own specification with what it promises."""
     manifest = trial.package.manifest
-    if reason := why_not(manifest):
+    if reason := why_not_run(manifest):
         return "advisory", f"not tried: {reason}"
     for place, (_, island, specification) in enumerate(trial.specifications):
         samples = draw(manifest, specification, island, trial.seed + place)
@@ -228,7 +228,7 @@ def _is_new(trial: _Trial) -> Found:
 
 def _is_good(trial: _Trial) -> Found:
     """Step 6: quality on the publisher's labelled rows; not a step where there are none."""
-    if trial.labelled is None or why_not(trial.package.manifest):
+    if trial.labelled is None or why_not_run(trial.package.manifest):
         return None, ""
     rows, truth = trial.labelled
     values, labels = quality.sample(rows, truth, trial.package.manifest)

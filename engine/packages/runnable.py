@@ -1,4 +1,4 @@
-"""Which learnwares are not run here, and why: they are found, disclosed and downloaded, and never asked to predict."""
+"""Which learnwares are not run here, or not asked to predict, and why: these are found, disclosed and downloaded."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from atoll.engine.errors import ModelRefused
 from atoll.engine.packages.manifest import Manifest
 
 BEIMINGWU = "beimingwu"
-TEXT, GENERATION = "Text", "Text Generation"
+TEXT, IMAGE, GENERATION = "Text", "Image", "Text Generation"
 
 
-def why_not(manifest: Manifest) -> str:
-    """In words; "" for what is run."""
+def why_not_run(manifest: Manifest) -> str:
+    """In words; "" for what is run, when it is checked at least."""
     if manifest.model_format != BEIMINGWU:
         return ""
     if manifest.semantic.data == TEXT:
@@ -20,7 +20,19 @@ def why_not(manifest: Manifest) -> str:
     return ""
 
 
+def why_not(manifest: Manifest) -> str:
+    """Why it is asked for no predictions, in words; "" for what is."""
+    if reason := why_not_run(manifest):
+        return reason
+    if manifest.model_format == BEIMINGWU and manifest.semantic.data == IMAGE:
+        return (
+            "models of images in Beimingwu's format are not asked to predict: nobody can tell which rows are like the "
+            "images that they were made for, since the basis of their specification is not shipped"
+        )
+    return ""
+
+
 def require_runnable(manifest: Manifest) -> None:
-    """ModelRefused for what is not run here."""
+    """ModelRefused for what is asked for no predictions."""
     if reason := why_not(manifest):
         raise ModelRefused(reason, hint="download it, where its owner offers that, and run it yourself")
