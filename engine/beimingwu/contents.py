@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -215,12 +216,13 @@ def _check_kind(info: zipfile.ZipInfo) -> None:
 
 
 def _check_tree(sizes: dict[str, int], folders: set[str]) -> None:
-    """That no file is a folder as well, and that no two differ in case alone: some disks take these for one."""
+    """That no file is a folder as well, and that no two differ in case, or in how an accent is encoded, alone: some
+    disks take these for one."""
     above = {"/".join(name.split("/")[:depth]) for name in sizes for depth in range(1, name.count("/") + 1)}
     if clash := (above | folders) & set(sizes):
         raise PackageError(f"{min(clash)[:80]!r} is a file and a folder")
-    if len({name.casefold() for name in sizes}) != len(sizes):
-        raise PackageError("two files differ in nothing but upper and lower case")
+    if len({unicodedata.normalize("NFC", name).casefold() for name in sizes}) != len(sizes):
+        raise PackageError("two files differ in nothing but upper and lower case, or in how accents are encoded")
 
 
 def _is_litter(name: str) -> bool:

@@ -57,6 +57,12 @@ def test_what_macs_put_into_archives_is_left_out():
         assert (contents.top, set(contents.names), contents.original) == ("top", set(files_of()), False)
 
 
+@pytest.mark.parametrize(("one", "other"), [("Net.py", "net.py"), ("\u00e9.py", "e\u0301.py")])
+def test_names_that_some_disks_take_for_one_are_refused(one, other):
+    with pytest.raises(PackageError, match="two files differ in nothing but"):
+        open_contents(archive((entry(one), b"a"), (entry(other), b"b")))
+
+
 @pytest.mark.parametrize("name", ["../evil.py", "/etc/passwd", "a/../../b", "a\\b", "C:/x", "a//b", "./a", "a\nb"])
 def test_paths_that_lead_outside_are_refused(name):
     with pytest.raises(PackageError, match="no plain path"):
