@@ -21,6 +21,7 @@ from atoll.node.store.blobs import BlobStore
 
 PREFIX, TAKEN = "beimingwu-", "beimingwu-taken-"
 FORGOTTEN = 86_400.0  # seconds after which an upload that nobody goes on with is removed
+IDLE = 3600.0  # seconds after which it makes room for others of its user
 AT_A_TIME = 16  # uploads of one user
 
 
@@ -49,12 +50,11 @@ class ChunkedUploads:
                 raise RequestInvalid(
                     f"the upload stands at {stands} bytes, the chunk begins at {begin}", hint=f"go on from {stands}"
                 )
-            others = [each.stat().st_size for each in self._blobs.partials(f"{PREFIX}{user}-") if each != path]
-            if sum(others) + begin + len(chunk) > self._limit or len(others) >= AT_A_TIME:
+            if not self._has_room(user, path, begin + len(chunk), now):
                 path.unlink(missing_ok=True)
                 raise RequestInvalid(
                     f"more than {AT_A_TIME} uploads, or {self._limit} bytes of them, wait to be added",
-                    hint="add or wait: they are forgotten after a day; see http.max_upload_bytes",
+                    hint="add them, or wait for an hour; see http.max_upload_bytes",
                 )
             with path.open("r+b" if stands else "wb") as file:
                 file.seek(begin)
@@ -79,6 +79,16 @@ class ChunkedUploads:
             yield mine
         finally:
             mine.unlink(missing_ok=True)
+
+    def _has_room(self, user: str, path: Path, size: int, now: float) -> bool:
+        """For so many bytes of an upload; the user's others that have been idle for longest make room."""
+        others = [(each.stat(), each) for each in self._blobs.partials(f"{PREFIX}{user}-") if each != path]
+        others.sort(key=lambda other: -other[0].st_mtime)
+        while len(others) >= AT_A_TIME or sum(stat.st_size for stat, _ in others) + size > self._limit:
+            if not others or now - others[-1][0].st_mtime < IDLE:
+                return False
+            others.pop()[1].unlink(missing_ok=True)
+        return True
 
     def _path(self, user: str, md5: str) -> Path:
         if not re.fullmatch("[0-9a-fA-F]{32}", md5):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from atoll.node.app import Node
 
 MOST = 100  # that a search by data lists
+MAX_OF_STRANGERS = 2 << 20  # bytes of a specification, of whoever has no token
 STATISTICAL = "statistical_specification"
 FIELDS = ("semantic_specification", "limit", "page")
 NO_KIND = ("Others",)  # of base, fine-tuned ... models, which our words do not tell apart
@@ -62,12 +63,12 @@ async def info(node: Node, request: web.Request) -> web.Response:
 
 
 async def search(node: Node, request: web.Request) -> web.Response:
-    statistical = Held(Room(MAX_JSON))
+    reader = names.Reader.of(request)
+    statistical = Held(Room(MAX_JSON if reader.user else MAX_OF_STRANGERS))
     form = await read_form(request, FIELDS, {STATISTICAL: statistical.put})
     limit, page = min(form.number("limit", 10), views.MAX_PAGE), form.number("page", 0)
     if not limit:
         raise RequestInvalid("limit is 0: nothing would be listed")
-    reader = names.Reader.of(request)
     asked = await asyncio.to_thread(query, (form.fields.get("semantic_specification") or "{}").encode())
     if statistical.data:
         found = await _by_data(node, asked, statistical.data, reader.user)

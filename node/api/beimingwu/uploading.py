@@ -71,8 +71,10 @@ async def add(node: Node, request: web.Request) -> web.Response:
     """Have an upload checked, take it in, and list it; PackageRefused says what failed."""
     body = await read_json(request, AddBody)
     federation = listing.federation_of(node.federations.all(), node.config.beimingwu.federation)
+    semantic = body.semantic_specification.encode("utf-8", "replace")
+    await asyncio.to_thread(read_semantic, semantic)  # before the upload is taken: it need not come again for words
     async with in_threads(node.chunked.taken(user_of(request), body.file_hash.strip())) as source:
-        learnware, notes = await _taken_in(node, source, user_of(request), body.semantic_specification.encode())
+        learnware, notes = await _taken_in(node, source, user_of(request), semantic)
     acts.note(request, id=learnware.id.hex())
     policy = Policy.of(listing.offers_of(node.config.beimingwu, learnware.manifest))
     try:

@@ -8,7 +8,7 @@ import random
 import aiohttp
 import pytest
 from atoll.engine.errors import IntegrityError
-from atoll.node.acceptance.chunked import AT_A_TIME, FORGOTTEN, ChunkedUploads
+from atoll.node.acceptance.chunked import AT_A_TIME, FORGOTTEN, IDLE, ChunkedUploads
 from atoll.node.errors import RequestInvalid
 from atoll.node.store.blobs import BlobStore
 from hypothesis import HealthCheck, given, settings
@@ -118,6 +118,21 @@ def test_a_user_takes_no_more_than_its_room(uploads, blobs):
     with pytest.raises(RequestInvalid, match="uploads"):
         uploads.put("ann", "f" * 32, 0, b"x", NOW)
     assert whole(uploads) == DATA
+
+
+def test_what_has_been_idle_for_longest_makes_room_for_others_of_its_user(uploads, blobs):
+    for place in range(AT_A_TIME):
+        uploads.put("ann", f"{place:032x}", 0, b"x", NOW)
+        os.utime(blobs.partial(f"beimingwu-ann-{place:032x}"), (NOW, NOW - IDLE - 2 + place))
+    uploads.put("bob", "0" * 32, 0, b"x", NOW)
+    for fresh in ("a" * 32, "b" * 32, "c" * 32):
+        uploads.put("ann", fresh, 0, b"x", NOW)
+        os.utime(blobs.partial(f"beimingwu-ann-{fresh}"), (NOW, NOW))
+    with pytest.raises(RequestInvalid, match="uploads"):
+        uploads.put("ann", "d" * 32, 0, b"x", NOW)
+    mine = {each.name.rpartition("-")[2] for each in blobs.partials("beimingwu-ann-")}
+    assert mine == {f"{place:032x}" for place in range(3, AT_A_TIME)} | {"a" * 32, "b" * 32, "c" * 32}
+    assert len(blobs.partials("beimingwu-bob-")) == 1
 
 
 def test_what_nobody_goes_on_with_is_forgotten(uploads, blobs):

@@ -71,7 +71,6 @@ async def test_what_is_refused_says_why_and_leaves_nothing(one, irises):
     broken = irises.zip(*CLASSES, code="raise RuntimeError('no such file')")
     cases = [
         (b"no zip at all", irises.semantic("x", *CLASSES), "zip"),
-        (irises.zip(*CLASSES), irises.semantic("", *CLASSES), "Name"),
         (irises.zip(*CLASSES, yaml="model: {module_path: ../x.py}"), irises.semantic("x", *CLASSES), "learnware.yaml"),
         (broken, irises.semantic("x", *CLASSES), ""),
     ]
@@ -82,6 +81,13 @@ async def test_what_is_refused_says_why_and_leaves_nothing(one, irises):
     assert await node.client.learnwares() == []
     assert node.node.catalogue.alive(now_ms()) == []
     assert list((node.node.home / "blobs" / "partial").iterdir()) == []
+
+
+async def test_words_that_are_refused_do_not_cost_the_upload(one, irises):
+    _, ann, _ = one
+    md5 = await ann.send(irises.zip(*CLASSES))
+    assert (await ann.add(md5, irises.semantic("", *CLASSES)))["code"] == "spec.invalid"
+    assert (await ann.add(md5, irises.semantic("Two irises", *CLASSES)))["code"] == 0
 
 
 async def test_what_was_never_uploaded_is_not_added(one, irises):
