@@ -231,6 +231,7 @@ async def test_models_of_texts_are_listed_by_their_words_and_never_asked_to_pred
     await node.client.publish(learnware_id, federation, Offers(disclose="members", download="members"))
     (listing,) = node.node.catalogue.alive(now_ms())
     assert (len(listing.specifications), listing.offers.download) == (int(specified), "members")
-    with pytest.raises(RemoteError):
+    words = "the learnware is of texts" if specified else "takes other columns"
+    with pytest.raises(RemoteError, match=words):
         await node.client.predict_with(learnware_id, np.zeros((1, 1)), send=True)
     assert not unpacked(node)
