@@ -62,11 +62,22 @@ async def _exported(node: Node, request: web.Request, learnware_id: bytes, held:
         path = await _of_dock(node, request, own, held)
         await asyncio.to_thread(_export, node, path, target)
         return target, own.manifest.semantic.name
-    listing = node.catalogue.find(learnware_id, now_ms())
+    listing = _offered(node, learnware_id, user_of(request))
     path = await _fetched(node, request, listing, held)
     await asyncio.to_thread(_export, node, path, target)
     node.downloads.released(listing.revision)
     return target, listing.semantic.name
+
+
+def _offered(node: Node, learnware_id: bytes, user: str) -> Listing:
+    """Of the listings under this id one that offers the download, or whose owner may still allow it; of several, and
+    of several owners who claim the id, the one that has been known for longest. NotFound if there is none."""
+    versions = node.catalogue.versions(learnware_id, now_ms())
+    if not versions:
+        raise NotFound(f"no learnware {learnware_id.hex()} in the catalogue", hint=names.HINT)
+    return min(
+        versions, key=lambda each: ("download" not in promised(each.offers, user), node.catalogue.first_seen(each))
+    )
 
 
 async def _of_dock(node: Node, request: web.Request, own: Learnware, held: AsyncExitStack) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from atoll.engine.beimingwu.importing import CLASSIFICATION, MAX_CLASSES
 from atoll.engine.beimingwu.semantic import Words
 from atoll.engine.packages import Manifest
 from atoll.engine.packages.runnable import why_not
@@ -51,6 +52,15 @@ def require_same_shape(words: Words, manifest: Manifest) -> None:
         raise _needs_file("Output")
     if classes and not all(map(_names, words.output_names, classes)):
         raise _needs_file("Output")
+
+
+def require_listable(words: Words) -> None:
+    """RequestInvalid for more classes than a listing names, before anything is taken in."""
+    if words.spec.task == CLASSIFICATION and (words.outputs or 0) > MAX_CLASSES:
+        raise RequestInvalid(
+            f"it has {words.outputs} classes, and of more than {MAX_CLASSES} nothing can be listed",
+            hint="`atoll beimingwu import --add` takes it into the dock, for its own users",
+        )
 
 
 def _names(name: str, class_name: str) -> bool:

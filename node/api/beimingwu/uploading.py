@@ -72,7 +72,8 @@ async def add(node: Node, request: web.Request) -> web.Response:
     body = await read_json(request, AddBody)
     federation = listing.federation_of(node.federations.all(), node.config.beimingwu.federation)
     semantic = body.semantic_specification.encode("utf-8", "replace")
-    await asyncio.to_thread(read_semantic, semantic)  # before the upload is taken: it need not come again for words
+    words = await asyncio.to_thread(read_semantic, semantic)  # first: the upload need not come again for words
+    listing.require_listable(words)
     async with in_threads(node.chunked.taken(user_of(request), body.file_hash.strip())) as source:
         learnware, notes = await _taken_in(node, source, user_of(request), semantic)
     acts.note(request, id=learnware.id.hex())
@@ -94,6 +95,7 @@ async def update(node: Node, request: web.Request) -> web.Response:
         given, semantic = form.require("learnware_id"), form.require("semantic_specification").encode()
         acts.note(request, id=given)
         old = node.dock.get(await asyncio.to_thread(names.find_own, node, given))
+        listing.require_listable(await asyncio.to_thread(read_semantic, semantic))
         if FILE in form.files:
             learnware, notes = await _taken_in(node, written.path, user_of(request), semantic, old)
         else:

@@ -124,6 +124,27 @@ async def test_without_a_disclosed_specification_a_learnware_of_ours_is_no_packa
     assert "disclose" in json.loads(body)["title"]
 
 
+async def test_of_two_federations_the_one_that_offers_it_is_asked(two, irises, client, known, changed):
+    ann, bob, (asked, other), first = two
+    package, closed, offered = irises.zip(0, 1), Offers(), Offers(disclose="members", download="members")
+    learnware_id = await bob.upload(package, irises.semantic("Two irises", 0, 1))
+    second = (await asked.client.create_federation("second")).id
+    await other.client.join((await asked.client.invite(second)).invite)
+    for offers in ({first: closed, second: offered}, {first: offered, second: closed}):
+        for federation, offer in offers.items():
+            await other.client.publish(learnware_id, federation, offer)
+
+        def told(offers=offers):
+            versions = asked.node.catalogue.versions(bytes.fromhex(learnware_id), now_ms())
+            return {each.federation.hex(): each.offers for each in versions} == offers
+
+        await changed(asked, told)
+        status, _, body = await ann.download(learnware_id)
+        assert (status, body) == (200, package)
+        made = await asked.client.downloads()
+        await asked.client.forget_download(made[0].revision)
+
+
 async def test_what_is_not_there_is_not_found(two):
     ann, *_ = two
     for given in ("00" * 32, "00000123"):

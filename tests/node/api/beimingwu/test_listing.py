@@ -6,7 +6,7 @@ from atoll.engine.beimingwu.semantic import Words
 from atoll.engine.packages import Manifest
 from atoll.engine.runtime import Signature
 from atoll.engine.semantic import SemanticSpec
-from atoll.node.api.beimingwu.listing import federation_of, offers_of, require_same_shape
+from atoll.node.api.beimingwu.listing import federation_of, offers_of, require_listable, require_same_shape
 from atoll.node.config import BeimingwuSection, load
 from atoll.node.errors import ConfigError, RequestInvalid
 from atoll.node.store.federations import Federation
@@ -91,3 +91,10 @@ def test_words_may_leave_out_what_they_do_not_change(change):
 def test_other_shapes_need_the_zip(change):
     with pytest.raises(RequestInvalid, match=r"Input|Output"):
         require_same_shape(msgspec.structs.replace(WORDS, **change), MANIFEST)
+
+
+def test_more_classes_than_a_listing_names_are_refused_at_once():
+    require_listable(msgspec.structs.replace(WORDS, outputs=32))
+    require_listable(Words(SemanticSpec("Yields", task="Regression"), outputs=33))
+    with pytest.raises(RequestInvalid, match="33 classes"):
+        require_listable(msgspec.structs.replace(WORDS, outputs=33))
