@@ -7,6 +7,7 @@ free text is outside. Location and scale belong to the island, so a shift betwee
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -25,11 +26,12 @@ CLIP = 6.0  # transformed values are cut here: one outlier must not own the kern
 
 
 class Feature(msgspec.Struct, frozen=True):
-    """One column and how it enters island units: transform, then (value - loc) / scale."""
+    """One column and how it enters island units: transform, then (value - loc) / scale. ``raw`` columns enter as they
+    are: loc 0, scale 1, and never clipped."""
 
     name: str
     unit: str = ""
-    transform: Literal["affine", "log1p"] = "affine"
+    transform: Literal["affine", "log1p", "raw"] = "affine"
     loc: float = 0.0
     scale: float = 1.0
 
@@ -74,6 +76,8 @@ class Island(msgspec.Struct, frozen=True, dict=True):
             raise IslandError("features must be sorted by name, so that order does not change the id")
         if any(not (0 < feature.scale < np.inf and np.isfinite(feature.loc)) for feature in self.features):
             raise IslandError("every feature needs a finite location and a positive, finite scale")
+        if any(each.transform == "raw" and (each.loc != 0.0 or each.scale != 1.0) for each in self.features):
+            raise IslandError("a raw feature has location 0 and scale 1")
 
     @cached_property
     def definition(self) -> bytes:
@@ -89,6 +93,11 @@ class Island(msgspec.Struct, frozen=True, dict=True):
     def id(self) -> str:
         """The island id in hex."""
         return self.digest.hex()
+
+    @cached_property
+    def raw(self) -> NDArray[np.bool_]:
+        """Which columns enter as they are (dimension,); none of images and texts."""
+        return np.array([feature.transform == "raw" for feature in self.features] or [False] * self.dimension)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -137,8 +146,19 @@ class Island(msgspec.Struct, frozen=True, dict=True):
         """
         return self.kind == "table" and not Table.of(rows).mismatch(self.names)
 
+    def places(self, columns: Sequence[str]) -> list[int]:
+        """Where in this table island each of a model's ``columns`` lies: by name; or, where its own features are the
+        numbered ones of nameless tables and the model's are not, by position. FeatureMismatch names what differs."""
+        if self.kind == "table" and set(self.names) == set(columns) and len(columns) == self.dimension:
+            found = {name: place for place, name in enumerate(self.names)}
+            return [found[name] for name in columns]
+        if self.names == positional_names(self.dimension) and len(columns) == self.dimension:
+            return list(range(self.dimension))
+        differ = sorted(set(self.names) ^ set(columns))[:8]
+        raise FeatureMismatch(f"the model's columns are not those of island {self.id[:8]}: {', '.join(differ)}")
+
     def transform(self, rows: Any) -> NDArray[np.float32]:
-        """Rows in island units: float32 (n, dimension), clipped to +-6; NaN and inf pass through unchanged.
+        """Rows in island units: float32 (n, dimension), clipped to +-6 unless raw; NaN and inf pass through unchanged.
 
         Columns that the island does not name are left out. Raises FeatureMismatch, naming them, if any are missing.
         Islands of images and texts take images and texts, and encode them.
@@ -155,9 +175,14 @@ class Island(msgspec.Struct, frozen=True, dict=True):
         loc = np.array([feature.loc for feature in self.features])
         scale = np.array([feature.scale for feature in self.features])
         with np.errstate(over="ignore"):  # what overflows is far beyond the clip
-            units = np.clip((values - loc) / scale, -CLIP, CLIP)
-        clipped = np.where(np.isfinite(values), units, values)
-        return np.asarray(clipped, dtype=np.float32)
+            units = self.clipped((values - loc) / scale)
+            clipped = np.where(np.isfinite(values), units, values)
+            return np.asarray(clipped, dtype=np.float32)
+
+    def clipped(self, units: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Island units (n, dimension) cut to +-6, the columns that are raw as they are."""
+        cut = np.clip(units, -CLIP, CLIP)
+        return np.where(self.raw, units, cut) if self.raw.any() else cut
 
     def restore(self, units: NDArray[np.floating]) -> NDArray[np.float64]:
         """Island units (n, dimension) back in raw units, float64, columns in the order of ``names``.

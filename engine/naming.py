@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 SHOWN = 8
+ALIAS = re.compile(r"(?![0-9a-fA-F]{64}\Z)[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+"""What a learnware was called before it came here: a plain word, and none that reads as an id of ours."""
+ALIAS_IS = "1 to 64 letters, digits, '_', '.' and '-', no sign first, and no id of a learnware here"
 
 
 def listed(names: Iterable[str], shown: int = SHOWN) -> str:

@@ -29,6 +29,7 @@ LICENSES = (
 )  # fmt: skip
 MAX_NAME, MAX_DESCRIPTION, MAX_SUMMARY = 80, 10_000, 280
 FUZZY_THRESHOLD = 75.0  # rapidfuzz partial_ratio, as Beimingwu
+EXACT, ALIKE = 100.0, 99.9  # a text that holds the whole name of a learnware is alike, not found in it
 
 
 class SemanticSpec(msgspec.Struct, frozen=True):
@@ -101,22 +102,28 @@ class SemanticQuery(msgspec.Struct, frozen=True):
         return all(any((group, value) in has for value in values) for group, values in self.tags().items())
 
     def score(self, spec: SemanticSpec) -> float:
-        """100 for an exact substring in name or description, the fuzzy ratio if it is >= 75, else 0."""
+        """100 for an exact substring in name or description, the fuzzy ratio (<= 99.9) if it is >= 75, else 0."""
         return self.scores([spec])[0]
 
     def scores(self, specs: Sequence[SemanticSpec]) -> list[float]:
         """The :meth:`score` of each."""
         needle = self.text.strip().lower()
         if not needle:
-            return [100.0] * len(specs)
+            return [EXACT] * len(specs)
         fields = [field.lower() for spec in specs for field in (spec.name, spec.description)]
         exact = [needle in field for field in fields]
         ratios = [0.0] * len(fields)
         fuzzy = process.extract_iter(needle, fields, scorer=fuzz.partial_ratio, score_cutoff=FUZZY_THRESHOLD)
         for _, ratio, place in fuzzy:
-            ratios[place] = float(ratio)
-        best = [100.0 if hit else ratio for hit, ratio in zip(exact, ratios, strict=True)]
+            ratios[place] = min(float(ratio), ALIKE)
+        best = [EXACT if hit else ratio for hit, ratio in zip(exact, ratios, strict=True)]
         return [max(pair) for pair in zip(best[::2], best[1::2], strict=True)]
+
+    def foremost(self, specs: Sequence[SemanticSpec]) -> list[float]:
+        """The :meth:`scores` where exact hits are found alone, if there are any, as Beimingwu does; what is only alike
+        has 0 then."""
+        scores = self.scores(specs)
+        return [score if score == EXACT else 0.0 for score in scores] if EXACT in scores else scores
 
     def matches(self, spec: SemanticSpec) -> bool:
         """Tags pass and the text is found."""

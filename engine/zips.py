@@ -6,6 +6,8 @@ import io
 import zipfile
 from typing import IO
 
+LIMIT = 2 * 1024**3  # bytes of an archive, and of all that is in it
+PIECE = 1 << 20  # bytes that are in memory at a time
 MAX_DIRECTORY = 2 << 20  # bytes of a table of contents: some 20,000 short names
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack a piece to any size at once
 

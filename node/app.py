@@ -14,10 +14,12 @@ from pathlib import Path
 
 from atoll.engine.runtime import ModelPool
 from atoll.engine.runtime.environments import Environments
+from atoll.engine.runtime.unpacked import Unpacked
 from atoll.node import config as configs
 from atoll.node import identity as identities
 from atoll.node import lock
 from atoll.node.acceptance import AcceptanceQueue
+from atoll.node.acceptance.chunked import ChunkedUploads
 from atoll.node.acceptance.submissions import Submissions
 from atoll.node.acceptance.uploads import Uploads
 from atoll.node.administration import Administration
@@ -92,6 +94,7 @@ class Node:
     sessions: Sessions
     visitors: Visitors
     fitting: Fitting
+    chunked: ChunkedUploads
 
 
 @asynccontextmanager
@@ -109,11 +112,14 @@ async def running(home: Path) -> AsyncIterator[Node]:
             environments = Environments(
                 home / "environments", config.sandbox.package_index, config.sandbox.environment_seconds
             )
-            models = ModelPool(config.sandbox.max_models, config.sandbox.limits, environments=environments)
+            models = ModelPool(
+                config.sandbox.max_models, config.sandbox.limits, environments=environments,
+                unpacked=Unpacked(home / "unpacked"),
+            )  # fmt: skip
             try:
                 node = _build(home, config, identity, store, models)
                 await asyncio.to_thread(begin_epochs_after_restore, node)
-                await asyncio.to_thread(lambda: models.keep_environments(node.dock.environments()))
+                await asyncio.to_thread(lambda: models.keep_folders(node.dock.folders()))
                 await node.network.start()
                 node.specifications.start()
                 tasks = [
@@ -167,13 +173,14 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     reuser = Reuser(searcher, workshop, peers.name, config.reuse, home / "reuse")
     acceptance = AcceptanceQueue(
         Submissions(store), Uploads(blobs, config.http.max_upload_bytes), dock, catalogue, models, identity.peer,
-        now_ms, partial(_list_again, publisher, gate, network),
+        now_ms, publisher.require_kept, partial(_list_again, publisher, gate, network),
     )  # fmt: skip
     tokens = Tokens(store)
     return Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
         pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, downloads, code,
         specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
+        ChunkedUploads(blobs, config.http.max_upload_bytes),
     )  # fmt: skip
 
 

@@ -6,12 +6,13 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 import platformdirs
 from atoll.engine.runtime.signature import Limits
 from atoll.node.errors import ConfigError
+from atoll.protocol.listings import Audience
 from rapidfuzz import process
 
 FILE = "atoll.toml"
@@ -116,6 +117,23 @@ class SandboxSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )  # fmt: skip
 
 
+class BeimingwuSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For users of Beimingwu's client: where what they upload is listed (the id or the name of a federation; "": the
+    only private one, else the only one), for whom it may be more than matched there, and the deadline of their searches
+    in milliseconds. Their packages hold their specifications, so whoever may download may have these disclosed."""
+
+    federation: str = ""
+    disclose: Audience = "nobody"
+    predict: Audience = "nobody"
+    download: Audience = "nobody"
+    deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 5000
+
+    def __post_init__(self) -> None:
+        audiences = get_args(Audience)  # each takes in those before it
+        if audiences.index(self.download) > audiences.index(self.disclose):
+            raise ValueError("download cannot be for more than disclose is")
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration, with defaults for everything."""
 
@@ -127,6 +145,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     privacy: PrivacySection = PrivacySection()
     sandbox: SandboxSection = SandboxSection()
     reuse: ReuseSection = ReuseSection()
+    beimingwu: BeimingwuSection = BeimingwuSection()
 
 
 def default_home() -> Path:

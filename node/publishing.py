@@ -6,11 +6,13 @@ import threading
 from collections.abc import Iterable
 
 import msgspec
+from atoll.engine.packages import Manifest
 from atoll.engine.specs.noised import NoisedSketch
-from atoll.engine.specs.report import check_publication
+from atoll.engine.specs.report import check_publication, check_rows
 from atoll.engine.specs.sketch import sketch
 from atoll.engine.specs.stand_in import stand_in
 from atoll.node.identity import Identity
+from atoll.node.policy.checking import check_policy
 from atoll.node.policy.rules import Policies
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.dock import Dock, Learnware
@@ -47,10 +49,14 @@ class Publisher:
         ``few_rows`` is the owner's word that a specification of fewer than 300 rows may go into an open federation.
         """
         learnware = self._dock.get(learnware_id)
+        check_policy(policy, learnware.manifest)
         private = not self._federations.get(federation).charter.open
         for entry in learnware.manifest.specifications:
             if entry.privacy is not None:
                 check_publication(entry.privacy, private=private, override=few_rows)
+            elif entry.dp is None:
+                rows = learnware.specifications[bytes.fromhex(entry.island)].count
+                check_rows(rows, private=private, override=few_rows)
         with self._lock:
             listing = self._listing(learnware, federation, policy.check().offers, self._next_seq(federation), now)
             known = self._catalogue.listing(federation, self._identity.public, learnware_id)
@@ -59,6 +65,12 @@ class Publisher:
             signed = sign_listing(self._identity.key, listing)
             with self._policies.changed(federation, learnware_id, policy):
                 return self._append(federation, [signed], now)
+
+    def require_kept(self, manifest: Manifest) -> None:
+        """RequestInvalid for a revision that could not be listed with a policy that its learnware has now."""
+        learnware_id = bytes.fromhex(manifest.learnware_id) if manifest.learnware_id else b""
+        for listing in self.listed_in(learnware_id) if learnware_id else ():
+            check_policy(self._policies.get(listing.federation, learnware_id) or Policy.of(listing.offers), manifest)
 
     def set_state(self, learnware_id: bytes, federation: bytes, state: State, now: int) -> Announcement:
         """Pause a listing or let it live again; nothing else of it changes. Returns after commit."""
@@ -213,6 +225,7 @@ class Publisher:
             outputs=manifest.signature.outputs,
             class_names=manifest.class_names,
             quality=_quality(learnware),
+            alias=manifest.alias,
         )
 
     def _summary(self, learnware: Learnware, island: bytes, *, disclosed: bool) -> SpecSummary:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from atoll.engine.encoding import Array
-from atoll.engine.errors import DimensionMismatch, SandboxBusy, SpecificationError
+from atoll.engine.errors import DimensionMismatch, SandboxBusy
 from atoll.engine.islands import Island
 from atoll.engine.matching import support
 from atoll.engine.packages import Manifest
+from atoll.engine.packages.runnable import require_runnable
 from atoll.engine.runtime import ModelPool
 from atoll.engine.tables import Table
 from atoll.node.clock import now_ms
@@ -79,6 +80,7 @@ class Owner:
         if rows.ndim != 2 or not 1 <= len(rows) <= MAX_ROWS:
             raise DimensionMismatch(f"rows of shape {rows.shape}: expected 1 to {MAX_ROWS} rows")
         learnware, island = self._dock.get(request.learnware_id), self._catalogue.island(request.island)
+        require_runnable(learnware.manifest)
         arranged = arrange(rows, island, learnware.manifest)
         with self._counted(listing, len(rows), asker, now):
             if asker.peer != self._identity.peer:
@@ -100,6 +102,8 @@ class Owner:
         counted = resumed and self.gate.used("download", listing, asker, now) > 0
         self.gate.count("download", [(listing, 0 if counted else 1)], asker, now)
         learnware = self._dock.get(listing.learnware_id)
+        if learnware.row.revision != revision:  # what is listed is not what is here any more, and promised less
+            raise NotFound("there is a newer revision, which is not listed yet")
         return self._dock.served_path(learnware), learnware.row.served
 
     def ask(self, asker: Asker, request: AskRequest) -> AskReply:
@@ -154,8 +158,4 @@ def arrange(rows: NDArray[np.floating], island: Island, manifest: Manifest) -> N
     """Rows (n, d) in the island's feature order, put into the order of the model's columns; float32."""
     if rows.shape[1] != island.dimension:
         raise DimensionMismatch(f"rows have {rows.shape[1]} columns, the island {island.dimension}")
-    places = {name: place for place, name in enumerate(island.names)}
-    missing = [name for name in manifest.columns if name not in places]
-    if missing:
-        raise SpecificationError(f"the model takes columns that the island lacks: {', '.join(missing[:8])}")
-    return np.ascontiguousarray(rows[:, [places[name] for name in manifest.columns]], dtype=np.float32)
+    return np.ascontiguousarray(rows[:, island.places(manifest.columns)], dtype=np.float32)

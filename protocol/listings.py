@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 from atoll.engine.errors import AtollError
+from atoll.engine.naming import ALIAS
 from atoll.engine.semantic import MAX_SUMMARY, SemanticSpec, told_apart
 from atoll.engine.specs.noised import DpParameters
 from atoll.engine.specs.sketch import BLOCK, SCALE, Sketch
@@ -63,7 +64,8 @@ class SpecSummary(msgspec.Struct, frozen=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What an owner says of one learnware in one federation; ``revision`` is the manifest hash."""
+    """What an owner says of one learnware in one federation; ``revision`` is the manifest hash, ``alias`` what it was
+    called elsewhere, or ""."""
 
     owner: bytes
     federation: bytes
@@ -80,6 +82,7 @@ class Listing(msgspec.Struct, frozen=True):
     class_names: tuple[str, ...] = ()
     quality: Quality | None = None
     version: int = 1
+    alias: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def check(listing: Listing) -> None:
     _require(0 <= listing.inputs <= 100_000 and 0 <= listing.outputs <= 100_000, "dimensions out of range")
     names = listing.class_names
     _require(len(names) <= 32 and all(len(name.encode()) <= 40 for name in names), "class names out of bounds")
+    _require(not listing.alias or ALIAS.fullmatch(listing.alias) is not None, "the alias is malformed")
     try:
         listing.semantic.check()
     except AtollError as error:

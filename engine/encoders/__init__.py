@@ -11,6 +11,10 @@ from atoll.engine.islands import Island
 from numpy.typing import NDArray
 
 MODULES = {"image": "atoll.engine.encoders.images", "text": "atoll.engine.encoders.texts"}
+ELSEWHERE = {  # encoders of what was brought here, by name: why nothing can be encoded with them
+    "beimingwu-image": "its points are whitened by a basis that is not shipped with them",
+    "beimingwu-text": "its sentence encoder, paraphrase-multilingual-MiniLM-L12-v2, is no part of Atoll",
+}
 Progress = Callable[[int, int], None]
 
 
@@ -27,6 +31,11 @@ def encode(island: Island, rows: Any, progress: Progress | None = None) -> NDArr
     module = import_module(MODULES[island.kind])
     if island.encoder != module.ENCODER:
         name = island.encoder.name if island.encoder else "none"
+        if name in ELSEWHERE:
+            raise IslandError(
+                f"nothing can be encoded into an island of Beimingwu's {island.kind}s here: {ELSEWHERE[name]}",
+                hint="search it with a specification that Beimingwu's own package has made",
+            )
         raise IslandError(
             f"the island was made with the encoder {name!r}, this version of Atoll has {module.ENCODER.name!r}"
         )

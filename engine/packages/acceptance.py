@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from atoll.engine.errors import AtollError, ModelError, PackageError, SpecificationError
+from atoll.engine.errors import AtollError, ModelError, SpecificationError
 from atoll.engine.islands import CLIP, Island
 from atoll.engine.packages import belonging, outputs, quality
 from atoll.engine.packages.archive import Package
 from atoll.engine.packages.duplicates import Known, duplicates
 from atoll.engine.packages.manifest import SpecEntry
 from atoll.engine.packages.quality import Measured
+from atoll.engine.packages.runnable import TEXT, why_not_run
 from atoll.engine.packages.samples import Samples, draw, in_columns
 from atoll.engine.runtime.environments import Environment
 from atoll.engine.specs.noised import Specification
@@ -139,6 +140,8 @@ def _specifications(trial: _Trial) -> Found:
     """Step 2b: there is one, each reads, is of an island that is known, and of the columns that the model takes."""
     manifest = trial.package.manifest
     read = {island.hex(): specification for island, (specification, _) in trial.package.specifications().items()}
+    if not read and why_not_run(manifest) and manifest.semantic.data == TEXT:
+        return "advisory", "there is none: it is found by its words only"
     if not read:
         raise SpecificationError("the package has no statistical specification")
     for entry in manifest.specifications:
@@ -150,25 +153,24 @@ def _specifications(trial: _Trial) -> Found:
                 f"the specification has {specification.dimension} dimensions and gamma {specification.gamma:g}, "
                 f"island {entry.island[:8]} has {island.dimension} and {island.gamma:g}"
             )
-        if island.kind == "table" and set(island.names) != set(manifest.columns):
-            differ = sorted(set(island.names) ^ set(manifest.columns))[:8]
-            raise PackageError(f"the model's columns are not those of island {entry.island[:8]}: {', '.join(differ)}")
+        if island.kind == "table":
+            island.places(manifest.columns)
         if isinstance(specification, Rkme) and island.kind == "table":
-            _check_points(specification)
+            _check_points(specification, island)
         trial.specifications.append((entry, island, specification))
     points = [len(each.weights) for _, _, each in trial.specifications if isinstance(each, Rkme)]
     return "passed", f"{len(read)} specifications; points: {points or 'none, noised sketches'}"
 
 
-def _check_points(rkme: Rkme) -> None:
-    farthest = float(np.abs(rkme.points).max())
+def _check_points(rkme: Rkme, island: Island) -> None:
+    farthest = float(np.abs(rkme.points[:, ~island.raw]).max(initial=0.0))
     if farthest > FARTHEST:
         raise SpecificationError(f"a point lies at {farthest:.3g} island units, where rows are cut at {CLIP:g}")
 
 
 def _environment(trial: _Trial) -> Found:
-    """Step 2c: what a model of code needs can be had; not a step where nothing is needed."""
-    built = trial.prepare()
+    """Step 2c: what a model of code needs can be had; not a step where nothing is needed, or nothing is run."""
+    built = None if why_not_run(trial.package.manifest) else trial.prepare()
     if built is None:
         return None, ""
     return ("advisory" if built.left_out else "passed"), built.words
@@ -177,6 +179,8 @@ def _environment(trial: _Trial) -> Found:
 def _runs(trial: _Trial) -> Found:
     """Step 3: the model answers on rows of its own specification with what it promises."""
     manifest = trial.package.manifest
+    if reason := why_not_run(manifest):
+        return "advisory", f"not tried: {reason}"
     for place, (_, island, specification) in enumerate(trial.specifications):
         samples = draw(manifest, specification, island, trial.seed + place)
         trial.samples.append(samples)
@@ -192,7 +196,7 @@ def _runs(trial: _Trial) -> Found:
 def _belongs(trial: _Trial) -> Found:
     """Step 4: the model's certainty speaks of the same rows as the specification. Never refuses."""
     manifest = trial.package.manifest
-    for (_, island, specification), samples in zip(trial.specifications, trial.samples, strict=True):
+    for (_, island, specification), samples in zip(trial.specifications, trial.samples, strict=False):  # asked so far
         if samples.units is None or not isinstance(specification, Rkme):
             continue
 
@@ -200,7 +204,8 @@ def _belongs(trial: _Trial) -> Found:
             return _answered(trial, in_columns(units, island, manifest.columns))
 
         many = manifest.signature.task == "classification" and manifest.signature.outputs > 1
-        found = (belonging.of_classifier if many else belonging.of_regressor)(answers, specification, trial.seed)
+        tell = belonging.of_classifier if many else belonging.of_regressor
+        found = tell(answers, specification, island, trial.seed)
         trial.figures |= found.figures
         if found.belongs is None:
             return "advisory", found.words
@@ -223,7 +228,7 @@ def _is_new(trial: _Trial) -> Found:
 
 def _is_good(trial: _Trial) -> Found:
     """Step 6: quality on the publisher's labelled rows; not a step where there are none."""
-    if trial.labelled is None:
+    if trial.labelled is None or why_not_run(trial.package.manifest):
         return None, ""
     rows, truth = trial.labelled
     values, labels = quality.sample(rows, truth, trial.package.manifest)

@@ -22,11 +22,9 @@ from atoll.engine.semantic import told_apart
 from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import MAX_BYTES as MAX_SPECIFICATION
 from atoll.engine.specs.rkme import Rkme
-from atoll.engine.zips import length, open_zip
+from atoll.engine.zips import LIMIT, PIECE, length, open_zip
 
-LIMIT = 2 * 1024**3  # bytes of a package, and of all that is in it
 MODEL_LIMIT = LIMIT - (20 << 20)  # room for specification, manifest and table of contents, in later revisions too
-PIECE = 1 << 20  # bytes that are in memory at a time
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # one timestamp for all: the same content gives the same archive
 _UNREADABLE = (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, zlib.error)
 

@@ -9,6 +9,7 @@ rows, the lines run between clusters of points, not through them. Two signs of t
   The model is its own measure thereby, since some kinds are certain everywhere and some nowhere.
 * explained: the share of the variance of the probabilities' square roots that a point's kernel neighbours explain.
 
+Of a model that gives labels alone, certain everywhere, the first sign says nothing: it is not judged.
 A model is flagged if the first sign and a quarter of the second are below 0.265. Rule and numbers were chosen on the
 calibration seeds of ``examples/benchmarks/acceptance.py``, for at most 5 % of the honest ones flagged.
 
@@ -29,7 +30,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from atoll.engine.islands import CLIP
+from atoll.engine.islands import Island
 from atoll.engine.packages.samples import near_points
 from atoll.engine.specs.kernels import squared_distances
 from atoll.engine.specs.rkme import Rkme
@@ -57,17 +58,21 @@ class Belonging:
     figures: dict[str, float]
 
 
-def of_classifier(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
+def of_classifier(answers: Answers, rkme: Rkme, island: Island, seed: int = 0) -> Belonging:
     """``answers`` maps rows (n, d) in island units to probabilities (n, classes)."""
     random = np.random.default_rng(seed)
     if len(rkme.weights) < LEAST_POINTS:
         return _silent(f"{len(rkme.weights)} points are too few to tell")
     points = rkme.points.astype(np.float64)
     answered = _probabilities(answers(points))
-    rows = near_points(rkme, ROWS, random)
-    elsewhere = _probabilities(answers(_mirrored(rows, _weights(rkme) @ points, random)))
+    rows = near_points(rkme, island, ROWS, random)
+    mirrored = _mirrored(rows, _weights(rkme) @ points, random)
+    elsewhere = _probabilities(answers(np.asarray(island.clipped(mirrored), np.float64)))
+    nearby = _probabilities(answers(rows))
+    if min(nearby.max(axis=1).min(), elsewhere.max(axis=1).min()) >= 1.0:
+        return _silent("the model gives labels and not how certain it is of them: nothing can be told")
     places = elsewhere.reshape(MIRRORS, MIRRORED_ROWS, -1)
-    here, there = _information(_probabilities(answers(rows))), float(np.median([_information(each) for each in places]))
+    here, there = _information(nearby), float(np.median([_information(each) for each in places]))
     residual, total = _variances(np.sqrt(answered), rkme)
     explained = float(1.0 - residual.sum() / total.sum())
     figures = {"information": here, "information_mirrored": there, "explained": explained}
@@ -82,7 +87,7 @@ def of_classifier(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
     return Belonging(score >= LEAST, words, figures)
 
 
-def of_regressor(answers: Answers, rkme: Rkme, seed: int = 0) -> Belonging:
+def of_regressor(answers: Answers, rkme: Rkme, island: Island, seed: int = 0) -> Belonging:
     """``answers`` maps rows (n, d) in island units to values (n, targets)."""
     if len(rkme.weights) < LEAST_POINTS:
         return _silent(f"{len(rkme.weights)} points are too few to tell")
@@ -106,7 +111,7 @@ def _mirrored(rows: Doubles, mean: Doubles, random: np.random.Generator) -> Doub
     signs[..., : max(1, rows.shape[1] // 2)] = -1.0
     chosen = rows[random.choice(len(rows), (MIRRORS, MIRRORED_ROWS))]
     places = mean + (chosen - mean) * random.permuted(signs, axis=2)
-    return np.asarray(np.clip(places, -CLIP, CLIP).reshape(-1, rows.shape[1]))
+    return np.asarray(places.reshape(-1, rows.shape[1]))
 
 
 def _silent(words: str) -> Belonging:

@@ -8,6 +8,7 @@ import re
 import msgspec
 from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import AtollError, PackageError
+from atoll.engine.naming import ALIAS, ALIAS_IS
 from atoll.engine.runtime.formats import CODE
 from atoll.engine.runtime.requirements import MAX_BYTES as MAX_REQUIREMENTS
 from atoll.engine.runtime.requirements import NAMES
@@ -42,7 +43,8 @@ class SpecEntry(msgspec.Struct, frozen=True):
 
 class Manifest(msgspec.Struct, frozen=True):
     """What a package holds. ``owner`` is a PeerId; ``learnware_id`` is None in a first revision. ``environment`` is
-    the file that lists the packages which a model of code needs, or ""."""
+    the file that lists the packages which a model of code needs, or ""; ``alias`` is what the learnware was called
+    elsewhere (naming.ALIAS), or ""."""
 
     owner: str
     created_at: int
@@ -57,6 +59,7 @@ class Manifest(msgspec.Struct, frozen=True):
     learnware_id: str | None = None
     version: int = 1
     environment: str = ""
+    alias: str = ""
 
     def to_bytes(self) -> bytes:
         """Readable JSON; these bytes are what is hashed, so they are kept as they are."""
@@ -97,6 +100,8 @@ def read_manifest(data: bytes) -> Manifest:
         raise PackageError(f"{NAME} refers to a file that it does not list")
     if manifest.version != 1:
         raise PackageError(f"{NAME}: package version {manifest.version} is not known")
+    if manifest.alias and not ALIAS.fullmatch(manifest.alias):
+        raise PackageError(f"{NAME}: {manifest.alias[:80]!r} is no alias: {ALIAS_IS}")
     _check_shapes(manifest)
     _check_environment(manifest)
     return manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from atoll.engine.islands import CLIP, Island
+from atoll.engine.islands import Island
 from atoll.engine.packages.manifest import Manifest
 from atoll.engine.specs.noised import Specification
 from atoll.engine.specs.rkme import Rkme
@@ -34,25 +34,24 @@ def draw(manifest: Manifest, specification: Specification, island: Island, seed:
         rows = random.standard_normal((SAMPLES, manifest.signature.inputs)).astype(np.float32)
         return Samples(rows, None, f"{SAMPLES} random rows: what an encoder made cannot be turned back into inputs")
     if isinstance(specification, Rkme):
-        units = near_points(specification, SAMPLES, random)
+        units = near_points(specification, island, SAMPLES, random)
         words = f"{SAMPLES} rows near the {len(specification.weights)} points of the specification"
     else:
-        units = np.clip(random.standard_normal((SAMPLES, island.dimension)), -CLIP, CLIP)
+        units = np.asarray(island.clipped(random.standard_normal((SAMPLES, island.dimension))), np.float64)
         words = f"{SAMPLES} rows of the island's location and scale: a noised sketch has no points"
     return Samples(in_columns(units, island, manifest.columns), units, words)
 
 
-def near_points(rkme: Rkme, count: int, random: np.random.Generator) -> NDArray[np.float64]:
-    """``count`` rows (count, d) in island units, from points chosen by their weight."""
+def near_points(rkme: Rkme, island: Island, count: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """``count`` rows (count, d) in the units of ``island``, from points chosen by their weight."""
     weights = rkme.weights.astype(np.float64)
     homes = random.choice(len(weights), count, p=weights / weights.sum())
     step = SPREAD / np.sqrt(2.0 * rkme.gamma * rkme.dimension)
     rows = rkme.points[homes] + step * random.standard_normal((count, rkme.dimension))
-    return np.asarray(np.clip(rows, -CLIP, CLIP), np.float64)
+    return np.asarray(island.clipped(rows), np.float64)
 
 
 def in_columns(units: NDArray[np.floating], island: Island, columns: tuple[str, ...]) -> NDArray[np.float32]:
     """Island units (n, d) as the raw rows float32 (n, d) that a model with these ``columns`` takes."""
-    places = {name: place for place, name in enumerate(island.names)}
-    raw = island.restore(units)[:, [places[name] for name in columns]]
+    raw = island.restore(units)[:, island.places(columns)]
     return np.clip(raw, -LARGEST, LARGEST).astype(np.float32)

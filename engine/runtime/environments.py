@@ -19,12 +19,13 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 from atoll.engine.errors import ModelRefused, SandboxBusy
+from atoll.engine.runtime.folders import keep_only
 from atoll.engine.runtime.frames import printable
 from atoll.engine.runtime.requirements import Requirements, read
 
@@ -96,13 +97,9 @@ class Environments:
             lock.release()
 
     def keep_only(self, keys: Iterable[str], *, spared_seconds: float = 0.0) -> None:
-        """Delete those that no learnware needs any more, and what an interruption has left; not what was built less
-        than so many seconds ago, since a package may just be judged with it."""
-        kept, oldest = set(keys), time.time() - spared_seconds
-        for folder in self._root.iterdir() if self._root.is_dir() else ():
-            with suppress(FileNotFoundError):
-                if folder.name not in kept and folder.stat().st_mtime <= oldest:
-                    shutil.rmtree(folder, ignore_errors=True)
+        """Delete those that no learnware needs any more; not what was built less than so many seconds ago, since a
+        package may just be judged with it."""
+        keep_only(self._root, keys, spared_seconds=spared_seconds)
 
     def close(self) -> None:
         """End what is being built; nothing is built any more."""

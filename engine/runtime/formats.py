@@ -12,6 +12,7 @@ import stat
 import zipfile
 from typing import IO, Literal, NamedTuple
 
+from atoll.engine.beimingwu.contents import YAML
 from atoll.engine.errors import ModelRefused
 from atoll.engine.zips import length, open_zip
 
@@ -50,8 +51,10 @@ FORMATS: dict[str, Format] = {
     "safetensors": Format("torch", "safetensors_model", "SafetensorsModel", "safetensors", "", "strong"),
     "pickle": Format("pickle", "pickle_model", "PickleModel", "joblib", "", "strong"),
     "python": Format("python", "python_model", "PythonModel", "numpy", "", "strong"),
+    "beimingwu": Format("beimingwu", "beimingwu_model", "BeimingwuModel", "numpy", "", "strong"),
 }
-CODE = ("pickle", "python")  # these run code of the publisher's
+CODE = ("pickle", "python", "beimingwu")  # these run code of the publisher's
+WORDS = {"python": "Python code", "beimingwu": "a learnware in Beimingwu's format"}
 FAMILIES: dict[str, tuple[str, ...]] = {
     name: tuple(f.module for f in FORMATS.values() if f.family == name) for name in {f.family for f in FORMATS.values()}
 }
@@ -98,7 +101,7 @@ def require(name: str, trust: Trust, level: Level, missing: str, hint: str) -> N
     """ModelRefused unless a model in this format may run at ``level``; ``missing`` says why it is no higher."""
     format_, own = FORMATS[name], trust == "own"
     if trust == "foreign" and name in CODE:
-        raise _code("Python code" if name == "python" else name, " for others", OTHERS_HINT)
+        raise _code(WORDS.get(name, name), " for others", OTHERS_HINT)
     if not own and LEVELS.index(level) < LEVELS.index(format_.level):
         raise ModelRefused(f"others' {name} models need the {format_.level} sandbox: {missing}", hint=hint)
     if importlib.util.find_spec(format_.library) is None:
@@ -190,20 +193,24 @@ def _at(file: IO[bytes], place: int, count: int) -> bytes:
 
 
 def _archive(file: IO[bytes], size: int) -> str:
-    """A zip file: skops or a torch.export program, by the names inside; its directory is checked, nothing unpacked."""
+    """A zip file: Beimingwu's, skops or a torch.export program, by the names inside; nothing is unpacked."""
     try:
         entries = open_zip(file).infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError, OSError):
         raise ModelRefused("the archive is broken, or its table of contents too long") from None
-    _check_entries(entries, size)
     names = {entry.filename for entry in entries}
+    if YAML in names:  # first, since it is code whatever else is in it; whoever unpacks it checks it
+        return "beimingwu"
+    _check_entries(entries, size)
     if "schema.json" in names:
         return "skops"
     if any(name.endswith("/models/model.json") for name in names):
         return "torch_export"
     if any(name.rpartition("/")[2] == "data.pkl" for name in names):
         raise _code("pickle (torch.save)", "")
-    raise ModelRefused("the archive holds no model that is run", hint="known archives: skops, torch.export")
+    raise ModelRefused(
+        "the archive holds no model that is run", hint="known archives: skops, torch.export, Beimingwu's"
+    )
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:

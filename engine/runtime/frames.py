@@ -24,6 +24,7 @@ class Order(Frame, frozen=True, tag=True):
     """To a warm parent: fork a worker for a model in this format, held by at least the layers of ``required``.
 
     ``private_bytes`` and ``address_bytes`` are whole limits of the process, the runtime's own memory included.
+    ``folder`` is the working directory: of a learnware that is more than one file, or "".
     """
 
     format: str
@@ -35,6 +36,7 @@ class Order(Frame, frozen=True, tag=True):
     address_bytes: int
     call_seconds: float
     required: tuple[str, ...]
+    folder: str = ""
 
 
 class Ready(Frame, frozen=True, tag=True):

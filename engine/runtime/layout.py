@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import atoll.engine
+from atoll.engine.runtime.formats import Level
 
-SANDBOX_PACKAGE, SANDBOX_ENVIRONMENT = "/atoll", "/environment"
+SANDBOX_PACKAGE, SANDBOX_ENVIRONMENT, SANDBOX_LEARNWARE = "/atoll", "/environment", "/learnware"
 BOOTSTRAP = """
 import importlib.util, sys
 package, places = sys.argv[1], sys.argv[2].split(":")
@@ -33,6 +34,20 @@ SYSTEM = ("/usr/lib", "/usr/lib64", "/lib", "/lib64")
 DEVICES = ("/dev/null", "/dev/urandom", "/dev/random", "/dev/zero")
 
 
+class Folders(NamedTuple):
+    """What a warm parent may read beside the runtime: the packages of an environment, which are found before the node's
+    own, and the files of a learnware; "" for none."""
+
+    environment: str = ""
+    learnware: str = ""
+
+    def at(self, level: Level) -> Folders:
+        """Where they are within a sandbox of this level: at the strong one in places of their own."""
+        if level != "strong":
+            return self
+        return Folders(SANDBOX_ENVIRONMENT if self.environment else "", SANDBOX_LEARNWARE if self.learnware else "")
+
+
 class Layout(NamedTuple):
     """Absolute paths. ``places`` go on sys.path, ``libraries`` are what has to be readable beside the system's."""
 
@@ -43,7 +58,7 @@ class Layout(NamedTuple):
     libraries: tuple[str, ...]
 
     def command(self, package: str, environment: str, *arguments: str) -> list[str]:
-        """``environment`` is SANDBOX_ENVIRONMENT, whose packages are found before the node's own, or ""."""
+        """``environment`` is a folder of packages within the sandbox, or ""."""
         options = ("-I", "-S", "-B", "-u", "-c", BOOTSTRAP)
         return [self.interpreter, *options, package, ":".join((environment, *self.places)), *arguments]
 
@@ -75,16 +90,16 @@ def _shared_libraries() -> list[str]:
     return sorted(found)
 
 
-def readable(sandboxed: bool, environment: str = "") -> tuple[str, ...]:
-    """All that a worker may read, for Landlock; ``environment`` as for :meth:`Layout.command`."""
+def readable(level: Level, folders: Folders = Folders()) -> tuple[str, ...]:  # noqa: B008 - immutable
+    """All that a worker may read, for Landlock."""
     here = layout()
-    package = (SANDBOX_PACKAGE,) if sandboxed else (here.engine, os.path.realpath(f"{here.package}/__init__.py"))
-    return (*SYSTEM, *here.libraries, *package, *DEVICES, *filter(None, (environment,)))
+    strong = level == "strong"
+    package = (SANDBOX_PACKAGE,) if strong else (here.engine, os.path.realpath(f"{here.package}/__init__.py"))
+    return (*SYSTEM, *here.libraries, *package, *DEVICES, *filter(None, folders.at(level)))
 
 
-def bubblewrap(here: Layout, inner: list[str], environment: str = "") -> list[str]:
-    """``inner`` in every namespace of its own, under a read-only root that holds :func:`readable` and nothing else;
-    the folder ``environment`` is SANDBOX_ENVIRONMENT there."""
+def bubblewrap(here: Layout, inner: list[str], folders: Folders = Folders()) -> list[str]:  # noqa: B008 - immutable
+    """``inner`` in every namespace of its own, under a read-only root that holds :func:`readable` and nothing else."""
     binary = shutil.which("bwrap") or "bwrap"
     binds: list[str] = []
     for path in SYSTEM:
@@ -97,8 +112,9 @@ def bubblewrap(here: Layout, inner: list[str], environment: str = "") -> list[st
             binds += ["--ro-bind-try", path, path]
     for path in DEVICES:
         binds += ["--dev-bind", path, path]
-    if environment:
-        binds += ["--ro-bind", environment, SANDBOX_ENVIRONMENT]
+    for outside, inside in zip(folders, folders.at("strong"), strict=True):
+        if outside:
+            binds += ["--ro-bind", outside, inside]
     return [
         binary, "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--cap-drop", "ALL",
         "--uid", "65534", "--gid", "65534", "--hostname", "model",

@@ -19,7 +19,7 @@ from typing import IO
 from atoll.engine.errors import ModelError, ModelRefused, SandboxLimit
 from atoll.engine.runtime import frames
 from atoll.engine.runtime.formats import Level
-from atoll.engine.runtime.layout import SANDBOX_ENVIRONMENT, SANDBOX_PACKAGE, bubblewrap, layout, readable
+from atoll.engine.runtime.layout import SANDBOX_PACKAGE, Folders, bubblewrap, layout, readable
 
 IMPORT_SECONDS = 60.0
 FORK_SECONDS = 10.0
@@ -35,20 +35,23 @@ class ParentDied(ModelError):
 class WarmParent:
     """One runtime family, imported once. Thread-safe: one order at a time."""
 
-    def __init__(self, family: str, level: Level, starter: Executor, environment: str = "") -> None:
+    def __init__(
+        self, family: str, level: Level, starter: Executor, folders: Folders = Folders()  # noqa: B008 - immutable
+    ) -> None:  # fmt: skip
         """Start and wait for the imports; ModelRefused with the cause where it does not come up.
 
-        ``environment`` is a folder of packages that come before the node's own, at the strong rung only, or "": what is
-        imported from there runs before a worker confines itself.
+        An environment is for the strong rung only: what is imported from there runs before a worker confines itself. Of
+        a learnware's folder nothing is read before that.
         ``starter`` has one thread that outlives this: bubblewrap ends with the *thread* that has started it.
         """
+        self.learnware = folders.at(level).learnware  # within the sandbox
         self._lock = threading.Lock()
         self._control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._errors = os.memfd_create("stderr")
         try:
             with inner:
-                self._process = starter.submit(self._launch, family, level, inner.fileno(), environment).result()
+                self._process = starter.submit(self._launch, family, level, inner.fileno(), folders).result()
         except BaseException:
             self._control.close()
             os.close(self._errors)
@@ -95,13 +98,12 @@ class WarmParent:
         self._control.close()
         os.close(self._errors)
 
-    def _launch(self, family: str, level: Level, control: int, environment: str) -> subprocess.Popen[bytes]:
+    def _launch(self, family: str, level: Level, control: int, folders: Folders) -> subprocess.Popen[bytes]:
         here, strong = layout(), level == "strong"
-        inside = SANDBOX_ENVIRONMENT if environment else ""
-        arguments = (str(control), family, level, *readable(strong, inside))
-        command = here.command(SANDBOX_PACKAGE if strong else here.package, inside, *arguments)
+        arguments = (str(control), family, level, *readable(level, folders))
+        command = here.command(SANDBOX_PACKAGE if strong else here.package, folders.at(level).environment, *arguments)
         if strong:
-            command = bubblewrap(here, command, environment)
+            command = bubblewrap(here, command, folders)
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors, cwd="/",
             start_new_session=True, env=_environment(), pass_fds=[control],

@@ -18,6 +18,7 @@ from atoll.engine.runtime.parent import ParentDied
 from atoll.engine.runtime.process import ModelProcess
 from atoll.engine.runtime.sandbox import Sandbox
 from atoll.engine.runtime.signature import Limits, Signature
+from atoll.engine.runtime.unpacked import Unpacked
 from numpy.typing import NDArray
 
 CRASHES = 3
@@ -27,16 +28,17 @@ Slot = tuple[str, str, str, Trust]  # digest, tenant, environment: what runs for
 
 class ModelPool:
     """Thread-safe. At most ``size`` models stay loaded, and no more than ``workers_per_core`` allow. Without
-    ``environments`` code runs with the node's own packages only."""
+    ``environments`` code runs with the node's own packages only; without ``unpacked`` nothing of many files does."""
 
     def __init__(
         self, size: int = 8, limits: Limits = Limits(), rung: Rung | None = None,  # noqa: B008
-        environments: Environments | None = None,
+        environments: Environments | None = None, unpacked: Unpacked | None = None,
     ) -> None:  # fmt: skip
         self._size = max(1, min(size, limits.workers_per_core * (os.cpu_count() or 1)))
         self.limits = limits
-        self._sandbox = Sandbox(limits, rung)
+        self._sandbox = Sandbox(limits, rung, unpacked)
         self._environments = environments
+        self._unpacked = unpacked
         self._changed = threading.Condition()
         self._idle: OrderedDict[Slot, ModelProcess] = OrderedDict()
         self._busy: dict[Slot, ModelProcess | None] = {}
@@ -76,10 +78,17 @@ class ModelPool:
             raise ModelRefused("no environments are built here")
         return self._environments.built(needs, wait=wait)
 
-    def keep_environments(self, keys: Iterable[str], spared_seconds: float = 0.0) -> None:
-        """Delete the others, but for those built less than so many seconds ago."""
+    def keep_folders(self, names: Iterable[str], spared_seconds: float = 0.0) -> None:
+        """Delete environments and unpacked learnwares but those of these names and those in use; environments only if
+        they were not built less than so many seconds ago."""
+        kept = set(names)
         if self._environments is not None:
-            self._environments.keep_only(keys, spared_seconds=spared_seconds)
+            self._environments.keep_only(kept | self._in_use(), spared_seconds=spared_seconds)
+        if self._unpacked is not None:
+            self._unpacked.keep_only(kept, self._in_use)
+
+    def _in_use(self) -> set[str]:
+        return {folder.parent.name for folder in self._sandbox.folders()}
 
     def close(self) -> None:
         """No process is left; calls that run end with ModelError."""

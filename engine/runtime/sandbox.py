@@ -1,32 +1,46 @@
-"""The sandbox of a node: one warm parent per runtime family and environment, at this machine's rung of the ladder."""
+"""The sandbox of a node: one warm parent per runtime family and folders, at this machine's rung of the ladder."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import IO, NamedTuple
 from weakref import WeakSet
 
 from atoll.engine.errors import ModelError, ModelRefused
 from atoll.engine.runtime import ladder
 from atoll.engine.runtime.formats import CODE, FORMATS, Trust, detect, require
+from atoll.engine.runtime.layout import Folders
 from atoll.engine.runtime.parent import ParentDied, WarmParent
 from atoll.engine.runtime.process import ModelProcess
 from atoll.engine.runtime.signature import Limits, Signature
 from atoll.engine.runtime.start import start_worker
+from atoll.engine.runtime.unpacked import Place, Unpacked
 from atoll.engine.zips import length
 
-ENVIRONMENTS = 16  # warm parents with an environment of their own, unless more of them have workers
+WITH_FOLDERS = 16  # warm parents with folders of their own, unless more of them have workers
 
-Family = tuple[str, str]  # and the folder of its environment
+
+class Family(NamedTuple):
+    """What one warm parent is for."""
+
+    name: str
+    folders: Folders
 
 
 class Sandbox:
-    """Thread-safe. ``rung`` is found out at the first model unless it is given."""
+    """Thread-safe. ``rung`` is found out at the first model unless it is given. Models of many files run where there is
+    a place to keep them ``unpacked``."""
 
-    def __init__(self, limits: Limits = Limits(), rung: ladder.Rung | None = None) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self, limits: Limits = Limits(), rung: ladder.Rung | None = None,  # noqa: B008 - frozen
+        unpacked: Unpacked | None = None,
+    ) -> None:  # fmt: skip
         self._limits = limits
+        self._unpacked = unpacked
         self._rung = rung
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="atoll-sandbox")
         self._gates: defaultdict[Family, threading.Lock] = defaultdict(threading.Lock)
@@ -42,13 +56,18 @@ class Sandbox:
 
         ``environment`` is a folder of packages that Python code and pickles find before the node's own, or "".
         """
-        with model.open("rb") as file:
+        with ExitStack() as stack:
+            file = stack.enter_context(model.open("rb"))
             self._limits.require_file(length(file))
             rung = self._rung or ladder.rung()
             name = detect(file)
             require(name, trust, rung.level, rung.missing, rung.hint)
-            family = (FORMATS[name].family, environment if name in CODE else "")
-            if family[1] and rung.level != "strong":
+            learnware = ""
+            if name == "beimingwu":
+                place = stack.enter_context(self._holding(file))
+                learnware, file = str(place.files), stack.enter_context(place.entry.open("rb"))
+            family = Family(FORMATS[name].family, Folders(environment if name in CODE else "", learnware))
+            if family.folders.environment and rung.level != "strong":
                 raise ModelRefused(f"environments need the strong sandbox: {rung.missing}", hint=rung.hint)
             try:
                 worker = start_worker(self._parent(family, rung), name, file, signature, self._limits, rung.layers)
@@ -57,6 +76,11 @@ class Sandbox:
         with self._lock:
             self._workers[family].add(worker)
         return worker
+
+    def folders(self) -> set[Path]:
+        """Those that warm parents see."""
+        with self._lock:
+            return {Path(folder) for each in self._parents for folder in each.folders if folder}
 
     def close(self) -> None:
         """End every warm parent and its workers; idempotent."""
@@ -68,6 +92,12 @@ class Sandbox:
             parent.close()
         self._starter.shutdown()
 
+    def _holding(self, archive: IO[bytes]) -> AbstractContextManager[Place]:
+        """Until a warm parent sees it: see :meth:`folders`."""
+        if self._unpacked is None:
+            raise ModelRefused("learnwares of many files are not unpacked here")
+        return self._unpacked.holding(archive, self._limits.file_bytes)
+
     def _parent(self, family: Family, rung: ladder.Rung) -> WarmParent:
         with self._gates[family]:
             parent = self._parents.get(family)
@@ -76,7 +106,7 @@ class Sandbox:
             if parent is None or not parent.alive:
                 if parent is not None:
                     parent.close()
-                parent = WarmParent(family[0], rung.level, self._starter, family[1])
+                parent = WarmParent(family.name, rung.level, self._starter, family.folders)
             for each in self._keep(family, parent):
                 each.close()
             if self._closed:
@@ -84,15 +114,15 @@ class Sandbox:
         return parent
 
     def _keep(self, family: Family, parent: WarmParent) -> list[WarmParent]:
-        """Those that have to go for it: with an environment, without a worker, and least recently used."""
+        """Those that have to go for it: with folders, without a worker, and least recently used."""
         with self._lock:
             if self._closed:  # while it was starting
                 return [parent]
             self._parents[family] = parent
             self._parents.move_to_end(family)
-            held = [each for each in self._parents if each[1]]
+            held = [each for each in self._parents if any(each.folders)]
             idle = [each for each in held[:-1] if not any(worker.alive for worker in self._workers[each])]
-            gone = idle[: max(0, len(held) - ENVIRONMENTS)]
+            gone = idle[: max(0, len(held) - WITH_FOLDERS)]
             for each in gone:
                 self._workers.pop(each, None)
             return [self._parents.pop(each) for each in gone]

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from atoll.engine.errors import ModelRefused
 
+WITH_TORCH = ("torch", "beimingwu")  # families whose models may load it
+
 
 class Signature(msgspec.Struct, frozen=True):
     """``inputs`` columns in, float32; ``outputs`` class probabilities or target values out, float32."""
@@ -42,4 +44,4 @@ class Limits(msgspec.Struct, frozen=True):
             )
 
     def memory(self, family: str) -> int:
-        return self.torch_memory_bytes if family == "torch" else self.memory_bytes
+        return self.torch_memory_bytes if family in WITH_TORCH else self.memory_bytes

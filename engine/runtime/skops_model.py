@@ -1,4 +1,4 @@
-"""The skops format, inside the worker: scikit-learn estimators of trusted types, pinned here.
+"""The skops format, inside the worker: scikit-learn estimators of trusted types, pinned in ``trusted``.
 
 Source of the risk: skops builds objects by name; before 0.13 its own checks could be talked around (CVE-2025-54412).
 """
@@ -13,19 +13,9 @@ import skops.io
 from atoll.engine.errors import ModelError, ModelRefused
 from atoll.engine.runtime.frames import printable
 from atoll.engine.runtime.signature import Signature
+from atoll.engine.runtime.trusted import TRUSTED
 from numpy.typing import NDArray
 
-TRUSTED = frozenset({
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn.tree._tree.Tree",
-    "sklearn.utils._bunch.Bunch",
-})  # fmt: skip
-"""Beyond what skops itself trusts: the parts of usual estimators, which hold numbers."""
 OLDEST = (0, 13)
 
 

@@ -52,4 +52,5 @@ def _order(
         parent.address_bytes + memory + ADDRESS_SLACK,
         limits.call_seconds,
         required,
+        parent.learnware,
     )

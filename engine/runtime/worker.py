@@ -46,6 +46,8 @@ def work(order: frames.Order, pipes: Pipes, isolation: tuple[str, ...], readable
         if lacking:
             _answer(pipes, frames.Failure(0, "model.refused", f"the sandbox lacks {', '.join(sorted(lacking))}"))
         else:
+            if order.folder:
+                os.chdir(order.folder)
             _serve(order, pipes, held)
     except (BrokenPipeError, EOFError):
         pass  # the node has gone

@@ -101,7 +101,7 @@ def from_json(data: bytes) -> Read:
     widths = sorted({len(row) for row in table.z})
     if len(widths) > 1:
         raise DimensionMismatch(f"the points in z have {widths[0]} to {widths[-1]} dimensions, they must have one")
-    return _checked(np.array(table.z), np.array(table.beta), table.gamma, table.num_points)
+    return checked(np.array(table.z), np.array(table.beta), table.gamma, table.num_points)
 
 
 def to_npz(rkme: Rkme) -> bytes:
@@ -122,7 +122,7 @@ def from_npz(data: bytes) -> Read:
         raise SpecificationError(f"not an .npz archive: {error}") from None
     if gamma.size != 1 or count.size != 1:
         raise DimensionMismatch(f"gamma of shape {gamma.shape} and count of shape {count.shape}: each is one number")
-    return _checked(points, weights, float(gamma.item()), count.item())
+    return checked(points, weights, float(gamma.item()), count.item())
 
 
 def _bounded(path: Path, limit: int) -> bytes:
@@ -164,7 +164,8 @@ def _array(data: bytes) -> NDArray[Any]:
     return np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def _checked(points: NDArray[Any], weights: NDArray[Any], gamma: float, count: float) -> Read:
+def checked(points: NDArray[Any], weights: NDArray[Any], gamma: float, count: float) -> Read:
+    """The RKME of foreign numbers, points (m, d), weights (m,); SpecificationError (or a child) says what is wrong."""
     if not 1 <= count <= MAX_COUNT or count % 1:
         raise SpecificationError(f"{count} is not a number of rows")
     if points.ndim == 2 and points.shape[1] == 0:

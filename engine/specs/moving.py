@@ -26,8 +26,8 @@ def moved(rkme: Rkme, source: Island, target: Island) -> Rkme:
     for place, (ours, theirs) in enumerate(zip(source.features, target.features, strict=True)):
         raw[:, place] = convert(raw[:, place], ours.unit, theirs.unit)
     units = target.transform(raw)  # a log of what lies below -1 there is none
-    points = np.clip(np.nan_to_num(units, nan=-CLIP), -CLIP, CLIP)
-    return Rkme(points, rkme.weights, target.gamma, rkme.count)
+    points = target.clipped(np.nan_to_num(units, nan=-CLIP))
+    return Rkme(np.asarray(points, np.float32), rkme.weights, target.gamma, rkme.count)
 
 
 def _alike(source: Island, target: Island) -> bool:

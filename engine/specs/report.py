@@ -43,9 +43,14 @@ def check_publication(report: PrivacyReport, *, private: bool, override: bool = 
     broken = report.violations()
     if broken:
         raise PrivacyRefusal("; ".join(broken), hint="fit it anew with `atoll spec fit`, or with fewer points")
-    if report.rows < ROWS_IN_THE_OPEN and not private and not override:
+    check_rows(report.rows, private=private, override=override)
+
+
+def check_rows(rows: int, *, private: bool, override: bool = False) -> None:
+    """Rule 3 alone, for specifications that others have fitted: nobody here has their rows."""
+    if rows < ROWS_IN_THE_OPEN and not private and not override:
         raise PrivacyRefusal(
-            f"{report.rows} rows are few: below {ROWS_IN_THE_OPEN} a specification stays in private federations",
+            f"{rows} rows are few: below {ROWS_IN_THE_OPEN} a specification stays in private federations",
             hint="give more rows, or say so by name: `atoll learnware policy ... --few-rows`",
         )
 

@@ -90,7 +90,7 @@ def flagged(model, rows: NDArray[np.float64], island: Island, rkme) -> bool:
         raw = in_columns(units, island, island.names)
         return model.predict_proba(raw) if classifier else model.predict(raw).reshape(len(raw), -1)
 
-    return (belonging.of_classifier if classifier else belonging.of_regressor)(answers, rkme).belongs is False
+    return (belonging.of_classifier if classifier else belonging.of_regressor)(answers, rkme, island).belongs is False
 
 
 def compared(name: str, trials: Iterator[tuple]) -> Row:

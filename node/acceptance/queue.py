@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from atoll.engine.encoding import pack, unpack
 from atoll.engine.errors import AtollError
-from atoll.engine.packages import open_package
+from atoll.engine.packages import Manifest, open_package
 from atoll.engine.packages.acceptance import AcceptanceReport, Step, refused
 from atoll.engine.packages.duplicates import Known
 from atoll.engine.packages.revise import only_words_differ
@@ -31,17 +31,19 @@ WAITING = 32  # submissions at a time
 ONLY_WORDS = AcceptanceReport(
     True, (Step("revision", "passed", "only words and tags are others: the rest was checked before", 0),)
 )
-SPARED = 3600.0  # seconds after which an environment that no learnware needs is deleted
+SPARED = 3600.0  # seconds after which an environment, or unpacked files, that no learnware needs are deleted
 MAX_LABELLED = 32 << 20  # bytes of a sample
 
 
 class AcceptanceQueue:
-    """Lives in the asyncio loop; packages are judged in worker threads. ``clock`` gives ms; ``revised(learnware_id)``
-    is called after a later revision of a learnware has been taken in."""
+    """Lives in the asyncio loop; packages are judged in worker threads. ``clock`` gives ms; ``permitted``
+    raises for a revision that the policies in force do not fit, and ``revised(learnware_id)`` is called after one has
+    been taken in."""
 
     def __init__(
         self, submissions: Submissions, uploads: Uploads, dock: Dock, catalogue: Catalogue,
-        models: ModelPool, owner: str, clock: Callable[[], int], revised: Callable[[bytes], Awaitable[None]],
+        models: ModelPool, owner: str, clock: Callable[[], int], permitted: Callable[[Manifest], None],
+        revised: Callable[[bytes], Awaitable[None]],
     ) -> None:  # fmt: skip
         self.uploads = uploads
         self._submissions = submissions
@@ -50,6 +52,7 @@ class AcceptanceQueue:
         self._models = models
         self._owner = owner
         self._clock = clock
+        self._permitted = permitted
         self._revised = revised
         self._changed = asyncio.Condition()
         self._taken: set[bytes] = set()
@@ -113,7 +116,7 @@ class AcceptanceQueue:
             running, state=state, report=report, learnware_id=learnware_id, decided_at=self._clock()
         )
         await asyncio.to_thread(self._submissions.put, decided, partial(self.uploads.forget, row.id))
-        await asyncio.to_thread(lambda: self._models.keep_environments(self._dock.environments(), SPARED))
+        await asyncio.to_thread(lambda: self._models.keep_folders(self._dock.folders(), SPARED))
         if learnware_id in before:
             await self._revise(learnware_id, before[learnware_id])
         await self._tell()
@@ -141,6 +144,8 @@ class AcceptanceQueue:
         if not report.accepted:
             return report, b""
         try:
+            with open_package(path) as package:
+                self._permitted(package.manifest)
             learnware = self._dock.add(path, quality=quality)
         except AtollError as error:
             return refused(error), b""

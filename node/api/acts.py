@@ -19,28 +19,37 @@ from atoll.node.store.audit import AuditLog
 from atoll.node.store.tokens import TokenRow
 
 log = logging.getLogger("atoll.audit")
+MORE = web.RequestKey("noted", dict[str, str])
 ASKED, DONE = "asked", "done"
 MAX_NAME = 80
 
 
 async def perform(route: Route, act: str, token: TokenRow, request: web.Request) -> web.StreamResponse:
     """The handler's answer, or its error; StoreError before anything is done if the log takes no rows."""
-    async with noting(request.app[NODE].audit, token, act, await _subject(route, request)):
+    async with noting(request.app[NODE].audit, token, act, await _subject(route, request)) as request[MORE]:
         return await route.handler(request.app[NODE], request)
 
 
 @asynccontextmanager
-async def noting(audit: AuditLog, token: TokenRow, act: str, subject: Mapping[str, str]) -> AsyncIterator[None]:
-    """What the block does is an act; StoreError, and it does not begin, if the log takes no rows."""
+async def noting(
+    audit: AuditLog, token: TokenRow, act: str, subject: Mapping[str, str]
+) -> AsyncIterator[dict[str, str]]:
+    """What the block does is an act; StoreError, and it does not begin, if the log takes no rows. What it puts into the
+    mapping is kept with the outcome."""
     actor = _actor(token)
     asked = await asyncio.to_thread(audit.append, actor, act, subject, ASKED, now_ms())
-    subject = {**subject, "asked": str(asked.seq)}
+    subject, more = {**subject, "asked": str(asked.seq)}, dict[str, str]()
     try:
-        yield
+        yield more
     except Exception as error:  # noted, and passed on to where it becomes a response
-        await _answer(audit, actor, act, subject, _code(error))
+        await _answer(audit, actor, act, {**more, **subject}, _code(error))
         raise
-    await _answer(audit, actor, act, subject, DONE)
+    await _answer(audit, actor, act, {**more, **subject}, DONE)
+
+
+def note(request: web.Request, **subject: str) -> None:
+    """What only the handler of an act learns of what it is about: kept with its outcome."""
+    request[MORE].update(subject)
 
 
 async def _answer(audit: AuditLog, actor: str, act: str, subject: Mapping[str, str], outcome: str) -> None:

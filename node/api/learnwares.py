@@ -103,12 +103,17 @@ async def add(node: Node, request: web.Request) -> web.Response:
         digest = await asyncio.to_thread(node.acceptance.uploads.take, Path(file.name))
     finally:
         await asyncio.to_thread(_discard, file)
-    row = await node.acceptance.submit(digest, user_of(request))
+    return reply(_learnware(node, await accepted(node, digest, user_of(request))), status=201)
+
+
+async def accepted(node: Node, digest: bytes, user: str) -> Learnware:
+    """What was uploaded under this SHA-256, once it is checked and taken in; PackageRefused says what failed."""
+    row = await node.acceptance.submit(digest, user)
     while row.open:
         row = await node.acceptance.decided(row.id, DECIDED_SECONDS)
     if row.report is not None and row.state == "refused":
         raise PackageRefused(row.report.words, hint="`atoll learnware check` tells the same before an upload")
-    return reply(_learnware(node, node.dock.get(row.learnware_id)), status=201)
+    return node.dock.get(row.learnware_id)
 
 
 async def show(node: Node, request: web.Request) -> web.Response:
@@ -123,13 +128,19 @@ async def publish(node: Node, request: web.Request) -> web.Response:
     """List a learnware in a federation, or change what is offered there; the change is gossiped."""
     body = await read_json(request, Publication)
     learnware_id, federation = parse_digest(request.match_info["id"]), parse_digest(body.federation)
+    policy = body.policy or Policy.of(body.offers)
+    await list_in(node, learnware_id, federation, policy, few_rows=body.few_rows)
+    return reply(_learnware(node, node.dock.get(learnware_id)))
+
+
+async def list_in(
+    node: Node, learnware_id: bytes, federation: bytes, policy: Policy, *, few_rows: bool = False
+) -> None:
+    """List it, once the logs are level with the peers', and tell them."""
     node.federations.get(federation)
     await node.network.settled()
-    policy = body.policy or Policy.of(body.offers)
-    listing = partial(node.publisher.publish, learnware_id, federation, policy, now_ms(), few_rows=body.few_rows)
-    news = await asyncio.to_thread(listing)
-    await node.network.announce(news)
-    return reply(_learnware(node, node.dock.get(learnware_id)))
+    listing = partial(node.publisher.publish, learnware_id, federation, policy, now_ms(), few_rows=few_rows)
+    await node.network.announce(await asyncio.to_thread(listing))
 
 
 async def set_state(node: Node, request: web.Request) -> web.Response:
@@ -145,14 +156,18 @@ async def set_state(node: Node, request: web.Request) -> web.Response:
 
 async def remove(node: Node, request: web.Request) -> web.Response:
     """Withdraw from every federation, then from the dock."""
-    learnware_id = parse_digest(request.match_info["id"])
+    await withdraw(node, parse_digest(request.match_info["id"]))
+    return web.Response(status=204)
+
+
+async def withdraw(node: Node, learnware_id: bytes) -> None:
+    """As :func:`remove`; NotFound unless it is in this dock."""
     node.dock.get(learnware_id)
     await node.network.settled()
     for listing in node.publisher.listed_in(learnware_id):
         news = await asyncio.to_thread(node.publisher.withdraw, learnware_id, listing.federation, now_ms())
         await node.network.announce(news)
     await asyncio.to_thread(node.dock.remove, learnware_id)
-    return web.Response(status=204)
 
 
 async def _receive(request: web.Request, file: IO[bytes], limit: int) -> None:

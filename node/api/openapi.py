@@ -30,12 +30,12 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
 
 def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     result = {"application/json": {"schema": schemas[str(route.result)]}} if route.result else {}
-    problem = {MEDIA_TYPE: {"schema": schemas[str(Problem)]}}
+    problem = {} if route.enveloped else {MEDIA_TYPE: {"schema": schemas[str(Problem)]}}
     operation: dict[str, Any] = {
         "summary": route.summary,
         "responses": {
             "2XX": {"description": "success", "content": result},
-            "default": {"description": "problem", "content": problem},
+            **({"default": {"description": "problem", "content": problem}} if problem else {}),
         },
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}

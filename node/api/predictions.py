@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 from aiohttp import web
 from atoll.engine.errors import FeatureMismatch
+from atoll.engine.islands import Island, positional_names
+from atoll.engine.naming import listed
 from atoll.engine.tables import Table
 from atoll.node.api.acts import noting
 from atoll.node.api.routing import TOKEN, Route, read_json, reply, user_of
@@ -52,6 +54,17 @@ class RowsBody(msgspec.Struct, frozen=True):
     send: bool = False
 
 
+def _takes_others(islands: list[Island]) -> FeatureMismatch:
+    if islands and not islands[0].names:
+        kind = islands[0].kind
+        return FeatureMismatch(
+            f"the learnware is of {kind}s, and no column of numbers is one of its",
+            hint="search by the raw data; or download it, where its owner offers that, and run it yourself",
+        )
+    names = listed(islands[0].names) if islands else "those of an island that is not here yet"
+    return FeatureMismatch(f"the learnware takes other columns: {names}")
+
+
 async def predict_with(node: Node, request: web.Request) -> web.Response:
     """Predict with one learnware of the catalogue, here or at its owner."""
     body = await read_json(request, RowsBody)
@@ -59,10 +72,10 @@ async def predict_with(node: Node, request: web.Request) -> web.Response:
     listing = node.catalogue.find(parse_digest(request.match_info["id"]), now_ms())
     held = {island.digest: island for island in node.catalogue.islands()}
     islands = [held[spec.island] for spec in listing.specifications if spec.island in held]
+    islands.sort(key=lambda each: each.names != positional_names(each.dimension))  # nameless rows are meant by position
     island = next((each for each in islands if each.accepts(rows)), None)
     if island is None:
-        names = ", ".join(islands[0].names[:8]) if islands else "those of an island that is not here yet"
-        raise FeatureMismatch(f"the learnware takes other columns: {names}")
+        raise _takes_others(islands)
     user = user_of(request)
     async with _consenting(node, request, body.send, dict(request.match_info)):
         return reply(await node.reuser.predict_with(listing, island, rows, body.prefer, user, body.send))
@@ -70,7 +83,7 @@ async def predict_with(node: Node, request: web.Request) -> web.Response:
 
 def _consenting(
     node: Node, request: web.Request, send: bool, subject: dict[str, str]
-) -> AbstractAsyncContextManager[None]:
+) -> AbstractAsyncContextManager[object]:
     """That rows may leave this node is an act; a prediction that changes nothing is none."""
     if not send:
         return nullcontext()

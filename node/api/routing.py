@@ -28,7 +28,8 @@ Handler = Callable[["Node", web.Request], Awaitable[web.StreamResponse]]
 @dataclass(frozen=True)
 class Route:
     """``scope`` None means open to everybody; ``body`` and ``result`` are msgspec types, for OpenAPI. ``anonymous``:
-    without a token too, where the administrator lets anybody search.
+    without a token too, where the administrator lets anybody search. ``enveloped``: what it answers, errors too, is as
+    Beimingwu's client expects (beimingwu.envelope).
 
     ``act`` is the name under which the audit log keeps every call, None for what changes nothing and gives no
     secret away; ``noted`` are the fields of the JSON body that it keeps too, texts that are no secret.
@@ -44,6 +45,7 @@ class Route:
     act: str | None = None
     noted: tuple[str, ...] = ()
     anonymous: bool = False
+    enveloped: bool = False
 
 
 async def read_json(request: web.Request, type_: type[T]) -> T:

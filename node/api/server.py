@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from atoll.node.api import (
     audit,
     auth,
     backup,
+    beimingwu,
     code,
     downloads,
     federations,
@@ -32,6 +34,8 @@ from atoll.node.api import (
     submissions,
     tokens,
 )  # fmt: skip
+from atoll.node.api.beimingwu import downloading
+from atoll.node.api.beimingwu.envelope import enveloped
 from atoll.node.api.routing import NODE, TOKEN, Route, reply
 from atoll.node.errors import AddressTaken
 from atoll.node.web import routes
@@ -63,6 +67,7 @@ ROUTES: tuple[Route, ...] = (
     *tokens.ROUTES,
     *audit.ROUTES,
     *backup.ROUTES,
+    *beimingwu.ROUTES,
     Route("GET", "/api/v1/openapi.json", describe, None, "This description"),
 )
 
@@ -70,6 +75,7 @@ ROUTES: tuple[Route, ...] = (
 def application(node: Node) -> web.Application:
     app = web.Application(middlewares=[problems.middleware], client_max_size=64 * 1024 * 1024)
     app[NODE] = node
+    app[downloading.PLACES] = asyncio.Semaphore(downloading.AT_ONCE)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _handler(route))
     routes.mount(app)
@@ -108,4 +114,4 @@ def _handler(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespon
             return await route.handler(request.app[NODE], request)
         return await acts.perform(route, route.act, token, request)
 
-    return handle
+    return enveloped(handle) if route.enveloped else handle

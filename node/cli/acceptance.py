@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import platformdirs
 from atoll.engine.packages.acceptance import AcceptanceReport
 from atoll.engine.tables import Table
 from atoll.node.acceptance.submissions import LabelledRows
+from atoll.node.api.submissions import SubmissionView
 from atoll.node.cli.connection import connected
 from atoll.node.cli.learnware import File
 from atoll.node.cli.output import console, json_option, print_json, print_table, when
@@ -41,13 +43,9 @@ async def add(
 
     An upload that broke off goes on where it stood.
     """
-    sample = await asyncio.to_thread(_sample, labelled, target)
-    with progress_bars() as tell:
-        decided = await client.submit(package, sample, lambda done, all_: tell("uploading", done, all_))
-    while decided.state in ("waiting", "running"):
-        decided = await client.submission(decided.id, wait=30.0)
+    decided = await checked(client, package, await asyncio.to_thread(_sample, labelled, target))
     if decided.report is not None and not as_json:
-        _show(decided.report)
+        show(decided.report)
     if decided.state == "refused":
         raise PackageRefused(decided.report.words if decided.report else "refused")
     if federation:
@@ -68,15 +66,19 @@ async def check(client: AsyncClient, package: Path, labelled: Path | None, targe
     """Check a PACKAGE on this machine as its node would, without uploading it; the model runs in the sandbox."""
     from atoll.engine.runtime import ModelPool
     from atoll.engine.runtime.environments import Environments
+    from atoll.engine.runtime.unpacked import Unpacked
     from atoll.node.acceptance.judge import judge
 
     islands = {island.id: island for island in await client.islands()}
     owner = (await client.node()).peer_id
     sample = await asyncio.to_thread(_sample, labelled, target)
     environments = Environments(platformdirs.user_cache_path("atoll") / "environments")
-    with closing(ModelPool(1, environments=environments)) as models:
+    with (
+        tempfile.TemporaryDirectory(prefix="atoll-check-") as folder,
+        closing(ModelPool(1, environments=environments, unpacked=Unpacked(Path(folder)))) as models,
+    ):
         report = await asyncio.to_thread(judge, package, islands, models, owner=owner, labelled=sample)
-    print_json(report) if as_json else _show(report)
+    print_json(report) if as_json else show(report)
     if not report.accepted:
         raise PackageRefused(report.words)
 
@@ -94,7 +96,17 @@ async def submissions(client: AsyncClient, as_json: bool) -> None:
     print_table("Submissions", ["id", "submitted", "state", "in words"], rows)
 
 
-def _show(report: AcceptanceReport) -> None:
+async def checked(client: AsyncClient, package: Path, sample: LabelledRows | None) -> SubmissionView:
+    """Upload a package, with a bar, and wait for what its checks come to."""
+    with progress_bars() as tell:
+        decided = await client.submit(package, sample, lambda done, all_: tell("uploading", done, all_))
+    while decided.state in ("waiting", "running"):
+        decided = await client.submission(decided.id, wait=30.0)
+    return decided
+
+
+def show(report: AcceptanceReport) -> None:
+    """Step by step."""
     for step in report.steps:
         console.print(f"{MARKS[step.outcome]:>4}  {step.name}: {step.words}", highlight=False)
 

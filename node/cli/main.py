@@ -12,6 +12,7 @@ from atoll.node.cli import (
     acceptance,
     audit,
     backup,
+    beimingwu,
     code,
     demo,
     doctor,
@@ -40,7 +41,7 @@ for command in (
     home.init, home.serve, home.config, doctor.doctor, demo.demo, spec.spec, learnware.learnware, policy.request,
     code.code, search.search, predict.predict, fetch.fetch,
     peer.peer, federation.federation, network.island, network.token, audit.audit,
-    identity.identity, backup.backup, backup.restore, backup.verify,
+    identity.identity, backup.backup, backup.restore, backup.verify, beimingwu.beimingwu,
 ):  # fmt: skip
     cli.add_command(command)
 for command in (acceptance.add, acceptance.check, acceptance.submissions, policy.policy, policy.usage, policy.ask):

@@ -37,6 +37,7 @@ from atoll.node.api.policies import AskBody, GrantBody, RequestView, WhoCanBody
 from atoll.node.api.privacy import GrantView, QueryBudgetBody, SpendingBody, SpendingView
 from atoll.node.api.submissions import SubmissionBody, SubmissionView
 from atoll.node.api.tokens import TokenBody, TokenView
+from atoll.node.client.beimingwu import BeimingwuCalls
 from atoll.node.client.download import receive
 from atoll.node.client.fetching import DownloadCalls
 from atoll.node.client.question import question, rows_of
@@ -64,7 +65,7 @@ from atoll.protocol.policy import Act, Policy
 from numpy.typing import NDArray
 
 
-class AsyncClient(ReuseCalls, DownloadCalls):
+class AsyncClient(ReuseCalls, DownloadCalls, BeimingwuCalls):
     """``async with AsyncClient(url, token) as client``; every method raises RemoteError or NodeUnreachable."""
 
     async def node(self) -> NodeView:
@@ -183,9 +184,10 @@ class AsyncClient(ReuseCalls, DownloadCalls):
         await self._json("POST", "islands", IslandView, body=view(island, 0))
 
     async def adopt_island(self, rows: Table) -> Island:
-        """The island of the catalogue that has these features; FeatureMismatch if there is none."""
+        """The island of the catalogue that has these features, for what is to be published; FeatureMismatch if there is
+        none. Raw ones, of what came from Beimingwu, scale nothing and are not taken."""
         for island in await self.islands():
-            if island.accepts(rows):
+            if island.accepts(rows) and not island.raw.all():
                 return island
         raise FeatureMismatch(
             "no island of this node has the features of your rows", hint="mint one with `atoll island mint`"

@@ -16,6 +16,7 @@ from atoll.engine.errors import AtollError, ModelError, ModelRefused
 from atoll.engine.islands import Island
 from atoll.engine.packages import Manifest
 from atoll.engine.packages.outputs import as_probabilities
+from atoll.engine.packages.runnable import require_runnable
 from atoll.engine.runtime import ModelPool
 from atoll.engine.runtime.formats import Trust
 from atoll.node.p2p.network import Network
@@ -102,6 +103,7 @@ class Workshop:
         return predict
 
     def _here(self, listing: Listing, island: Island, user: str, manifest: Manifest, model: bytes) -> Predict:
+        require_runnable(manifest)
         admitted = self.code.admits(listing.owner, listing.revision)
         if admitted and manifest.environment:
             raise ModelRefused(

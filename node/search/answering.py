@@ -54,7 +54,7 @@ def answered(query: SearchQuery, planned: Plan, settled: Settled, directory: Dir
 
 def _hits(query: SearchQuery, folded: merge.Folded, session: Session | None, directory: Directory) -> tuple[Hit, ...]:
     norms = {each.island: each.norm2 for each in query.specifications}
-    return merge.hits(folded, _weights(session), norms, directory.name, directory.record, query.limit)
+    return merge.hits(folded, _weights(session), norms, directory.name, directory.record, query.limit, query.per_owner)
 
 
 def _weights(session: Session | None) -> dict[tuple[bytes, bytes], float]:

@@ -18,12 +18,11 @@ from atoll.engine.matching import (
 from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch
 from atoll.node.search.plan import NEAREST, Candidate, Field, Key, rank
-from atoll.node.search.query import Hit, Holder, Member, MixtureView, Representation, SpecificationQuery
+from atoll.node.search.query import PER_OWNER, Hit, Holder, Member, MixtureView, Representation, SpecificationQuery
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
 from atoll.protocol.signing import Record
 
-PER_OWNER = 5  # places of one owner in a list
 SERVED = 0.5  # share of the user's squared norm that a mixture must explain to be worth reusing
 WORTH, DOUBT = 0.05, 2e-3  # of MMD^2, that an unknown RKME is worth; what sketches that were chosen as the best err by
 WEIGHT = 0.2  # in the mixture: of use to this user, however doubtful
@@ -82,24 +81,24 @@ def _eldest(elder: Mapping[Owned, Owned], key: Owned) -> Owned:
 
 def hits(
     folded: Folded, weights: Mapping[Owned, float], asked: dict[bytes, float], name: Callable[[str], str],
-    record: Callable[[Listing], Record | None], limit: int,
+    record: Callable[[Listing], Record | None], limit: int, per_owner: int = PER_OWNER,
 ) -> tuple[Hit, ...]:  # fmt: skip
     """The ranking as people see it; ``weights`` are those of the mixture, ``asked`` maps islands to the user's squared
     norm, ``name`` owners to names, and ``record`` gives what an owner has signed."""
     found = []
-    for each in shown(folded, weights, limit):
+    for each in shown(folded, weights, limit, per_owner):
         holders = tuple(_holder(copy, name(copy.owner)) for copy in folded.copies.get(each.key, ()))
         found.append(_hit(each, asked, name(each.owner), record(each.listing), holders))
     return tuple(found)
 
 
-def shown(folded: Folded, weights: Mapping[Owned, float], limit: int) -> list[Candidate]:
+def shown(folded: Folded, weights: Mapping[Owned, float], limit: int, per_owner: int = PER_OWNER) -> list[Candidate]:
     """Those that are in the list, in its order."""
     taken: dict[str, int] = {}
     found: list[Candidate] = []
     for candidate in sorted(folded.ranked, key=lambda each: demoted(each, weights)):
         taken[candidate.owner] = taken.get(candidate.owner, 0) + 1
-        if taken[candidate.owner] <= PER_OWNER:
+        if taken[candidate.owner] <= per_owner:
             found.append(candidate)
         if len(found) == limit:
             break

@@ -169,11 +169,12 @@ def plan(
         return Plan(tuple(_by_words(query, alive(), sketches.first_seen)), (), (), ())
     admitted = None
     if query.semantic.tags() or query.semantic.text.strip():
-        admitted = {(each.federation, each.owner, each.learnware_id) for each in alive()}
+        admitted = {(each.federation, each.owner, each.learnware_id) for each, _ in _fitting(query, alive())}
 
     def wanted(listing: Listing) -> bool:
-        fits = admitted is None or (listing.federation, listing.owner, listing.learnware_id) in admitted
-        return fits and query.filters.admits(listing, query.user) and may_be_found(listing, query.user)
+        if admitted is not None:
+            return (listing.federation, listing.owner, listing.learnware_id) in admitted
+        return query.filters.admits(listing, query.user) and may_be_found(listing, query.user)
 
     everything = admitted is None and query.filters == Filters() and query.user != ""
     fields, candidates, shortlisted = [], [], []
@@ -186,7 +187,8 @@ def plan(
         shortlisted.append(numbers)
         candidates += [field.candidate(int(number), query.user) for number in numbers]
     questions = _questions(fields)
-    by_name = _by_name(fields, shortlisted if query.filters != Filters() else [])
+    narrowed = query.filters != Filters() or query.semantic.text.strip() != ""
+    by_name = _by_name(fields, shortlisted if narrowed else [])
     return Plan(tuple(rank(candidates)), tuple(fields), tuple(shortlisted), questions, by_name)
 
 
@@ -211,17 +213,23 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(best.values(), key=lambda each: (each.rank, each.key))
 
 
+def _fitting(query: SearchQuery, alive: Sequence[Listing]) -> list[tuple[Listing, float]]:
+    """What passes the filters, with how well the words fit: of what has them exactly nothing that is only alike."""
+    open_ = [each for each in alive if query.filters.admits(each, query.user) and may_be_found(each, query.user)]
+    scores = query.semantic.foremost([each.semantic for each in open_])
+    return [(each, score) for each, score in zip(open_, scores, strict=True) if score > 0]
+
+
 def _by_words(query: SearchQuery, alive: list[Listing], first_seen: Callable[[Listing], int]) -> list[Candidate]:
     """Whoever lists a learnware lists the same, whatever its owner; the distance is what the words leave open."""
-    found = [each for each in alive if query.filters.admits(each, query.user) and may_be_found(each, query.user)]
-    scores = query.semantic.scores([each.semantic for each in found])
-    order = sorted(range(len(found)), key=lambda place: (-scores[place], found[place].learnware_id))
+    matchable = [each for each in alive if "match" in promised(each.offers, query.user)]
+    order = sorted(_fitting(query, matchable), key=lambda pair: (-pair[1], pair[0].learnware_id))
     return [
         Candidate(
-            found[place], mmd2=1.0 - scores[place] / 100.0, may=promised(found[place].offers, query.user),
-            face=(b"", b"", found[place].learnware_id), age=first_seen(found[place]),
+            listing, mmd2=1.0 - score / 100.0, may=promised(listing.offers, query.user),
+            face=(b"", b"", listing.learnware_id), age=first_seen(listing),
         )
-        for place in order
+        for listing, score in order
     ]  # fmt: skip
 
 
@@ -263,7 +271,7 @@ def of_first_owners(ordered: Iterable[Question]) -> tuple[Question, ...]:
 
 def _by_name(fields: Sequence[Field], also: Sequence[Places]) -> dict[Question, tuple[bytes, ...]]:
     """By question, what an owner would not name among its nearest: the support of the mixture, and with filters that
-    it does not know, in ``also`` by field, all that is looked at here."""
+    it does not know, or words that others fit better, in ``also`` by field, all that is looked at here."""
     wanted: defaultdict[Question, list[bytes]] = defaultdict(list)
     for place, field in enumerate(fields):
         for number in dict.fromkeys(chain(field.nearest.support, also[place].tolist() if also else ())):

@@ -16,6 +16,7 @@ from atoll.protocol.policy import Act, promised
 from atoll.protocol.signing import Record
 
 MAX_ISLANDS = 8  # of one search
+PER_OWNER = 5  # places of one owner in a list
 Privacy = Literal["local", "sketch", "rkme"]
 Representation = Literal["rkme", "stand-in", "sketch"]
 
@@ -71,7 +72,7 @@ class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SearchQuery(msgspec.Struct, frozen=True):
     """``privacy`` "local" sends nothing to peers; "sketch" what they gossip of their own learnwares, 512 numbers;
     "rkme" the reduced set (the default). ``user`` is who asks at this node, empty for somebody unknown; owners are told
-    a pseudonym."""
+    a pseudonym. Of the ``limit`` places of the list no owner has more than ``per_owner``."""
 
     specifications: tuple[SpecificationQuery, ...] = ()
     semantic: SemanticQuery = SemanticQuery()
@@ -80,6 +81,7 @@ class SearchQuery(msgspec.Struct, frozen=True):
     deadline_ms: int = 2000
     privacy: Privacy = "rkme"
     user: str = ""
+    per_owner: int = PER_OWNER
 
 
 class Holder(msgspec.Struct, frozen=True):

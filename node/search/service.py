@@ -26,6 +26,7 @@ from atoll.node.search.sketches import CatalogueSketches
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.protocol.errors import NotFound
+from atoll.protocol.listings import Listing
 from atoll.protocol.match import AskedSketch, MatchRequest
 from atoll.protocol.policy import Asker
 
@@ -70,6 +71,13 @@ class Searcher:
     async def search(self, query: SearchQuery) -> SearchResult:
         """The answer, once it is complete."""
         return await self.start(query).answer()
+
+    def by_words(self, query: SearchQuery) -> list[Listing]:
+        """All of the catalogue that words, tags and filters fit, best first, no matter whose; blocking. Nobody is
+        asked, and nothing is remembered."""
+        now = now_ms()
+        alive = partial(self._catalogue.alive, now, query.semantic, query.filters.state)
+        return [each.listing for each in plan(query, [], alive, self._sketches, now).candidates]
 
     def running(self, search_id: str, user: str) -> Running:
         """A remembered search of this user, or NotFound."""

@@ -123,10 +123,10 @@ class Catalogue:
             raise NotFound(f"no learnware {learnware_id.hex()} in the catalogue", hint="see `atoll learnware list`")
         return found[0]
 
-    def versions(self, learnware_id: bytes, now: int) -> list[Listing]:
-        """Every live listing under an id that may be seen: of several federations, and of whoever claims the id."""
+    def versions(self, called: bytes | str, now: int) -> list[Listing]:
+        """Every live listing under an id, or alias, that may be seen: of several federations, and of all claimants."""
         with self._lock:
-            return self._seen(self._index.of_learnware(learnware_id), now)
+            return self._seen(self._index.of_learnware(called), now)
 
     def hidden(self, federation: bytes, owner: bytes, now: int) -> str:
         """Why the listings of an owner are not shown, in words; empty if they are."""

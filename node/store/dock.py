@@ -136,13 +136,24 @@ class Dock:
     def model_path(self, learnware: Learnware) -> Path:
         return self._blobs.path(learnware.row.model)
 
-    def environments(self) -> list[str]:
-        """The keys of all that learnwares need."""
-        return [each.needs.key for each in self.all() if each.needs is not None]
+    def folders(self) -> list[str]:
+        """The names of the folders that running the learnwares needs: environments, and unpacked files."""
+        needs = [each.needs.key for each in self.all() if each.needs is not None]
+        return needs + [each.row.model.hex() for each in self.all()]
 
     def served_path(self, learnware: Learnware) -> Path:
         """The package as others may download it."""
         return self._blobs.path(learnware.row.served)
+
+    def write_whole(self, learnware: Learnware, target: Path) -> None:
+        """Write to ``target`` the package as it was taken in, with its specifications; blocking."""
+        by_island = {spec.island.hex(): self._blobs.path(spec.blob) for spec in learnware.row.specifications}
+        files: dict[str, archives.Source] = {
+            entry.path: by_island[entry.island] for entry in learnware.manifest.specifications
+        }
+        with open_package(self.served_path(learnware), specifications=False) as served:
+            rest = {entry.path for entry in learnware.manifest.files} - files.keys()
+            archives.write(target, served.manifest_bytes, {**files, **dict.fromkeys(rest, served)})
 
     def _tell(self, learnware_id: bytes) -> None:
         for listener in self._listeners:

@@ -1,4 +1,4 @@
-"""The listings of the catalogue in memory, decoded, and the ways to look one up: id, owner, island, tag, words.
+"""The listings of the catalogue in memory, decoded, and the ways to look one up: id, alias, owner, island, tag, words.
 
 What many listings share (owners, federations, islands, tags) is held once. Signatures and records stay on disk.
 """
@@ -24,6 +24,7 @@ class ListingIndex:
         self._listings: dict[Key, Listing] = {}
         self._of_learnware: dict[bytes, tuple[Key, ...]] = {}
         self._of_owner: defaultdict[tuple[bytes, bytes], set[Key]] = defaultdict(set)
+        self._of_alias: defaultdict[str, set[Key]] = defaultdict(set)
         self._in_island: defaultdict[bytes, set[Key]] = defaultdict(set)
         self._tagged: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)
         self._common: dict[Any, Any] = {}
@@ -54,9 +55,10 @@ class ListingIndex:
     def get(self, key: Key) -> Listing | None:
         return self._listings.get(key)
 
-    def of_learnware(self, learnware_id: bytes) -> list[Listing]:
-        """In whatever federations it is listed."""
-        return self._ordered(self._of_learnware.get(learnware_id, ()))
+    def of_learnware(self, called: bytes | str) -> list[Listing]:
+        """By id, or alias, in whatever federations it is listed."""
+        keys = self._of_alias.get(called) if isinstance(called, str) else self._of_learnware.get(called)
+        return self._ordered(keys or ())
 
     def of_owner(self, federation: bytes, owner: bytes) -> list[Listing]:
         return self._ordered(self._of_owner.get((federation, owner), ()))
@@ -94,6 +96,8 @@ class ListingIndex:
             yield self._in_island[spec.island]
         for tag in listing.semantic.tags():
             yield self._tagged[tag]
+        if listing.alias:
+            yield self._of_alias[listing.alias]
 
     def _shared(self, listing: Listing) -> Listing:
         """The same listing, made of what other listings are made of where they are equal."""

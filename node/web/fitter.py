@@ -64,7 +64,7 @@ def confine(*files: Path) -> None:
         resource.setrlimit(limit, (value, value))
     kernel.hide_memory()
     kernel.drop_privileges()
-    kernel.read_only_beneath([*readable(sandboxed=False), *map(str, files)])
+    kernel.read_only_beneath([*readable("limited"), *map(str, files)])
 
 
 def answer(order: Order, into: Sequence[BinaryIO] = ()) -> Answer:

@@ -46,7 +46,7 @@ class Visit:
     def form_token(self) -> str:
         return self.node.sessions.form_token(self.id)
 
-    def noting(self, act: str, **subject: str) -> AbstractAsyncContextManager[None]:
+    def noting(self, act: str, **subject: str) -> AbstractAsyncContextManager[object]:
         """What the block does is in the audit log, as an act of whoever is signed in."""
         assert self.token is not None  # nobody else may do what is an act
         return noting(self.node.audit, self.token, act, subject)

@@ -191,3 +191,28 @@ def test_what_an_encoder_made_cannot_be_restored():
     island = Island("image", 4, 1.0, encoder=Encoder("e", "1", b"x" * 32))
     with pytest.raises(IslandError, match="no inverse"):
         island.restore(np.zeros((1, 4)))
+
+
+RAW = Island("table", 2, 0.1, (Feature("a", transform="raw"), Feature("b", loc=1.0, scale=2.0)))
+
+
+def test_raw_columns_enter_as_they_are_and_are_never_clipped():
+    rows = {"a": [1e6, -1e300, np.nan], "b": [1e6, 3.0, 5.0]}
+    np.testing.assert_array_equal(RAW.transform(rows), np.float32([[1e6, CLIP], [-np.inf, 1.0], [np.nan, 2.0]]))
+    np.testing.assert_array_equal(RAW.clipped(np.array([[1e6, 7.0]])), [[1e6, CLIP]])
+    np.testing.assert_array_equal(RAW.restore(np.array([[1e6, 1.0]])), [[1e6, 3.0]])
+    assert RAW.raw.tolist() == [True, False]
+    assert Island.from_definition(RAW.definition) == RAW
+    for changed in ({"loc": 1.0}, {"scale": 2.0}):
+        with pytest.raises(IslandError, match="a raw feature has location 0"):
+            Island("table", 1, 0.1, (Feature("a", transform="raw", **changed),))
+
+
+def test_a_models_columns_are_found_by_name_and_by_position_only_in_nameless_islands():
+    assert RAW.places(("b", "a")) == [1, 0]
+    nameless = Island("table", 2, 0.1, (Feature("x0"), Feature("x1")))
+    assert nameless.places(("width", "height")) == [0, 1]
+    assert nameless.places(("x1", "x0")) == [1, 0]
+    for island, columns in ((RAW, ("a", "c")), (nameless, ("a",)), (RAW, ("a", "a"))):
+        with pytest.raises(FeatureMismatch, match="the model's columns are not those of island"):
+            island.places(columns)

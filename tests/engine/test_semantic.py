@@ -43,3 +43,16 @@ def test_text_is_found_exactly_then_fuzzily_then_not():
     assert 75 <= SemanticQuery("bone aeg").score(SPEC) < 100
     assert SemanticQuery("zebra crossing").score(SPEC) == 0.0
     assert not SemanticQuery("zebra crossing").matches(SPEC)
+
+
+def test_what_is_only_alike_is_found_where_nothing_is_found_exactly():
+    specs = [SemanticSpec("Age of bones"), SemanticSpec("Bone age"), SemanticSpec("Bones, aged"), SemanticSpec("Zebra")]
+    assert SemanticQuery("bone age").foremost(specs) == [0.0, 100.0, 0.0, 0.0]
+    alike = SemanticQuery("bone aeg").foremost(specs)
+    assert alike[1] == max(alike) < 100
+    assert alike[3] == 0.0
+    assert SemanticQuery().foremost(specs) == [100.0] * 4
+
+
+def test_a_name_that_is_part_of_the_text_is_alike_and_no_more():
+    assert 75 <= SemanticQuery("the age of bones").score(SemanticSpec("age")) < 100

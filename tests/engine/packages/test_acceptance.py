@@ -121,7 +121,7 @@ def test_the_model_is_asked_in_its_own_columns_and_raw_units(opened, made):
     assert (first.shape, first.dtype) == ((SAMPLES, 64), np.float32)
     ((rkme, _),) = opened.specifications().values()
     units = made[5].transform(Table(first.astype(np.float64), COLUMNS))
-    expected = near_points(rkme, SAMPLES, np.random.default_rng(0))
+    expected = near_points(rkme, made[5], SAMPLES, np.random.default_rng(0))
     assert np.abs(units - expected).max() < 1e-3
 
 

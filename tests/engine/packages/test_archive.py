@@ -9,7 +9,7 @@ import pytest
 from atoll.engine.errors import AtollError, IntegrityError, PackageError
 from atoll.engine.packages import open_package
 from atoll.engine.packages.archive import write
-from atoll.engine.packages.manifest import NAME, FileEntry, Manifest, SpecEntry
+from atoll.engine.packages.manifest import NAME, FileEntry, Manifest, SpecEntry, read_manifest
 from atoll.engine.runtime.signature import Signature
 from atoll.engine.semantic import SemanticSpec
 
@@ -51,6 +51,20 @@ def test_names_of_classes_that_mislead_are_refused(manifest, files, names):
     changed = msgspec.structs.replace(manifest, signature=Signature("classification", 64, 2), class_names=names)
     with pytest.raises(PackageError, match="control characters"):
         open_package(archive(changed, files))
+
+
+@pytest.mark.parametrize("alias", ["a b", "x" * 65, "../etc", "é", "..", "-rf", "a" * 64, "a\n"])
+def test_an_alias_is_a_plain_word_or_nothing(manifest, files, alias):
+    plain = msgspec.structs.replace(manifest, alias="00000123")
+    assert open_package(archive(plain, files)).manifest.alias == "00000123"
+    with pytest.raises(PackageError, match="is no alias"):
+        open_package(archive(msgspec.structs.replace(manifest, alias=alias), files))
+
+
+def test_a_manifest_from_before_there_were_aliases_reads(manifest):
+    tree = msgspec.to_builtins(manifest)
+    del tree["alias"]
+    assert read_manifest(msgspec.json.encode(tree)) == manifest
 
 
 def test_a_tampered_file_is_an_integrity_mismatch(manifest, files):

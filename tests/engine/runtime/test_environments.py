@@ -232,7 +232,7 @@ def test_an_environment_needs_the_strong_sandbox(tmp_path):
 
 
 def test_a_warm_parent_with_a_worker_does_not_give_way(pool, tmp_path, monkeypatch):
-    monkeypatch.setattr("atoll.engine.runtime.sandbox.ENVIRONMENTS", 1)
+    monkeypatch.setattr("atoll.engine.runtime.sandbox.WITH_FOLDERS", 1)
     path = tmp_path / "model.py"
     path.write_bytes(b"calls = 0\ndef predict(rows):\n    global calls\n    calls += 1\n    return rows * 0 + calls\n")
     both = Signature("regression", 2, 2)

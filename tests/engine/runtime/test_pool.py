@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from atoll.engine.errors import ModelError, ModelRefused, SandboxBusy, SandboxLimit
 from atoll.engine.runtime import Limits, ModelPool, Signature, ladder, rung
+from atoll.engine.runtime.layout import Folders
 from atoll.engine.runtime.parent import WarmParent
 from attacks import files
 
@@ -86,17 +87,17 @@ def test_a_killed_worker_is_replaced_and_others_go_on(written, opened):
 def test_a_dead_warm_parent_is_started_again(written, opened):
     path, pool = written(COUNTER), opened(4)
     assert calls(pool, path, "a") == 1
-    parent = pool._sandbox._parents["python", ""]
+    parent = pool._sandbox._parents["python", Folders()]
     os.killpg(parent._process.pid, signal.SIGKILL)
     parent._process.wait()
     assert calls(pool, path, "b") == 1
-    assert pool._sandbox._parents["python", ""] is not parent
+    assert pool._sandbox._parents["python", Folders()] is not parent
 
 
 def test_a_parent_that_dies_between_two_orders_costs_no_call(written, opened, monkeypatch):
     path, pool = written(COUNTER), opened(4)
     assert calls(pool, path, "a") == 1
-    parent = pool._sandbox._parents["python", ""]
+    parent = pool._sandbox._parents["python", Folders()]
     os.killpg(parent._process.pid, signal.SIGKILL)
     parent._process.wait()
     seen = iter([True])
@@ -232,7 +233,7 @@ def test_nothing_is_left_behind(written, level, tmp_path, monkeypatch):
     calls(pool, path, "a")
     calls(pool, path, "b")
     workers = [os.dup(worker._ends.pidfd) for worker in pool._idle.values()]
-    parent = pool._sandbox._parents["python", ""]._process
+    parent = pool._sandbox._parents["python", Folders()]._process
     pool.close()
     assert all(ended(worker) for worker in workers)
     assert parent.returncode is not None

@@ -33,7 +33,8 @@ async def test_every_guarded_route_refuses_callers_without_a_token(start):
         if route.scope is None:
             assert status == 200, route.path
         else:
-            assert (status, kind) == (401, "application/problem+json"), route.path
+            told = (200, "application/json") if route.enveloped else (401, "application/problem+json")
+            assert (status, kind) == told, route.path
             assert json.loads(body)["code"] == "auth.required"
 
 
@@ -43,10 +44,11 @@ async def test_a_token_opens_only_the_routes_of_its_scope(start):
     for route in ROUTES:
         status, _, body = await call(node, route.method, concrete(route.path), token=made.secret)
         if route.scope not in (None, "read"):
-            assert status == 403, route.path
+            assert status == (200 if route.enveloped else 403), route.path
             assert json.loads(body)["code"] == "auth.scope"
         else:
             assert status not in (401, 403), route.path
+            assert not route.enveloped or not str(json.loads(body)["code"]).startswith("auth.s"), route.path
 
 
 async def test_a_revoked_token_opens_nothing(start):

@@ -17,7 +17,9 @@ from atoll.node.store.tokens import SCOPES
 from atoll.protocol.listings import Offers
 from click.testing import CliRunner
 
-ASKING = {"/api/v1/learnwares/{id}/policies/{federation}/who-can"}  # a question with a body
+ASKING = {  # questions with a body
+    "/api/v1/learnwares/{id}/policies/{federation}/who-can", "/beimingwu/user/list_learnware",
+}  # fmt: skip
 USERS = {  # what users change, who may read or predict
     "/api/v1/catalogue/{id}/requests", "/api/v1/searches/budgets", "/api/v1/downloads", "/api/v1/rows/{sha256}",
     "/api/v1/reuses", "/api/v1/reuses/{id}", "/api/v1/reuses/{id}/start",

@@ -7,6 +7,8 @@ from functools import partial
 
 import numpy as np
 import pytest
+from atoll.engine.beimingwu.legacy import named_island
+from atoll.engine.errors import FeatureMismatch
 from atoll.engine.island_file import read_island, write_island
 from atoll.engine.islands import Island
 from atoll.engine.specs import Rkme, fit_rkme
@@ -101,6 +103,9 @@ def test_without_a_node_or_an_island_fit_says_what_to_type(tmp_path, data, atoll
 async def test_with_a_node_fit_takes_the_island_that_the_node_knows(start, tmp_path, data):
     (node,) = await start("a")
     island = Island.mint(Table.read(data))
+    await node.client.add_island(named_island(NAMES))  # raw: for what came from elsewhere
+    with pytest.raises(FeatureMismatch):
+        await node.client.adopt_island(Table.read(data))
     await node.client.add_island(island)
     command = [sys.executable, "-c", "from atoll.node.cli.main import main; main()", "spec", "fit", str(data)]
     options = ["-o", str(tmp_path / "a.rkme"), "--url", node.url, "--token", node.token, "--json"]
