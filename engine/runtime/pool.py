@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 CRASHES = 3
 
-Slot = tuple[str, str, str, Trust]  # digest, tenant, environment: what runs for one is not there for another
+# digest, tenant, environment, whose, what it promises: what runs for one is not there for another
+Slot = tuple[str, str, str, Trust, Signature]
 
 
 class ModelPool:
@@ -57,7 +58,7 @@ class ModelPool:
         SandboxBusy where too many calls wait already; ModelRefused, ModelError or SandboxLimit else.
         """
         environment = self.environment(needs, wait=False)
-        slot = (key, tenant, environment.packages if environment else "", trust)
+        slot = (key, tenant, environment.packages if environment else "", trust, signature)
         process = self._take(slot)
         try:
             if process is None:
@@ -144,7 +145,7 @@ class ModelPool:
             self._waiting -= 1
 
     def _start(self, slot: Slot, model: Path, signature: Signature) -> ModelProcess:
-        digest, _, environment, trust = slot
+        digest, _, environment, trust, _ = slot
         try:
             process = self._sandbox.start(model, signature, trust=trust, environment=environment)
         except ModelError as error:

@@ -13,6 +13,7 @@ from atoll.node.errors import NodeBusy, TooOften, outcome
 log = logging.getLogger("atoll.http")
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "5"
+BEIMINGWU = ("auth", "engine", "user")  # where its client looks below its host
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,6 +38,12 @@ def of(error: AtollError) -> web.Response:
     return response
 
 
+def _elsewhere(request: web.Request) -> str:
+    if request.path.removeprefix("/beimingwu").lstrip("/").partition("/")[0] in BEIMINGWU:
+        return f"Beimingwu's client wants the host {request.scheme}://{request.host}/beimingwu, with no slash after it"
+    return "see /api/v1/openapi.json"
+
+
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into a problem; unexpected errors are logged and say nothing of the inside."""
@@ -45,7 +52,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     except AtollError as error:
         return of(error)
     except web.HTTPNotFound:
-        return problem("not_found", f"no resource {request.path}", 404, "see /api/v1/openapi.json")
+        return problem("not_found", f"no resource {request.path}", 404, _elsewhere(request))
     except web.HTTPMethodNotAllowed as error:
         return problem("request.invalid", f"{request.method} is not allowed here", 405, f"use {error.allowed_methods}")
     except web.HTTPRequestEntityTooLarge:

@@ -18,6 +18,7 @@ from atoll.node.cli.connection import connected
 from atoll.node.cli.learnware import File
 from atoll.node.cli.output import console, json_option, print_json, print_table, when
 from atoll.node.cli.progress import progress_bars
+from atoll.node.cli.referring import federation_of
 from atoll.node.client import AsyncClient
 from atoll.node.errors import PackageRefused
 from atoll.protocol.listings import Offers
@@ -43,6 +44,7 @@ async def add(
 
     An upload that broke off goes on where it stood.
     """
+    federation = await federation_of(client, federation) if federation else None  # before the work, not after it
     decided = await checked(client, package, await asyncio.to_thread(_sample, labelled, target))
     if decided.report is not None and not as_json:
         show(decided.report)

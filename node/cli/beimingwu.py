@@ -23,6 +23,7 @@ from atoll.node.cli.connection import connected
 from atoll.node.cli.output import clean, json_option, print_json, short
 from atoll.node.cli.packing import PUBLIC, File, Target
 from atoll.node.cli.progress import progress_bars
+from atoll.node.cli.referring import federation_of
 from atoll.node.client import AsyncClient
 from atoll.node.clock import now_ms
 from atoll.node.errors import PackageRefused
@@ -103,6 +104,7 @@ async def import_(
         raise click.UsageError("give one of -o PACKAGE, to write it, and --add, to upload it")
     if federation and not add:
         raise click.UsageError("--federation goes with --add")
+    federation = await federation_of(client, federation) if federation else None  # before the work, not after it
     given = await asyncio.to_thread(semantic.read_bytes) if semantic else None
     offered = await asyncio.to_thread(_convertible, source)
     owner, islands = (await client.node()).peer_id, await client.islands()
@@ -222,7 +224,7 @@ def _report(imported: Imported, path: Path, convertible: tuple[str, ...]) -> Imp
 def _tell(report: ImportReport, source: Path) -> None:
     alias = f", known as {report.alias}" if report.alias else ""
     gives = ", ".join(report.class_names[:10]) or f"{report.outputs} values"
-    click.echo(clean(f"{report.name}: learnware {short(report.learnware_id)}{alias}"))
+    click.echo(clean(f"{report.name}: learnware {report.learnware_id}{alias}"))
     click.echo(clean(f"model          {report.data}, {report.task}: {report.inputs} inputs to {gives}"))
     for each in report.islands:
         which = "shared by all such of Beimingwu" if each.legacy else "with the same columns, moved there"

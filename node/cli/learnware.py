@@ -8,7 +8,9 @@ import click
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import console, json_option, print_json, print_table, short
 from atoll.node.cli.packing import edit, new, pack
+from atoll.node.cli.referring import federation_of, learnware_of
 from atoll.node.client import AsyncClient
+from atoll.protocol.listings import State
 
 File = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -50,7 +52,7 @@ async def list_(client: AsyncClient, own: bool, as_json: bool) -> None:
 @connected
 async def show(client: AsyncClient, learnware_id: str, as_json: bool) -> None:
     """Show one learnware."""
-    found = await client.learnware(learnware_id)
+    found = await client.learnware(await learnware_of(client, learnware_id))
     if as_json:
         print_json(found)
     else:
@@ -62,7 +64,7 @@ async def show(client: AsyncClient, learnware_id: str, as_json: bool) -> None:
 @connected
 async def rm(client: AsyncClient, learnware_id: str) -> None:
     """Withdraw a learnware from its federations and remove it from the dock."""
-    await client.remove_learnware(learnware_id)
+    await client.remove_learnware(await learnware_of(client, learnware_id))
     click.echo("Withdrawn and removed.")
 
 
@@ -72,7 +74,7 @@ async def rm(client: AsyncClient, learnware_id: str) -> None:
 @connected
 async def pause(client: AsyncClient, learnware_id: str, federation: str) -> None:
     """Keep a learnware listed, and let nobody do anything with it until `resume`."""
-    await client.set_state(learnware_id, federation, "paused")
+    await _set(client, learnware_id, federation, "paused")
     click.echo("Paused.")
 
 
@@ -82,5 +84,9 @@ async def pause(client: AsyncClient, learnware_id: str, federation: str) -> None
 @connected
 async def resume(client: AsyncClient, learnware_id: str, federation: str) -> None:
     """End a pause: what its policy allows is allowed again."""
-    await client.set_state(learnware_id, federation, "live")
+    await _set(client, learnware_id, federation, "live")
     click.echo("Live again.")
+
+
+async def _set(client: AsyncClient, learnware_id: str, federation: str, state: State) -> None:
+    await client.set_state(await learnware_of(client, learnware_id), await federation_of(client, federation), state)

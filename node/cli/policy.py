@@ -9,6 +9,7 @@ import click
 import msgspec
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import json_option, print_json, print_table, short, when
+from atoll.node.cli.referring import federation_of, learnware_of
 from atoll.node.client import AsyncClient
 from atoll.protocol.listings import Audience
 from atoll.protocol.policy import ACTS, Policy, Rule
@@ -43,6 +44,7 @@ async def policy(
     nobody; ask: whom you have said yes to; members: signed-in users of member nodes; anyone: also anonymous users of
     member nodes. Quotas count queries (match), disclosures, rows (predict) and packages (download).
     """
+    learnware_id, federation = await learnware_of(client, learnware_id), await federation_of(client, federation)
     made = _policy(dict(zip(ACTS, (match, disclose, predict, download), strict=True)), named, quotas, user_quotas)
     if who_can:
         found = await client.who_can(learnware_id, federation, made)

@@ -53,7 +53,10 @@ class Tokens:
         if row is None or (row.expires_at is not None and now >= row.expires_at):
             raise Unauthorised("the token is unknown or has expired", hint="make one with `atoll token create`")
         if scope not in row.scopes and "admin" not in row.scopes:
-            raise Forbidden(f"the token lacks the scope {scope!r}")
+            raise Forbidden(
+                f"the token lacks the scope {scope!r}",
+                hint=f"use one that has it: `atoll token create NAME --scope {scope}`, with --scope for each other one",
+            )
         return row
 
     def all(self) -> list[TokenRow]:

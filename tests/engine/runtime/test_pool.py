@@ -64,6 +64,13 @@ def test_tenants_never_share_a_worker(written, opened):
     assert found == [1, 1, 2, 2, 3]
 
 
+def test_what_a_model_promises_may_be_put_right_at_once(written, opened):
+    pool, path = opened(), written(b"def predict(rows):\n    return rows[:, :2]\n")
+    with pytest.raises(ModelError, match=r"promised is float32 \(1, 4\)"):
+        pool.predict("two", path, ROW, ONE, trust="own")
+    assert pool.predict("two", path, Signature("regression", 4, 2), ONE, trust="own").shape == (1, 2)
+
+
 def test_the_least_recently_used_worker_goes(written, opened):
     path, pool = written(COUNTER), opened(2)
     assert [calls(pool, path, key) for key in ("a", "b", "a", "c", "a", "b")] == [1, 1, 2, 1, 3, 1]
@@ -78,8 +85,8 @@ def test_never_more_workers_than_the_cores_allow(written, opened, monkeypatch):
 def test_a_killed_worker_is_replaced_and_others_go_on(written, opened):
     path, pool = written(COUNTER), opened(2)
     assert calls(pool, path, "a") == calls(pool, path, "b") == 1
-    signal.pidfd_send_signal(pool._idle["a", "", "", "own"]._ends.pidfd, signal.SIGKILL)
-    assert ended(pool._idle["a", "", "", "own"]._ends.pidfd)
+    signal.pidfd_send_signal(pool._idle["a", "", "", "own", ROW]._ends.pidfd, signal.SIGKILL)
+    assert ended(pool._idle["a", "", "", "own", ROW]._ends.pidfd)
     assert calls(pool, path, "a") == 1
     assert calls(pool, path, "b") == 2
 

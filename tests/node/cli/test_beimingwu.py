@@ -141,6 +141,28 @@ async def test_what_is_imported_and_listed_is_exported_byte_for_byte(two, zipped
     assert source.with_name("theirs.zip").read_bytes() == source.read_bytes()
 
 
+async def test_a_federation_goes_by_its_name_and_a_learnware_by_the_beginning_of_its_id(two, zipped, atoll):
+    (one, _), federation, at = two
+    name = one.node.federations.get(bytes.fromhex(federation)).charter.name
+    code, out, err = await at(one, "import", zipped(), "--add", "--federation", "no such thing")
+    assert code == 2
+    assert "there is no federation 'no such thing' here" in " ".join(err.split())
+    assert not one.node.dock.all()
+    code, out, err = await at(one, "import", zipped(), "--add", "--federation", name, "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert report["federation"] == federation
+    id_ = report["learnware_id"]
+    policy = ("learnware", "policy", id_[:12], "--federation", federation[:8], "--disclose", "members")
+    code, out, err = await asyncio.to_thread(atoll, *policy)
+    assert (code, err) == (0, "")
+    (listing,) = one.node.publisher.listed_in(bytes.fromhex(id_))
+    assert listing.offers.disclose == "members"
+    code, out, err = await asyncio.to_thread(atoll, "learnware", "show", "abcdef123")
+    assert code == 2
+    assert "there is no learnware 'abcdef123' here" in " ".join(err.split())
+
+
 async def test_a_package_of_ours_becomes_a_zip_of_theirs(two, digits, tmp_path):
     (one, _), _, at = two
     island = digits.island()

@@ -1,5 +1,6 @@
 """Beimingwu's client signs in with a token of the node, and is told in its own form what it may not."""
 
+import aiohttp
 import pytest
 
 
@@ -74,3 +75,11 @@ async def test_what_fails_unexpectedly_says_nothing_of_the_inside(start, client,
     answer = await client(node).post("/user/list_learnware", json={})
     assert answer["code"] == "internal"
     assert "secret" not in answer["msg"]
+
+
+@pytest.mark.parametrize("path", ["/auth/login_by_token", "/beimingwu//auth/login_by_token"])
+async def test_a_host_that_is_not_quite_right_is_put_right(start, path):
+    (node,) = await start("node")
+    async with aiohttp.ClientSession() as session, session.post(node.url + path) as response:
+        assert response.status == 404
+        assert f"{node.url}/beimingwu, with no slash" in (await response.json(content_type=None))["hint"]
