@@ -345,9 +345,12 @@ async def test_ctrl_c_ends_it_at_the_node_too(two, digit_files, monkeypatch):
     try:
         assert await asyncio.to_thread(predicting.wait, 60)
         process.send_signal(signal.SIGINT)
-        out, err = await asyncio.wait_for(process.communicate(), 20)
+        out, err = await asyncio.wait_for(process.communicate(), 60)
     finally:
         let.set()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     assert (process.returncode, out) == (130, b"")
     assert "ended; the node has forgotten the rows" in err.decode()
     assert not Path("rows.report.html").exists()
