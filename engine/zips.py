@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from typing import IO
 
 LIMIT = 2 * 1024**3  # bytes of an archive, and of all that is in it
 PIECE = 1 << 20  # bytes that are in memory at a time
 MAX_DIRECTORY = 2 << 20  # bytes of a table of contents: some 20,000 short names
+UNREADABLE = (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, zlib.error)  # of a damaged one
+EPOCH = (1980, 1, 1, 0, 0, 0)  # one timestamp for all: the same content gives the same archive
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack a piece to any size at once
 
 

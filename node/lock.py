@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from atoll.engine.folders import fsync_folder
 from atoll.node.errors import ConfigError
-from atoll.node.store.durable import fsync_folder
 
 LOCK, RUNNING = "lock", "running"
 

@@ -14,12 +14,12 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
+from atoll.engine.folders import fsync_folder
 from atoll.node import identity as identities
 from atoll.node import lock
 from atoll.node.errors import ConfigError
 from atoll.node.identity import FILE, NEXT, PREVIOUS, Identity
 from atoll.node.store.audit import AuditLog
-from atoll.node.store.durable import fsync_folder
 from atoll.node.store.environment import Store
 from atoll.node.store.federations import Federation, Federations
 from atoll.protocol.ids import peer_id

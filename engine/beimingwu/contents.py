@@ -10,14 +10,13 @@ import os
 import stat
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
 from atoll.engine.errors import PackageError
-from atoll.engine.zips import LIMIT, PIECE, length, open_zip
+from atoll.engine.zips import EPOCH, LIMIT, PIECE, UNREADABLE, length, open_zip
 
 YAML = "learnware.yaml"
 MAX_ENTRIES = 4096
@@ -27,17 +26,6 @@ LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")  # what systems l
 CACHED = "__pycache__"  # of a folder: not what its owner wrote
 ENCRYPTED = 0x1
 MAGIC = b"PK\x03\x04"  # with which a zip begins that has nothing before it
-EPOCH = (1980, 1, 1, 0, 0, 0)
-UNREADABLE = (
-    KeyError,
-    zipfile.BadZipFile,
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    zlib.error,
-    NotImplementedError,
-)
 
 
 class Contents:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -15,20 +15,20 @@ import yaml
 from atoll.engine.beimingwu import models
 from atoll.engine.beimingwu.config import MAX_BYTES as MAX_CONFIG
 from atoll.engine.beimingwu.config import plain_tree, read_config
-from atoll.engine.beimingwu.contents import EPOCH, YAML, Contents, open_contents
-from atoll.engine.beimingwu.importing import FORMAT
+from atoll.engine.beimingwu.contents import YAML, Contents, open_contents
 from atoll.engine.beimingwu.legacy import GAMMA, table_island
 from atoll.engine.beimingwu.semantic import FILE, dumps, read_semantic, write_semantic
 from atoll.engine.beimingwu.specifications import TABLE, write_specification
 from atoll.engine.errors import SpecificationError
 from atoll.engine.islands import Island
-from atoll.engine.packages.archive import Package
+from atoll.engine.packages.archive import Package, pieces_of_file
 from atoll.engine.packages.manifest import Manifest, SpecEntry
 from atoll.engine.packages.samples import LARGEST
 from atoll.engine.runtime.environments import Needs
+from atoll.engine.runtime.formats import BEIMINGWU
 from atoll.engine.runtime.requirements import TEXT
 from atoll.engine.specs.rkme import Rkme
-from atoll.engine.zips import PIECE
+from atoll.engine.zips import EPOCH
 
 STAT = "stat.json"
 
@@ -49,7 +49,7 @@ def export_package(
     words are put in; the system's own by default. PackageError or SpecificationError says what cannot be exported and
     why.
     """
-    if package.manifest.model_format == FORMAT:
+    if package.manifest.model_format == BEIMINGWU:
         return _original(package, target, scratch)
     return _ours(package, islands, target)
 
@@ -73,11 +73,11 @@ def _original(package: Package, target: Path | IO[bytes], scratch: Path | None) 
         with open_contents(came) as contents:
             if not changed and read_config(contents.read(YAML, MAX_CONFIG)).semantic_file in contents.sizes:
                 if came != target:
-                    _pour(_pieces(came), target)
+                    _pour(pieces_of_file(came), target)
                 return Exported(())
             again = Path(folder) / "again.zip"
             contents.write(again, _with_words(contents, _changed(words, manifest) if changed else words))
-        _pour(_pieces(again), target)
+        _pour(pieces_of_file(again), target)
     unnamed = f"its {YAML} named no words, without which it does not load"
     why = "its words were changed since it came" if changed else unnamed
     return Exported((f"{why}: the zip is the one that came, with its words in it",))
@@ -90,12 +90,6 @@ def _pour(pieces: Iterable[bytes], target: Path | IO[bytes]) -> None:
     for piece in pieces:
         target.write(piece)
     return None
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            yield piece
 
 
 def _changed(words: bytes, manifest: Manifest) -> bytes:

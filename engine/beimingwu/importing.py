@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,8 @@ from atoll.engine.errors import PackageError, SpecificationError
 from atoll.engine.islands import Island, positional_names
 from atoll.engine.naming import ALIAS, ALIAS_IS
 from atoll.engine.packages import archive
-from atoll.engine.packages.manifest import FileEntry, Manifest, SpecEntry
+from atoll.engine.packages.manifest import Manifest, SpecEntry
+from atoll.engine.runtime.formats import BEIMINGWU
 from atoll.engine.runtime.signature import Signature
 from atoll.engine.semantic import told_apart
 from atoll.engine.specs.moving import moved, reachable
@@ -28,7 +28,6 @@ from atoll.engine.specs.rkme import Rkme
 from atoll.engine.zips import PIECE
 
 MODEL = "learnware.zip"
-FORMAT = "beimingwu"
 FURTHER = 3  # islands of ours beside the legacy one: a listing has four
 MAX_CLASSES, MAX_CLASS_NAME = 32, 40  # of a listing; bytes of a name
 LISTING, LISTED = 4096, 660  # bytes of a listing, and of one specification in it
@@ -81,8 +80,8 @@ def import_package(
             entries.append(entry)
         manifest = Manifest(
             owner=owner, created_at=created_at, semantic=foreign.words.spec, signature=plan.signature,
-            columns=plan.columns, model=MODEL, model_format=FORMAT, specifications=tuple(entries),
-            files=tuple(_listed(name, data) for name, data in files.items()), class_names=plan.class_names,
+            columns=plan.columns, model=MODEL, model_format=BEIMINGWU, specifications=tuple(entries),
+            files=tuple(archive.entry_of(name, data) for name, data in files.items()), class_names=plan.class_names,
             learnware_id=learnware_id, environment=foreign.needs.name if foreign.needs else "", alias=given,
         )  # fmt: skip
         archive.write(target, manifest.to_bytes(), files)
@@ -136,13 +135,6 @@ def _kept(contents: Contents, source: Path | IO[bytes], stack: ExitStack, scratc
     else:
         contents.write(path)
     return path
-
-
-def _listed(path: str, source: bytes | Path) -> FileEntry:
-    if isinstance(source, bytes):
-        return FileEntry(path, len(source), hashlib.sha256(source).hexdigest())
-    with source.open("rb") as file:
-        return FileEntry(path, source.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _kind(foreign: Foreign) -> str:

@@ -15,7 +15,7 @@ from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import DimensionMismatch, EncodingError, SpecificationError
 from atoll.engine.islands import Island
 from atoll.engine.naming import listed
-from atoll.engine.specs.formats import checked
+from atoll.engine.specs.formats import checked, plain, to_json
 from atoll.engine.specs.rkme import MAX_POINTS, Rkme
 from numpy.typing import NDArray
 
@@ -98,14 +98,7 @@ def write_specification(rkme: Rkme, island: Island) -> bytes:
         raise SpecificationError(
             f"points of island {island.id[:8]} mean nothing to Beimingwu", hint="it compares tables in raw units only"
         )
-    tree: dict[str, Any] = {
-        "z": rkme.points.tolist(),
-        "beta": rkme.weights.tolist(),
-        "gamma": float(rkme.gamma),
-        "num_points": int(rkme.count),
-        "type": TEXTS if texts else TABLE,
-    }
-    return msgspec.json.encode(tree | {"language": []} if texts else tree)
+    return msgspec.json.encode(plain(rkme, TEXTS) | {"language": []}) if texts else to_json(rkme)
 
 
 def _check_size(data: bytes) -> None:

@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
 from atoll.engine.errors import IntegrityError, PackageError
-from atoll.engine.packages.manifest import MAX_BYTES, NAME, Manifest, SpecEntry, read_manifest, revision_of
+from atoll.engine.packages.manifest import MAX_BYTES, NAME, FileEntry, Manifest, SpecEntry, read_manifest, revision_of
 from atoll.engine.runtime.environments import Needs
 from atoll.engine.semantic import told_apart
 from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import MAX_BYTES as MAX_SPECIFICATION
 from atoll.engine.specs.rkme import Rkme
-from atoll.engine.zips import LIMIT, PIECE, length, open_zip
+from atoll.engine.zips import EPOCH, LIMIT, PIECE, UNREADABLE, length, open_zip
 
 MODEL_LIMIT = LIMIT - (20 << 20)  # room for specification, manifest and table of contents, in later revisions too
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # one timestamp for all: the same content gives the same archive
-_UNREADABLE = (KeyError, zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, zlib.error)
 
 
 class Package:
@@ -62,7 +59,7 @@ class Package:
                     hashed.update(piece)
                     size += len(piece)
                     yield piece
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise PackageError(f"{path} cannot be read: {error}") from None
         if size != entry.size or hashed.hexdigest() != entry.sha256:
             raise IntegrityError(f"{path} is not what the manifest promises")
@@ -119,7 +116,7 @@ def write(target: IO[bytes] | Path, manifest: bytes, files: Mapping[str, Source]
     require_size(sum(sizes.values()))
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path, source in contents:
-            info = zipfile.ZipInfo(path, _EPOCH)
+            info = zipfile.ZipInfo(path, EPOCH)
             info.file_size = sizes[path]  # told before: whether it needs the large form
             with archive.open(info, "w") as member:
                 for piece in _pieces(path, source):
@@ -141,10 +138,20 @@ def _size(path: str, source: Source) -> int:
 def _pieces(path: str, source: Source) -> Iterable[bytes]:
     if isinstance(source, bytes):
         return (source,)
-    return _pieces_of_file(source) if isinstance(source, Path) else source.pieces(path)
+    return pieces_of_file(source) if isinstance(source, Path) else source.pieces(path)
 
 
-def _pieces_of_file(path: Path) -> Iterator[bytes]:
+def entry_of(path: str, source: bytes | Path) -> FileEntry:
+    """What a manifest says of a file that is to be called ``path``; one on disk is read piece by piece."""
+    if isinstance(source, bytes):
+        return FileEntry(path, len(source), hashlib.sha256(source).hexdigest())
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileEntry(path, file.tell(), digest)
+
+
+def pieces_of_file(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, at most PIECE at a time."""
     with path.open("rb") as file:
         while piece := file.read(PIECE):
             yield piece
@@ -160,7 +167,7 @@ def open_package(source: IO[bytes] | Path, *, specifications: bool = True, limit
             file = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
             require_size(length(file), limit)
             archive = stack.enter_context(open_zip(file))
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise PackageError(f"not a package: {error}", hint="packages are made by `atoll learnware pack`") from None
         manifest_bytes = _manifest_bytes(archive)
         manifest = read_manifest(manifest_bytes)
@@ -174,7 +181,7 @@ def _manifest_bytes(archive: zipfile.ZipFile) -> bytes:
     try:
         with archive.open(NAME) as file:
             data = file.read(MAX_BYTES + 1)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise PackageError(f"the package has no readable {NAME}: {error}") from None
     if len(data) > MAX_BYTES:
         raise PackageError(f"{NAME} is larger than {MAX_BYTES} bytes")

@@ -26,7 +26,7 @@ COMPARED = 10_000  # rows, at most
 FILES = {
     "onnx": "model.onnx", "skops": "model.skops", "lightgbm": "model.txt", "xgboost": "model.ubj",
     writers.TORCH_EXPORT: "model.pt2", "safetensors": "model.safetensors", "python": "model.py",
-    "pickle": "model.pkl", "beimingwu": "learnware.zip",
+    "pickle": "model.pkl",
 }  # fmt: skip
 WHY = {
     "onnx": "data, not code, and runs in the lightest sandbox",

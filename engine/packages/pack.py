@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from atoll.engine.islands import Island, positional_names
 from atoll.engine.packages import archive
-from atoll.engine.packages.manifest import FileEntry, Manifest, SpecEntry
+from atoll.engine.packages.manifest import Manifest, SpecEntry
 from atoll.engine.runtime import requirements
 from atoll.engine.runtime.environments import Needs
 from atoll.engine.runtime.signature import Signature
@@ -53,21 +52,13 @@ def pack(
         columns=table.columns or positional_names(table.values.shape[1]),
         model=model_path,
         model_format=model_format,
-        files=tuple(_listed(path, source) for path, source in files.items()),
+        files=tuple(archive.entry_of(path, source) for path, source in files.items()),
         specifications=(entry,),
         class_names=class_names,
         environment=needs.name if needs else "",
     )
     archive.write(target, manifest.to_bytes(), files)
     archive.open_package(target).close()  # what we refuse from others we do not make
-
-
-def _listed(path: str, source: bytes | Path) -> FileEntry:
-    if isinstance(source, bytes):
-        return FileEntry(path, len(source), hashlib.sha256(source).hexdigest())
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return FileEntry(path, file.tell(), digest)
 
 
 def _specified(

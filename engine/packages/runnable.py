@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from atoll.engine.errors import ModelRefused
 from atoll.engine.packages.manifest import Manifest
+from atoll.engine.runtime.formats import BEIMINGWU
 
-BEIMINGWU = "beimingwu"
 TEXT, IMAGE, GENERATION = "Text", "Image", "Text Generation"
 
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import msgspec
 from atoll.engine.errors import ModelRefused, SandboxBusy
-from atoll.engine.runtime.folders import keep_only
+from atoll.engine.folders import keep_only
 from atoll.engine.runtime.frames import printable
 from atoll.engine.runtime.requirements import Requirements, read
 

@@ -29,6 +29,7 @@ EXPANSION = 4  # an archive may unpack to so many times the largest file
 ONNX_GRAPH, ONNX_OPSETS = 7, 8  # field numbers of ModelProto
 CODE_HINT = "convert it to ONNX, or save it with skops"
 OTHERS_HINT = "predict at its owner, or have the administrator let it in: `atoll code allow`"
+BEIMINGWU = "beimingwu"  # many files in an archive, unpacked to run
 
 
 class Format(NamedTuple):
@@ -51,10 +52,10 @@ FORMATS: dict[str, Format] = {
     "safetensors": Format("torch", "safetensors_model", "SafetensorsModel", "safetensors", "", "strong"),
     "pickle": Format("pickle", "pickle_model", "PickleModel", "joblib", "", "strong"),
     "python": Format("python", "python_model", "PythonModel", "numpy", "", "strong"),
-    "beimingwu": Format("beimingwu", "beimingwu_model", "BeimingwuModel", "numpy", "", "strong"),
+    BEIMINGWU: Format("beimingwu", "beimingwu_model", "BeimingwuModel", "numpy", "", "strong"),
 }
-CODE = ("pickle", "python", "beimingwu")  # these run code of the publisher's
-WORDS = {"python": "Python code", "beimingwu": "a learnware in Beimingwu's format"}
+CODE = ("pickle", "python", BEIMINGWU)  # these run code of the publisher's
+WORDS = {"python": "Python code", BEIMINGWU: "a learnware in Beimingwu's format"}
 FAMILIES: dict[str, tuple[str, ...]] = {
     name: tuple(f.module for f in FORMATS.values() if f.family == name) for name in {f.family for f in FORMATS.values()}
 }
@@ -200,7 +201,7 @@ def _archive(file: IO[bytes], size: int) -> str:
         raise ModelRefused("the archive is broken, or its table of contents too long") from None
     names = {entry.filename for entry in entries}
     if YAML in names:  # first, since it is code whatever else is in it; whoever unpacks it checks it
-        return "beimingwu"
+        return BEIMINGWU
     _check_entries(entries, size)
     if "schema.json" in names:
         return "skops"

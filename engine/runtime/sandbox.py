@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from atoll.engine.errors import ModelError, ModelRefused
 from atoll.engine.runtime import ladder
-from atoll.engine.runtime.formats import CODE, FORMATS, Trust, detect, require
+from atoll.engine.runtime.formats import BEIMINGWU, CODE, FORMATS, Trust, detect, require
 from atoll.engine.runtime.layout import Folders
 from atoll.engine.runtime.parent import ParentDied, WarmParent
 from atoll.engine.runtime.process import ModelProcess
@@ -63,7 +63,7 @@ class Sandbox:
             name = detect(file)
             require(name, trust, rung.level, rung.missing, rung.hint)
             learnware = ""
-            if name == "beimingwu":
+            if name == BEIMINGWU:
                 place = stack.enter_context(self._holding(file))
                 learnware, file = str(place.files), stack.enter_context(place.entry.open("rb"))
             family = Family(FORMATS[name].family, Folders(environment if name in CODE else "", learnware))

@@ -21,7 +21,7 @@ from atoll.engine.beimingwu.config import MAX_BYTES, read_config
 from atoll.engine.beimingwu.contents import YAML, Contents, open_contents
 from atoll.engine.encoding import pack
 from atoll.engine.errors import ModelRefused, PackageError
-from atoll.engine.runtime import folders
+from atoll.engine.folders import fsync_folder, keep_only
 from atoll.engine.runtime.beimingwu_model import MAX_ENTRY, Entry
 from atoll.engine.zips import PIECE
 
@@ -69,7 +69,7 @@ class Unpacked:
         needs one for longer than he holds it is there before he lets it go."""
         with self._lock:
             held = {name for digest in self._held for name in (digest, NEW + digest)}
-            folders.keep_only(self._root, {*digests, *held, *in_use()})
+            keep_only(self._root, {*digests, *held, *in_use()})
 
     def _unpack(self, archive: IO[bytes], folder: Path, most: int) -> None:
         work = self._root / (NEW + folder.name)
@@ -77,7 +77,7 @@ class Unpacked:
             self._fill(archive, work, most)
             shutil.rmtree(folder, ignore_errors=True)  # one that somebody has damaged
             os.rename(work, folder)
-            folders.synced(self._root)
+            fsync_folder(self._root)
         except PackageError as error:
             raise ModelRefused(f"the learnware cannot be unpacked: {error.message}", hint=error.hint) from None
         except OSError as error:  # no room, or a name that this disk does not take
@@ -97,9 +97,9 @@ class Unpacked:
             for name in contents.names:
                 _write(contents.pieces(name), work / FILES / name)
             for each in (work / FILES, *(path for path in (work / FILES).rglob("*") if path.is_dir())):
-                folders.synced(each)
+                fsync_folder(each)
             _write((entry,), work / ENTRY)
-            folders.synced(work)
+            fsync_folder(work)
 
 
 def _digest(archive: IO[bytes]) -> str:

@@ -84,9 +84,18 @@ def known_suffix(path: Path) -> str:
 
 def to_json(rkme: Rkme) -> bytes:
     """Beimingwu's table format."""
-    points, weights = rkme.points.tolist(), rkme.weights.tolist()
-    table = BeimingwuTable(points, weights, float(rkme.gamma), int(rkme.count), "RKMETableSpecification")
-    return msgspec.json.encode(table)
+    return msgspec.json.encode(plain(rkme, "RKMETableSpecification"))
+
+
+def plain(rkme: Rkme, type_: str) -> dict[str, Any]:
+    """What Beimingwu's specifications of points have in common."""
+    return {
+        "z": rkme.points.tolist(),
+        "beta": rkme.weights.tolist(),
+        "gamma": float(rkme.gamma),
+        "num_points": int(rkme.count),
+        "type": type_,
+    }
 
 
 def from_json(data: bytes) -> Read:

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from atoll.engine.errors import IntegrityError
+from atoll.engine.folders import fsync_folder
 from atoll.node.errors import RequestInvalid
 from atoll.node.store.blobs import BlobStore, hash_of, require_hash
-from atoll.node.store.durable import fsync_folder
 
 FORGOTTEN = 7 * 86_400.0  # seconds after which an upload that nobody goes on with is removed
 

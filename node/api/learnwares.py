@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 from aiohttp import web
 from atoll.node.api.routing import Route, read_json, reply, user_of
+from atoll.node.api.scratch import scratch
 from atoll.node.clock import now_ms
 from atoll.node.errors import PackageRefused, RequestInvalid
 from atoll.node.store.dock import Learnware
@@ -97,12 +98,9 @@ async def index(node: Node, request: web.Request) -> web.Response:
 
 async def add(node: Node, request: web.Request) -> web.Response:
     """Upload a package (the body, as bytes) and wait for its checks; PackageRefused says what failed."""
-    file = await asyncio.to_thread(node.blobs.temporary)
-    try:
+    async with scratch(node.blobs) as file:
         await _receive(request, file, node.config.http.max_upload_bytes)
         digest = await asyncio.to_thread(node.acceptance.uploads.take, Path(file.name))
-    finally:
-        await asyncio.to_thread(_discard, file)
     return reply(_learnware(node, await accepted(node, digest, user_of(request))), status=201)
 
 
@@ -178,11 +176,6 @@ async def _receive(request: web.Request, file: IO[bytes], limit: int) -> None:
             raise RequestInvalid(f"the package is larger than {limit} bytes")
         await asyncio.to_thread(file.write, chunk)
     await asyncio.to_thread(file.close)
-
-
-def _discard(file: IO[bytes]) -> None:
-    file.close()
-    Path(file.name).unlink(missing_ok=True)
 
 
 def _listing(node: Node, listing: Listing) -> ListingView:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from atoll.engine.errors import AtollError, IntegrityError
+from atoll.engine.folders import fsync_folder
 from atoll.engine.packages import open_package
 from atoll.node.api.downloads import DownloadBody, DownloadsView, DownloadView, FailureView, file_name
 from atoll.node.api.problems import Problem
@@ -24,7 +25,6 @@ from atoll.node.client.transport import RemoteError, Transport
 from atoll.node.errors import NodeUnreachable, StoreError, outcome
 from atoll.node.reuse.result import Downloading
 from atoll.node.store.blobs import hash_of
-from atoll.node.store.durable import fsync_folder
 
 FetchProgress = Callable[[str, str, int, int], None]  # learnware id, "node" or "here", bytes done, bytes in all
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import get_args
 
 from atoll.engine.packages import Manifest
-from atoll.engine.packages.runnable import BEIMINGWU, why_not
+from atoll.engine.packages.runnable import why_not
+from atoll.engine.runtime.formats import BEIMINGWU
 from atoll.node.errors import RequestInvalid
 from atoll.protocol.listings import Audience
 from atoll.protocol.policy import Policy, Rule

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from atoll.engine.errors import IntegrityError
-from atoll.node.store.durable import fsync_folder
+from atoll.engine.folders import fsync_folder
 
 
 def place(digest: str) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from atoll.engine.folders import fsync_folder
 from atoll.node.errors import StoreError
 
 
@@ -34,12 +35,3 @@ def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
         fsync_folder(path.parent)
     except OSError as error:
         raise StoreError(f"{path} was not written: {error}") from None
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make what was created, renamed or removed in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

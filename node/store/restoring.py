@@ -15,11 +15,12 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from atoll.engine.errors import IntegrityError
+from atoll.engine.folders import fsync_folder
 from atoll.node import identity as identities
 from atoll.node.errors import ConfigError, StoreError
 from atoll.node.store import backup_file
 from atoll.node.store.backup_file import KEY, STORE, Manifest, Member, Progress
-from atoll.node.store.durable import fsync_folder, replacing
+from atoll.node.store.durable import replacing
 from atoll.node.store.environment import Store
 from atoll.node.store.verification import Report, read_store, verify_home
 

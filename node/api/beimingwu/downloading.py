@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from atoll.engine.beimingwu.exporting import export_package
 from atoll.engine.packages import open_package
-from atoll.engine.packages.runnable import BEIMINGWU
+from atoll.engine.runtime.formats import BEIMINGWU
 from atoll.node.api import acts
 from atoll.node.api.beimingwu import names
 from atoll.node.api.beimingwu.disclosed import not_disclosed, with_specification
-from atoll.node.api.beimingwu.scratch import scratch
 from atoll.node.api.downloads import file_name
 from atoll.node.api.files import sent
 from atoll.node.api.routing import TOKEN, Route, user_of
+from atoll.node.api.scratch import scratch
 from atoll.node.clock import now_ms
 from atoll.node.errors import NodeBusy
 from atoll.node.store.blobs import hash_of

@@ -18,9 +18,9 @@ from atoll.node.api import acts
 from atoll.node.api.beimingwu import listing, names, views
 from atoll.node.api.beimingwu.envelope import Envelope, answer
 from atoll.node.api.beimingwu.forms import Held, Room, Written, read_form
-from atoll.node.api.beimingwu.scratch import in_threads, scratch
 from atoll.node.api.learnwares import accepted, list_in, withdraw
 from atoll.node.api.routing import Route, read_json, user_of
+from atoll.node.api.scratch import in_threads, scratch
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
 from atoll.node.policy.checking import check_policy

@@ -1,4 +1,5 @@
-"""Folders that are made once, named by what they are made of, and deleted when nobody needs them any more."""
+"""Folders: made durable; and those that are made once, named by what they are made of, and deleted when nobody needs
+them any more."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ def keep_only(root: Path, names: Iterable[str], *, spared_seconds: float = 0.0) 
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def synced(folder: Path) -> None:
-    """Returns once the names in a folder are on the disk."""
+def fsync_folder(folder: Path) -> None:
+    """Make what was created, renamed or removed in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
