@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -341,6 +342,7 @@ async def test_ctrl_c_ends_it_at_the_node_too(two, digit_files, monkeypatch):
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "atoll.node.cli", "predict", "rows.csv", "--target", "digit", "--yes",
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # ignored in what a shell runs beside itself
     )  # fmt: skip
     try:
         assert await asyncio.to_thread(predicting.wait, 60)
