@@ -56,7 +56,7 @@ from atoll.node.store.ledger import Ledger
 from atoll.node.store.tokens import Tokens
 from atoll.node.store.verification import verify_after_crash
 from atoll.node.upkeep import begin_epochs_after_restore, upkeep
-from atoll.node.web.fitting import Fitting
+from atoll.node.web.reading.fitting import Fitting
 from atoll.protocol.errors import ProtocolError
 
 log = logging.getLogger("atoll")

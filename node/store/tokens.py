@@ -24,6 +24,10 @@ class TokenRow(msgspec.Struct, frozen=True):
     created_at: int
     expires_at: int | None
 
+    def allows(self, scope: Scope) -> bool:
+        """Whether it has that scope, or admin, which has all."""
+        return scope in self.scopes or "admin" in self.scopes
+
 
 class Tokens:
     """Thread-safe."""
@@ -52,7 +56,7 @@ class Tokens:
             row = self._rows.get(txn, digest)
         if row is None or (row.expires_at is not None and now >= row.expires_at):
             raise Unauthorised("the token is unknown or has expired", hint="make one with `atoll token create`")
-        if scope not in row.scopes and "admin" not in row.scopes:
+        if not row.allows(scope):
             raise Forbidden(
                 f"the token lacks the scope {scope!r}",
                 hint=f"use one that has it: `atoll token create NAME --scope {scope}`, with --scope for each other one",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 from atoll.engine.errors import AtollError
@@ -19,8 +20,8 @@ async def refused(visit: Visit, error: AtollError) -> web.Response:
     if scripted(visit):
         return web.json_response({"errors": {"form": sentence(error)}}, status=status)
     if isinstance(error, Unauthorised) and status == 401 and visit.request.method == "GET":
-        raise web.HTTPSeeOther("/login")
-    return await html(visit, "error.html", error.code, error=sentence(error))
+        raise web.HTTPSeeOther(f"/login?next={quote(visit.request.path_qs, safe='')}")
+    return await html(visit, "shared/error.html", error.code, error=sentence(error))
 
 
 async def html(visit: Visit, template: str, code: str = "", **values: Any) -> web.Response:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 from atoll.engine.errors import AtollError
 from atoll.engine.semantic import MAX_TEXT
+from atoll.node import language
+from atoll.node.clock import now_ms
 from atoll.node.reuse import report
 from atoll.node.reuse import words as reuse_words
 from atoll.node.reuse.brief import LEARNING
 from atoll.node.reuse.query import MAX_MEMBERS
-from atoll.node.web import overlay, words
-from atoll.node.web.form import FILES, GROUPS, LIMITS
+from atoll.node.web import words
+from atoll.node.web.navigation import entries
 from atoll.node.web.parts import MAX_UPLOAD, TABLES
+from atoll.node.web.search import overlay
+from atoll.node.web.search.form import FILES, GROUPS, LIMITS
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -63,21 +69,33 @@ def short(id_: str) -> str:
 
 
 def _read(folder: str) -> dict[str, bytes]:
-    found = resources.files("atoll.node.web").joinpath(folder).iterdir()
-    return {each.name: each.read_bytes() for each in found if "." in each.name and each.is_file()}
+    """Files by their path in that folder of this package."""
+    return {name: file.read_bytes() for name, file in _files(resources.files("atoll.node.web").joinpath(folder))}
+
+
+def _files(folder: Traversable, within: str = "") -> Iterator[tuple[str, Traversable]]:
+    for each in folder.iterdir():
+        if each.is_dir():
+            yield from _files(each, f"{within}{each.name}/")
+        elif "." in each.name:
+            yield f"{within}{each.name}", each
 
 
 def _compiled() -> jinja2.Environment:
     sources = {name: data.decode() for name, data in _read("templates").items()}
     environment = jinja2.Environment(
         loader=jinja2.DictLoader(sources), autoescape=True, auto_reload=False, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.i18n"],
     )  # fmt: skip
+    environment.install_gettext_callables(language.gettext, language.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.filters |= {"moment": language.moment, "size": language.size, "number": language.number}
     environment.globals |= {
         "words": words, "short": short, "chosen": overlay.chosen, "box": (overlay.WIDTH, overlay.HEIGHT),
         "asset": lambda name: f"/static/{name}?v={ASSETS[name].version}", "groups": GROUPS, "limits": LIMITS,
         "files": FILES, "tables": TABLES, "max_upload": MAX_UPLOAD, "max_text": MAX_TEXT,
-        "say": reuse_words, "learning": LEARNING, "max_members": MAX_MEMBERS,
+        "say": reuse_words, "learning": LEARNING, "max_members": MAX_MEMBERS, "languages": language.LANGUAGES,
+        "language": language.current, "entries": entries, "ago": lambda at: language.ago(at, now_ms()),
     }  # fmt: skip
     for name in sources:
         environment.get_template(name)

@@ -13,12 +13,15 @@ from atoll.node.api.auth import FORM_HEADER, signed_in
 from atoll.node.api.routing import NODE
 from atoll.node.api.sessions import new_id
 from atoll.node.errors import Forbidden, Forged, Unauthorised
-from atoll.node.store.tokens import TokenRow
+from atoll.node.language import LANGUAGES, preferred
+from atoll.node.store.tokens import Scope, TokenRow
 from atoll.node.web.headers import set_cookie
+from atoll.node.web.parts import read_small_form
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
 
+LANGUAGE_COOKIE = "atoll_language"  # no secret, and the same for all nodes of a host
 VISITOR_SECONDS = 30 * 86_400
 ID_LENGTH = 43  # characters, as new_id makes them
 
@@ -39,8 +42,14 @@ class Visit:
         return self.token.id if self.token is not None else ""
 
     @property
-    def may_predict(self) -> bool:
-        return self.token is not None and bool({"predict", "admin"} & set(self.token.scopes))
+    def language(self) -> str:
+        """That which was chosen, else the best that the browser asks for."""
+        chosen = self.request.cookies.get(LANGUAGE_COOKIE, "")
+        return chosen if chosen in LANGUAGES else preferred(self.request.headers.get("Accept-Language", ""))
+
+    def may(self, scope: Scope) -> bool:
+        """Whether somebody is signed in whose token has that scope."""
+        return self.token is not None and self.token.allows(scope)
 
     @property
     def form_token(self) -> str:
@@ -50,6 +59,12 @@ class Visit:
         """What the block does is in the audit log, as an act of whoever is signed in."""
         assert self.token is not None  # nobody else may do what is an act
         return noting(self.node.audit, self.token, act, subject)
+
+    async def fields(self) -> dict[str, str]:
+        """Those of a form without files that a page of ours has sent; Forged, or RequestInvalid, otherwise."""
+        fields = await read_small_form(self.request)
+        self.check_form(fields.get("csrf", ""))
+        return fields
 
     def check_form(self, given: str) -> None:
         """Forged unless a page that was shown to this browser has sent it."""
@@ -74,14 +89,14 @@ class Visit:
         if self.token is None:
             self.node.visitors.admit()
 
-    def check_may_predict(self) -> None:
-        """Unauthorised, or Forbidden, unless this visitor may have rows predicted."""
+    def check_may(self, scope: Scope) -> None:
+        """Unauthorised, or Forbidden, unless somebody is signed in whose token has that scope."""
         if self.token is None:
-            raise Unauthorised("predicting needs a token", hint="sign in with one that has the scope predict")
-        if not self.may_predict:
+            raise Unauthorised("this needs a token", hint=f"sign in with one that has the scope {scope}")
+        if not self.may(scope):
             raise Forbidden(
-                f"the token {self.token.name} lacks the scope predict",
-                hint="sign in with one that has it: `atoll token create NAME --scope read --scope predict`",
+                f"the token {self.token.name} lacks the scope {scope}",
+                hint=f"sign in with one that has it: `atoll token create NAME --scope {scope}`",
             )
 
     def mark(self, response: web.StreamResponse) -> None:

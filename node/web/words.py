@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from atoll.node.reuse.query import ReusePlan
 from atoll.node.search.query import Hit, Privacy, Representation, SearchResult
-from atoll.node.web.asking import Runs
+from atoll.node.web.predict.asking import Runs
 from atoll.protocol.policy import ACTS, Act
 
 if TYPE_CHECKING:

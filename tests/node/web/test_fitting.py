@@ -11,14 +11,14 @@ import pytest
 from atoll.engine.errors import SpecificationError
 from atoll.node.errors import NodeBusy
 from atoll.node.reuse.rows import MAX_LABELLED
-from atoll.node.web import fitting
-from atoll.node.web.fitting import FOR_THE_KNOWN, PLACES, Fitting, Reading, Unreadable
+from atoll.node.web.reading import fitting
+from atoll.node.web.reading.fitting import FOR_THE_KNOWN, PLACES, Fitting, Reading, Unreadable
 
 TRY = """
 import json, socket, sys
 from pathlib import Path
 from atoll.engine.runtime import kernel
-from atoll.node.web.fitter import confine
+from atoll.node.web.reading.fitter import confine
 
 file, second, other = map(Path, sys.argv[1:])
 

@@ -35,7 +35,7 @@ NODE = SimpleNamespace(peers=SimpleNamespace(name=lambda peer: ""), federations=
 
 
 def shown(**changes):
-    html = render("_hit.html", NODE, hit=msgspec.structs.replace(HIT, **changes), rank=1, search="1")
+    html = render("search/_hit.html", NODE, hit=msgspec.structs.replace(HIT, **changes), rank=1, search="1")
     return " ".join(re.sub(r"<[^>]*>", "", html).split())
 
 

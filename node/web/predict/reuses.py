@@ -15,12 +15,12 @@ from atoll.node.errors import ConsentNeeded, RequestInvalid
 from atoll.node.reuse import report
 from atoll.node.reuse.result import ReuseReport
 from atoll.node.reuse.written import csv_file
-from atoll.node.web import following
 from atoll.node.web.answers import html, sentence
-from atoll.node.web.following import Doing, asked
 from atoll.node.web.headers import HEADERS, guarded
-from atoll.node.web.live import Part
-from atoll.node.web.parts import read_small_form
+from atoll.node.web.page import Page
+from atoll.node.web.predict import following
+from atoll.node.web.predict.following import Doing, asked
+from atoll.node.web.search.live import Part
 from atoll.node.web.visit import Visit
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ async def written(visit: Visit) -> web.Response:
 
 
 def _reusing(visit: Visit) -> Reusing:
-    visit.check_may_predict()
+    visit.check_may("predict")
     return visit.node.reuser.reusing(visit.request.match_info["id"], visit.user)
 
 
@@ -112,8 +112,7 @@ async def _done(visit: Visit) -> tuple[Reusing, ReuseReport]:
 
 async def _act(visit: Visit) -> tuple[Reusing, dict[str, str]]:
     """Of a form that a page of ours has sent."""
-    fields = await read_small_form(visit.request)
-    visit.check_form(fields.get("csrf", ""))
+    fields = await visit.fields()
     return _reusing(visit), fields
 
 
@@ -127,6 +126,17 @@ async def _page(visit: Visit, reusing: Reusing, errors: dict[str, str] | None = 
     done = await asyncio.to_thread(following.done, visit.node, reusing, told) if told else ""
     doing = Doing(reusing.plan).take(reusing.so_far)
     return await html(
-        visit, "reuse.html", code, reusing=reusing, plan=reusing.plan, doing=doing, done=done, broken=broken,
+        visit, "predict/reuse.html", code, reusing=reusing, plan=reusing.plan, doing=doing, done=done, broken=broken,
         errors=errors or {},
     )  # fmt: skip
+
+
+PAGES = (
+    Page("GET", "/reuses/{id}", show),
+    Page("POST", "/reuses/{id}/start", start),
+    Page("POST", "/reuses/{id}/here", only_here),
+    Page("POST", "/reuses/{id}/forget", forget),
+    Page("GET", "/reuses/{id}/events", events),
+    Page("GET", "/reuses/{id}/predictions", predictions),
+    Page("GET", "/reuses/{id}/report", written),
+)

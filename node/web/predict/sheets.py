@@ -12,7 +12,7 @@ from atoll.engine.filling import filled, means_of
 from atoll.engine.tables import Table
 from atoll.engine.targets import chunks_without, read_labelled
 from atoll.node.reuse.rows import MAX_LABELLED
-from atoll.node.web.fitting import Answer, Order, Reading, Sheet
+from atoll.node.web.reading.fitting import Answer, Order, Reading, Sheet
 from numpy.typing import NDArray
 
 TOO_LARGE = "the file takes more memory than this page gives it; use `atoll predict`"

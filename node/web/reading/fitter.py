@@ -19,8 +19,8 @@ from atoll.engine.runtime import kernel
 from atoll.engine.runtime.layout import readable
 from atoll.engine.specs import Rkme, fit_rkme, formats
 from atoll.node.search.fitting import Fitted, fit_rows, read_specification
-from atoll.node.web.fitting import MAX_ORDER, Answer, Fit, Order
-from atoll.node.web.sheets import read, told
+from atoll.node.web.predict.sheets import read, told
+from atoll.node.web.reading.fitting import MAX_ORDER, Answer, Fit, Order
 
 MEMORY = 4 << 30  # bytes of addresses, libraries included
 CPU_SECONDS = 120

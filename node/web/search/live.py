@@ -13,8 +13,8 @@ import msgspec
 from atoll.node.search.query import Hit, PeerDone, PeerFailed, SearchPlan, SearchResult
 from atoll.node.search.running import Event, Running
 from atoll.node.web import words
-from atoll.node.web.overlay import overlay
 from atoll.node.web.rendering import render
+from atoll.node.web.search.overlay import overlay
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -45,19 +45,19 @@ class Live:
         match event.data:
             case SearchPlan() as plan if self._peers:  # more are asked
                 self._peers = dict.fromkeys(plan.peers_asked) | self._peers
-                html = render("_peers.html", self._node, peers=self._peers, doubted=())
+                html = render("search/_peers.html", self._node, peers=self._peers, doubted=())
                 return Part(self._status(), "peers", html=html)
             case SearchPlan() as plan:
                 self._peers = dict.fromkeys(plan.peers_asked)
-                html = render("_begun.html", self._node, plan=plan, peers=self._peers)
+                html = render("search/_begun.html", self._node, plan=plan, peers=self._peers)
                 return Part(self._status(), "results", html=html)
             case Hit() as hit:
                 self._hits += 1
-                html = render("_hit.html", self._node, hit=hit, rank=self._hits, search=self._running.id)
+                html = render("search/_hit.html", self._node, hit=hit, rank=self._hits, search=self._running.id)
                 return Part(self._status(), "hits", "append", html)
             case PeerDone() | PeerFailed() as peer:
                 self._peers[peer.peer] = peer.why if isinstance(peer, PeerFailed) else ""
-                html = render("_peers.html", self._node, peers=self._peers, doubted=())
+                html = render("search/_peers.html", self._node, peers=self._peers, doubted=())
                 return Part(self._status(), "peers", html=html)
             case SearchResult() as result if event.event != "end":
                 return Part(_told(result), "results", html=results(self._node, self._running, result))
@@ -84,7 +84,7 @@ def results(node: Node, running: Running, result: SearchResult, wanted: list[str
     """The whole answer; render it in a thread."""
     picture = overlay(running, result, wanted or [])
     return render(
-        "_results.html", node, result=result, peers=peers_of(result), picture=picture, search=result.search_id
+        "search/_results.html", node, result=result, peers=peers_of(result), picture=picture, search=result.search_id
     )
 
 

@@ -13,8 +13,8 @@ from atoll.node.reuse import report
 from atoll.node.reuse.query import PlannedMember, ReusePlan
 from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress, ReuseReport
 from atoll.node.telling import Event
-from atoll.node.web.live import Part
 from atoll.node.web.rendering import render
+from atoll.node.web.search.live import Part
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -78,12 +78,12 @@ async def parts(node: Node, reusing: Reusing, after: int) -> AsyncIterator[tuple
 def _part(node: Node, reusing: Reusing, doing: Doing, event: Event) -> Part:
     if isinstance(event.data, ReuseReport):
         return Part("The predictions are ready.", "reuse", html=done(node, reusing, event.data))
-    return Part(doing.status, "doing", html=render("_doing.html", node, doing=doing))
+    return Part(doing.status, "doing", html=render("predict/_doing.html", node, doing=doing))
 
 
 def done(node: Node, reusing: Reusing, told: ReuseReport) -> str:
     """What a session has come to; render it in a thread."""
-    return render("_done.html", node, id=reusing.id, report=told, body=report.body(told, asked(node)))
+    return render("predict/_done.html", node, id=reusing.id, report=told, body=report.body(told, asked(node)))
 
 
 def asked(node: Node) -> report.Asked:

@@ -152,7 +152,7 @@ class Fitting:
 
 
 async def _start() -> Process:
-    command = (sys.executable, "-P", "-m", "atoll.node.web.fitter")
+    command = (sys.executable, "-P", "-m", "atoll.node.web.reading.fitter")
     return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
 
 

@@ -15,9 +15,10 @@ from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.search.query import MixtureView
 from atoll.node.search.running import Running, Session
 from atoll.node.web.answers import html, scripted, sentence
-from atoll.node.web.asking import FILES, Asking
-from atoll.node.web.fitting import Reading, Sheet, Unreadable
+from atoll.node.web.page import Page
 from atoll.node.web.parts import passing_folder, read_parts
+from atoll.node.web.predict.asking import FILES, Asking
+from atoll.node.web.reading.fitting import Reading, Sheet, Unreadable
 from atoll.node.web.visit import Visit
 from atoll.protocol.errors import NotFound
 
@@ -28,16 +29,16 @@ if TYPE_CHECKING:
 async def ask(visit: Visit) -> web.Response:
     """The form; for whoever may not predict, how they may."""
     try:
-        visit.check_may_predict()
+        visit.check_may("predict")
     except AtollError as error:
-        return await html(visit, "may_not_predict.html", error.code, search=visit.request.match_info["id"])
+        return await html(visit, "predict/may_not_predict.html", error.code, search=visit.request.match_info["id"])
     running, session = await _searched(visit)
     return await _form(visit, running, session, Asking())
 
 
 async def plan(visit: Visit) -> web.StreamResponse:
     """To the plan; faults beside their fields."""
-    visit.check_may_predict()
+    visit.check_may("predict")
     check = None if visit.check_header() else visit.check_form
     running, session = await _searched(visit)
     with visit.node.fitting.room(known=True) as begin:
@@ -97,6 +98,9 @@ def _field(error: AtollError) -> str:
 async def _form(visit: Visit, running: Running, session: Session, asking: Asking) -> web.Response:
     await visit.node.fitting.prepare()
     mixture: MixtureView = session.mixture
-    response = await html(visit, "predict.html", asking=asking, running=running, mixture=mixture)
+    response = await html(visit, "predict/predict.html", asking=asking, running=running, mixture=mixture)
     response.set_status(422 if asking.errors else 200)
     return response
+
+
+PAGES = (Page("GET", "/searches/{id}/predict", ask), Page("POST", "/searches/{id}/predict", plan))

@@ -14,13 +14,14 @@ from atoll.node.api.streaming import last_event, streamed
 from atoll.node.clock import now_ms
 from atoll.node.search.query import SearchQuery, SearchResult, SpecificationQuery
 from atoll.node.search.running import Running
-from atoll.node.web import live
 from atoll.node.web.answers import html, scripted, sentence
-from atoll.node.web.form import FILES, Form
 from atoll.node.web.headers import guarded
-from atoll.node.web.overlay import chosen, overlay
+from atoll.node.web.page import Page
 from atoll.node.web.parts import passing_folder, read_parts
 from atoll.node.web.rendering import render
+from atoll.node.web.search import live
+from atoll.node.web.search.form import FILES, Form
+from atoll.node.web.search.overlay import chosen, overlay
 from atoll.node.web.visit import Visit
 from atoll.protocol.errors import NotFound
 from atoll.protocol.listings import Listing
@@ -53,7 +54,7 @@ async def search(visit: Visit) -> web.StreamResponse:
     running = visit.node.searcher.start(query)
     if not scripted(visit):
         raise web.HTTPSeeOther(f"/searches/{running.id}#results")
-    kept = await asyncio.to_thread(render, "_kept.html", visit.node, kept=running)
+    kept = await asyncio.to_thread(render, "search/_kept.html", visit.node, kept=running)
     return web.json_response({"page": f"/searches/{running.id}", "kept": kept})
 
 
@@ -87,7 +88,7 @@ async def picture(visit: Visit) -> web.Response:
     running = _running(visit)
     result, wanted = await running.answer(), visit.request.query.getall("show", [])
     drawn = await asyncio.to_thread(overlay, running, result, wanted)
-    part = await asyncio.to_thread(render, "_picture.html", visit.node, picture=drawn, search=running.id)
+    part = await asyncio.to_thread(render, "search/_picture.html", visit.node, picture=drawn, search=running.id)
     return web.Response(text=part, content_type="text/html")
 
 
@@ -162,7 +163,18 @@ async def _search_page(
     islands, found = await asyncio.to_thread(_islands, visit), await asyncio.to_thread(_listings, visit)
     facts = {"learnwares": len({each.learnware_id for each in found}), "owners": len({each.owner for each in found})}
     response = await html(
-        visit, "search.html", form=form, kept=running, results=results, final=final, islands=islands, facts=facts
+        visit, "search/search.html", form=form, kept=running, results=results, final=final, islands=islands, facts=facts
     )
     response.set_status(status)
     return response
+
+
+PAGES = (
+    Page("GET", "/", index),
+    Page("POST", "/search", search),
+    Page("GET", "/searches/{id}", show),
+    Page("GET", "/searches/{id}/events", events),
+    Page("GET", "/searches/{id}/picture", picture),
+    Page("GET", "/searches/{id}/answer", answer),
+    Page("GET", "/searches/{id}/listings/{hit}", listing),
+)

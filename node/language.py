@@ -1,0 +1,114 @@
+"""In which language people are spoken to: that of the request, else English.
+
+Messages are English in the code; ``locale/<language>/*.po`` hold the others, a file a room. A language holds for a
+context (a request and the threads it uses), so nothing has to be handed down to where words are made.
+"""
+
+from __future__ import annotations
+
+import gettext as standard
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+
+from babel import dates, negotiate_locale, numbers
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+LANGUAGES = {"en": "English", "zh": "中文"}
+DEFAULT = "en"
+_current: ContextVar[str] = ContextVar("language", default=DEFAULT)
+
+
+def current() -> str:
+    """The code of the language in force."""
+    return _current.get()
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Within the block people are spoken to in this language."""
+    token = _current.set(language)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def preferred(accepted: str) -> str:
+    """The best language for a header Accept-Language."""
+    wanted: list[tuple[float, str]] = []
+    for part in accepted[:400].split(","):
+        code, _, quality = part.strip().partition(";q=")
+        try:
+            wanted.append((-float(quality or 1), code.replace("-", "_")))
+        except ValueError:
+            continue
+    return negotiate_locale([code for _, code in sorted(wanted, key=lambda each: each[0])], list(LANGUAGES)) or DEFAULT
+
+
+def gettext(message: str) -> str:
+    """The message in the language in force."""
+    return _translations(current()).gettext(message)
+
+
+def ngettext(one: str, many: str, count: int) -> str:
+    """One of the messages, by the count; it is not put in."""
+    return _translations(current()).ngettext(one, many, count)
+
+
+def later(message: str) -> str:
+    """The message itself: it is translated where it is shown."""
+    return message
+
+
+def moment(at: int) -> str:
+    """A time (ms) in UTC, to the minute; empty for 0."""
+    return dates.format_datetime(_utc(at), "yyyy-MM-dd HH:mm", locale=current()) if at else ""
+
+
+def ago(at: int, now: int) -> str:
+    """How long before ``now`` (both ms), or how long until then, in words."""
+    return dates.format_timedelta(_utc(at) - _utc(now), add_direction=True, locale=current(), threshold=1.1)
+
+
+def number(value: float) -> str:
+    return numbers.format_decimal(value, locale=current())
+
+
+def size(count: int) -> str:
+    """Bytes, in the binary unit that suits."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{numbers.format_decimal(value, '#,##0.#' if value < 100 else '#,##0', locale=current())} {units[0]}"
+
+
+def catalogues(language: str) -> list[Catalog]:
+    """What is translated, a catalogue a room."""
+    folder = resources.files("atoll.node").joinpath("locale", language)
+    if not folder.is_dir():
+        return []
+    found = sorted((each for each in folder.iterdir() if each.name.endswith(".po")), key=lambda each: each.name)
+    return [read_po(io.BytesIO(each.read_bytes()), locale=language) for each in found]
+
+
+@cache
+def _translations(language: str) -> standard.NullTranslations:
+    whole = Catalog(locale=language)
+    for catalogue in catalogues(language):
+        for message in catalogue:
+            if message.id and message.string:
+                whole.add(message.id, message.string)
+    compiled = io.BytesIO()
+    write_mo(compiled, whole)
+    return standard.GNUTranslations(io.BytesIO(compiled.getvalue()))
+
+
+def _utc(at: int) -> datetime:
+    return datetime.fromtimestamp(at / 1000, UTC)

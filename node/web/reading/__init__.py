@@ -1,0 +1,1 @@
+"""Files that people give to pages are read in a process of its own."""
