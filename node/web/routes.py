@@ -9,18 +9,39 @@ from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node import language
 from atoll.node.web import door
+from atoll.node.web.admin import pages as admin
 from atoll.node.web.answers import refused
+from atoll.node.web.dock import pages as dock
+from atoll.node.web.docs import pages as docs
+from atoll.node.web.federations import pages as federations
 from atoll.node.web.headers import guarded
+from atoll.node.web.learnwares import pages as learnwares
+from atoll.node.web.network import pages as network
 from atoll.node.web.page import Page
 from atoll.node.web.predict import planning, reuses
+from atoll.node.web.publish import pages as publish
 from atoll.node.web.rendering import ASSETS
-from atoll.node.web.search import pages
+from atoll.node.web.search import pages as search
 from atoll.node.web.visit import Visit, visit
+from atoll.node.web.welcome import pages as welcome
 
 log = logging.getLogger("atoll.web")
 A_YEAR = "public, max-age=31536000, immutable"
 
-PAGES: tuple[Page, ...] = (*pages.PAGES, *planning.PAGES, *reuses.PAGES, *door.PAGES)
+PAGES: tuple[Page, ...] = (
+    *search.PAGES,
+    *planning.PAGES,
+    *reuses.PAGES,
+    *learnwares.PAGES,
+    *dock.PAGES,
+    *publish.PAGES,
+    *network.PAGES,
+    *federations.PAGES,
+    *admin.PAGES,
+    *welcome.PAGES,
+    *docs.PAGES,
+    *door.PAGES,
+)
 
 
 def mount(app: web.Application) -> None:

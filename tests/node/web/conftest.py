@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 from atoll.protocol.listings import Offers
+from browser import ARGUMENTS, CHROMIUM
+from playwright.async_api import async_playwright
 
 SHOWN = Offers(disclose="members", predict="members")
 
@@ -120,3 +122,22 @@ def csv(digits):
         return file.getvalue().encode()
 
     return of
+
+
+@pytest.fixture
+async def page(tmp_path):
+    """A page of a browser of its own; what it logs as an error fails the test."""
+    async with async_playwright() as playwright:
+        context = await playwright.chromium.launch_persistent_context(
+            str(tmp_path / "profile"),
+            executable_path=CHROMIUM,
+            args=list(ARGUMENTS),
+            viewport={"width": 1200, "height": 800},
+        )
+        page, faults = context.pages[0], []
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda told: faults.append(told.text) if "Content Security" in told.text else None)
+        yield page
+        await context.close()
+        assert faults == []

@@ -2,61 +2,12 @@
 
 import asyncio
 import re
-import shutil
 
 import pytest
-from playwright.async_api import async_playwright, expect
-
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-DROP = """([name, text]) => {
-    const carried = new DataTransfer();
-    carried.items.add(new File([text], name, {type: "text/csv"}));
-    for (const kind of ["dragenter", "dragover", "drop"])
-        document.getElementById("drop").dispatchEvent(
-            new DragEvent(kind, {bubbles: true, cancelable: true, dataTransfer: carried}));
-}"""
+from browser import CHROMIUM, DROP, sign_in, tab_to
+from playwright.async_api import expect
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-
-@pytest.fixture
-async def page(tmp_path):
-    """A page of a browser of its own; what it logs as an error fails the test."""
-    async with async_playwright() as playwright:
-        context = await playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"),
-            executable_path=CHROMIUM,
-            args=list(ARGUMENTS),
-            viewport={"width": 1200, "height": 800},
-        )
-        page, faults = context.pages[0], []
-        page.set_default_timeout(30_000)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda told: faults.append(told.text) if "Content Security" in told.text else None)
-        yield page
-        await context.close()
-        assert faults == []
-
-
-async def tab_to(page, selector):
-    """Press Tab until that has the focus."""
-    for _ in range(60):
-        await page.keyboard.press("Tab")
-        if await page.evaluate("selector => document.activeElement.matches(selector)", selector):
-            return
-    raise AssertionError(f"no way to {selector} by keyboard")
-
-
-async def sign_in(page, running):
-    await page.goto(running.url)
-    await expect(page.locator("input[name=token]")).to_be_focused()  # by itself, with the first frame that is drawn
-    await page.keyboard.type(running.token)
-    await page.keyboard.press("Enter")
-    await page.wait_for_url(f"{running.url}/")
 
 
 async def test_by_keyboard_alone_one_signs_in_searches_by_words_and_signs_out(two, page):

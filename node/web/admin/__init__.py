@@ -1,0 +1,1 @@
+"""Administration of the node: tokens, queue, audit log, quotas, storage."""

@@ -1,0 +1,1 @@
+"""What this node hosts: its learnwares, their policies, and what others ask for."""

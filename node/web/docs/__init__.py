@@ -1,0 +1,1 @@
+"""The documentation, on every node."""

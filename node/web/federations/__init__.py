@@ -1,0 +1,1 @@
+"""Federations: invite, members, renewals, revocations, takedowns."""

@@ -1,0 +1,1 @@
+"""Peers and federations, their state and lag."""

@@ -1,0 +1,1 @@
+"""Publishing a learnware, step by step."""

@@ -1,0 +1,1 @@
+"""The first visit: a real example on an empty node."""
