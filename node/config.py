@@ -1,4 +1,7 @@
-"""Configuration: ``atoll.toml`` in the home, overridden by ``ATOLL__SECTION__KEY``. Unknown keys are errors."""
+"""Configuration: ``atoll.toml`` in the home, overridden by ``ATOLL__SECTION__KEY``. Unknown keys are errors.
+
+The description of a field is what people read of it: in the documentation, in `atoll config show`, on the page.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,24 @@ import platformdirs
 from atoll.engine.runtime.signature import Limits
 from atoll.node.errors import ConfigError
 from atoll.protocol.listings import Audience
+from msgspec import Meta
 from rapidfuzz import process
 
 FILE = "atoll.toml"
 PREFIX = "ATOLL__"
 LIMITS = Limits()
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
-Bytes = Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 44)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Bytes = Annotated[int, Meta(ge=1 << 20, le=1 << 44)]
 
 
 class NodeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``name`` is shown to peers; ``recovery`` is the hash of the recovery key that `atoll init` has shown."""
+    """Who the node is."""
 
-    name: str = "atoll"
-    recovery: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = ""
+    name: Annotated[str, Meta(description="what peers are shown")] = "atoll"
+    recovery: Annotated[
+        str,
+        Meta(pattern="^([0-9a-f]{64})?$", description="hash of the recovery key that `atoll init` has shown once"),
+    ] = ""
 
     @property
     def recovery_hash(self) -> bytes | None:
@@ -34,79 +41,108 @@ class NodeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HttpSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the HTTP API listens; port 0 takes a free one."""
+    """Where the API and the pages are."""
 
-    host: str = "127.0.0.1"
-    port: int = 8470
-    max_upload_bytes: int = 2 * 1024**3
+    host: Annotated[str, Meta(description="address to listen on for HTTP")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="port to listen on for HTTP; 0 takes a free one")] = 8470
+    max_upload_bytes: Annotated[int, Meta(ge=1, description="largest package that may be uploaded")] = 2 * 1024**3
 
 
 class P2PSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where peers connect (multiaddr, TCP; empty: nowhere), whom to dial at start, and how often to compare catalogues.
+    """How the node is connected with its peers."""
 
-    ``relay`` is the address of a member over which others reach this node, ``relay_for_members`` offers them the same;
-    ``mdns`` tells the local network of this node.
-    """
-
-    listen: str = "/ip4/0.0.0.0/tcp/8471"
-    announce: tuple[str, ...] = ()
-    bootstrap: tuple[str, ...] = ()
-    sync_seconds: float = 10.0
-    relay: str = ""
-    relay_for_members: bool = False
-    mdns: bool = False
-    gossip: bool = True
+    listen: Annotated[
+        str, Meta(description="where peers connect, a TCP multiaddr; empty: nowhere")
+    ] = "/ip4/0.0.0.0/tcp/8471"  # fmt: skip
+    announce: Annotated[
+        tuple[str, ...], Meta(description="what peers are told instead of the addresses listened on, multiaddrs")
+    ] = ()
+    bootstrap: Annotated[
+        tuple[str, ...],
+        Meta(description="addresses, ending in /p2p/<peer id>, to dial at start and whenever they are gone"),
+    ] = ()
+    sync_seconds: Annotated[float, Meta(gt=0, le=86_400, description="how often catalogues are compared")] = 10.0
+    relay: Annotated[
+        str, Meta(description="address of a member over which others reach this node, if they cannot otherwise")
+    ] = ""
+    relay_for_members: Annotated[bool, Meta(description="be such a relay, for members only")] = False
+    mdns: Annotated[
+        bool,
+        Meta(description="tell the local network where this node listens (no federation is named), and hear of others"),
+    ] = False
+    gossip: Annotated[
+        bool, Meta(description="news by gossip within seconds; without it, only by comparing catalogues")
+    ] = True
 
 
 class SearchSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Deadline of a search in milliseconds, if the caller names none; and whether anybody may search without a token,
-    at the rate of node.api.visitors."""
+    """Searches that are asked at this node."""
 
-    deadline_ms: int = 2000
-    anonymous: bool = False
+    deadline_ms: Annotated[
+        int, Meta(ge=1, description="how long owners may take, in milliseconds, if the caller names no deadline")
+    ] = 2000
+    anonymous: Annotated[
+        bool,
+        Meta(
+            description="anybody may search without a token, once in two seconds from one address (20 at once); "
+            "they find only what is offered to `anyone`"
+        ),
+    ] = False
 
 
 class ServingSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What searches of others may take here: threads, how many may wait, and how many a second and at once each peer
-    may ask; whoever asks beyond that is told to come again."""
+    """What searches of others may take here; whoever asks beyond that is told to come again."""
 
-    match_workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2
-    match_queue: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 64
-    match_per_second: Annotated[float, msgspec.Meta(gt=0, le=10_000)] = 25.0
-    match_burst: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
+    match_workers: Annotated[int, Meta(ge=1, le=64, description="threads that answer searches of others")] = 2
+    match_queue: Annotated[int, Meta(ge=0, le=10_000, description="how many searches of others may wait")] = 64
+    match_per_second: Annotated[float, Meta(gt=0, le=10_000, description="how often a peer may ask")] = 25.0
+    match_burst: Annotated[int, Meta(ge=1, le=10_000, description="how often a peer may ask at once")] = 100
 
 
 class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much epsilon may be spent on one data set, over all that is published of it."""
+    """Differential privacy."""
 
-    epsilon_limit: float = 4.0
+    epsilon_limit: Annotated[
+        float,
+        Meta(ge=0, description="epsilon that may be spent on one data set, over all that is published of it"),
+    ] = 4.0
 
 
 class ReuseSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What users may have predicted at once: rows, and bytes of them; and what packages that were downloaded may take
-    on disk."""
+    """What users may have predicted, and what was downloaded for them."""
 
-    max_rows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1_000_000
-    max_upload_bytes: Bytes = 1 << 30
-    cache_bytes: Bytes = 20 << 30
+    max_rows: Annotated[int, Meta(ge=1, le=1_000_000_000, description="rows of one upload to predict")] = 1_000_000
+    max_upload_bytes: Annotated[Bytes, Meta(description="bytes of one upload of rows to predict")] = 1 << 30
+    cache_bytes: Annotated[
+        Bytes,
+        Meta(
+            description="what downloaded packages may take on disk, each as a file and with its model taken out"
+        ),
+    ] = 20 << 30  # fmt: skip
 
 
 class SandboxSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many models stay loaded, and what each may use: seconds, bytes of memory (of torch and its models: more),
-    threads. ``package_index`` is where environments of Python code come from ("": as uv is configured), within
-    ``environment_seconds``."""
+    """What models may use when they run."""
 
-    max_models: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 8
-    load_seconds: Seconds = LIMITS.load_seconds
-    call_seconds: Seconds = LIMITS.call_seconds
-    memory_bytes: Bytes = LIMITS.memory_bytes
-    torch_memory_bytes: Bytes = LIMITS.torch_memory_bytes
-    model_bytes: Bytes = LIMITS.file_bytes
-    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] = LIMITS.threads
-    workers_per_core: Annotated[int, msgspec.Meta(ge=1, le=64)] = LIMITS.workers_per_core
-    queue: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = LIMITS.queue
-    package_index: str = ""
-    environment_seconds: Seconds = 1800.0
+    max_models: Annotated[int, Meta(ge=1, le=1024, description="models that stay loaded")] = 8
+    load_seconds: Annotated[Seconds, Meta(description="how long a model may take to load")] = LIMITS.load_seconds
+    call_seconds: Annotated[Seconds, Meta(description="how long a model may take to answer")] = LIMITS.call_seconds
+    memory_bytes: Annotated[Bytes, Meta(description="memory of a model beyond its runtime's")] = LIMITS.memory_bytes
+    torch_memory_bytes: Annotated[
+        Bytes, Meta(description="the same for torch and its models")
+    ] = LIMITS.torch_memory_bytes  # fmt: skip
+    model_bytes: Annotated[Bytes, Meta(description="largest model file that is run")] = LIMITS.file_bytes
+    threads: Annotated[int, Meta(ge=1, le=1024, description="threads of a model")] = LIMITS.threads
+    workers_per_core: Annotated[
+        int, Meta(ge=1, le=64, description="workers that a core may have")
+    ] = LIMITS.workers_per_core  # fmt: skip
+    queue: Annotated[
+        int, Meta(ge=0, le=100_000, description="calls that may wait for a worker; more are told to come again")
+    ] = LIMITS.queue
+    package_index: Annotated[
+        str, Meta(description="URL where packages for environments of Python code come from; empty: as uv has it")
+    ] = ""
+    environment_seconds: Annotated[Seconds, Meta(description="how long building an environment may take")] = 1800.0
 
     @property
     def limits(self) -> Limits:
@@ -118,15 +154,24 @@ class SandboxSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BeimingwuSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """For users of Beimingwu's client: where what they upload is listed (the id or the name of a federation; "": the
-    only private one, else the only one), for whom it may be more than matched there, and the deadline of their searches
-    in milliseconds. Their packages hold their specifications, so whoever may download may have these disclosed."""
+    """For users of Beimingwu's client. Their packages hold their specifications, so whoever may download may have these
+    disclosed."""
 
-    federation: str = ""
-    disclose: Audience = "nobody"
-    predict: Audience = "nobody"
-    download: Audience = "nobody"
-    deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 5000
+    federation: Annotated[
+        str,
+        Meta(
+            description="where what they upload is listed, id or name; empty: the only private federation, else the "
+            "only one"
+        ),
+    ] = ""
+    disclose: Annotated[Audience, Meta(description="for whom the RKME of what they upload is disclosed")] = "nobody"
+    predict: Annotated[Audience, Meta(description="for whom what they upload predicts")] = "nobody"
+    download: Annotated[
+        Audience, Meta(description="for whom it may be downloaded; for no more than `disclose`")
+    ] = "nobody"  # fmt: skip
+    deadline_ms: Annotated[
+        int, Meta(ge=1, le=60_000, description="how long owners may take when that client searches, in milliseconds")
+    ] = 5000
 
     def __post_init__(self) -> None:
         audiences = get_args(Audience)  # each takes in those before it
