@@ -10,11 +10,11 @@ import hashlib
 import hmac
 import secrets
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 import msgspec
 from atoll.node.errors import Unauthorised
-from atoll.node.store.tokens import TokenRow, Tokens, hash_of
+from atoll.node.store.tokens import TokenRow, Tokens, hash_of, id_of
 
 SECONDS = 12 * 3600  # that a session lasts
 MOST = 4096  # sessions; beyond, the oldest ends
@@ -62,6 +62,11 @@ class Sessions:
                 pass
         self.close(id_)
         return None
+
+    def of_tokens(self, now: int) -> Counter[str]:
+        """How many browsers are signed in, by the id of their token."""
+        with self._lock:
+            return Counter(id_of(each.token) for each in self._sessions.values() if now < each.expires_at)
 
     def close(self, id_: str) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from atoll.node.config import ServingSection
 from atoll.node.errors import NodeBusy
@@ -16,6 +16,16 @@ from atoll.node.p2p.buckets import Buckets
 T = TypeVar("T")
 OWN = ""
 SHARES, LEAST_SHARE = 4, 8  # of the queue, of which one peer gets one, and so many places at least
+
+
+class Load(NamedTuple):
+    """Searches that are answered, or wait for that: those of peers, and of how many; those of the own users; and how
+    many of either may be."""
+
+    peers: int
+    asking: int
+    own: int
+    most: int
 
 
 class Desk:
@@ -50,6 +60,13 @@ class Desk:
             self._of[peer] += 1
         future.add_done_callback(lambda _: self._left(peer))
         return future
+
+    @property
+    def load(self) -> Load:
+        with self._lock:
+            most = self._config.match_workers + self._config.match_queue
+            asking = sum(peer != OWN for peer in self._of)
+            return Load(self._under_way[True], asking, self._under_way[False], most)
 
     def close(self) -> None:
         """Returns when what is being done is done; what waits is cancelled."""

@@ -32,6 +32,18 @@ class Use(msgspec.Struct, frozen=True):
     amount: int
 
 
+class UseToday(msgspec.Struct, frozen=True):
+    """What one peer has done with a learnware since midnight UTC, and how much of that which of its users: by the hash
+    under which users are counted (hex)."""
+
+    federation: bytes
+    learnware_id: bytes
+    peer: bytes
+    act: Act
+    amount: int
+    users: dict[str, int]
+
+
 Taken = tuple[tuple[bytes, int], ...]  # what was counted, by key
 
 
@@ -113,6 +125,19 @@ class Usage:
                     day = int.from_bytes(key[:4], "big") * DAY
                     found[day, key[4:36].hex(), peer_id(key[69:101]), ACTS[key[68]]] += amount
         return [Use(*of, amount) for of, amount in sorted(found.items()) if amount]
+
+    def today(self, now: int) -> list[UseToday]:
+        """What each peer has done today with each learnware."""
+        with self._lock:
+            self._begin_day(now // DAY)
+            found: dict[bytes, dict[str, int]] = {}
+            for key, amount in self._users.items():
+                if amount > 0:
+                    found.setdefault(key[:-8], {})[key[-8:].hex()] = amount
+            return [
+                UseToday(key[4:36], key[36:68], key[69:101], ACTS[key[68]], self._peers[key], users)
+                for key, users in found.items()
+            ]
 
     def _key(self, act: Act, who: bytes, federation: bytes, learnware_id: bytes) -> bytes:
         """Day, federation, learnware, act, and who."""

@@ -94,6 +94,15 @@ class Downloads:
         """By revision; what was used last comes first."""
         return self._cache.all()
 
+    def on_their_way(self) -> dict[bytes, int]:
+        """Revisions that are being fetched, and the room kept for each (bytes)."""
+        return self._cache.on_their_way()
+
+    @property
+    def quota(self) -> int:
+        """Bytes that downloads may take in all."""
+        return self._cache.quota
+
     def forget(self, revision: bytes) -> None:
         """NotFound, or NodeBusy while it is used; returns after commit."""
         self._cache.forget(revision)

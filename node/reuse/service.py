@@ -11,7 +11,7 @@ import logging
 import secrets
 import shutil
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -30,7 +30,7 @@ from atoll.node.reuse.members import Workshop
 from atoll.node.reuse.planning import Directory, plan, survey
 from atoll.node.reuse.query import Place, ReuseQuery
 from atoll.node.reuse.reporting import report
-from atoll.node.reuse.result import PredictionResult, ReuseReport
+from atoll.node.reuse.result import PredictionResult, ReuseReport, State
 from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.reuse.running import Reusing
 from atoll.node.reuse.team import NEITHER, Team, gather, place_of, team_of
@@ -112,6 +112,10 @@ class Reuser:
             raise NotFound("this reuse session is not remembered (any more)", hint="plan another one")
         found.used = self._clock()
         return found
+
+    def states(self) -> Counter[State]:
+        """How many sessions are remembered, by how far they are."""
+        return Counter(each.state for each in self._sessions.values())
 
     async def forget(self, id_: str, user: str) -> None:
         """End it if it runs, and remove it with its rows and predictions."""

@@ -93,6 +93,11 @@ class Searcher:
             raise NotFound("this search has found no mixture", hint="search by data")
         return session
 
+    @property
+    def under_way(self) -> int:
+        """Searches that have not ended yet."""
+        return sum(not each.ended for each in self._searches.values())
+
     async def aclose(self) -> None:
         """End what is under way."""
         tasks = [each.task for each in self._searches.values() if each.task is not None]

@@ -80,6 +80,26 @@ class AuditLog:
             stored = list(islice(self._rows.raw(txn, _key(after + 1)), limit))
         return [_read(raw) for _, raw in stored]
 
+    def backwards(self, before: int) -> Iterator[AuditRow]:
+        """Rows before row ``before``, newest first, in many short transactions."""
+        while before > 1:
+            start = max(0, before - 1 - PAGE)
+            rows = self.entries(start, before - 1 - start)
+            yield from reversed(rows)
+            before = start + 1
+
+    def until(self, at: int) -> int:
+        """The last row written before ``at`` (ms), 0 if there is none; while a clock runs forwards."""
+        low, high = 0, self.head().seq
+        while low < high:
+            middle = (low + high + 1) // 2
+            rows = self.entries(middle - 1, 1)
+            if rows and rows[0].at < at:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
     def head(self) -> Head:
         """The newest row, to be written down as a witness; row 0 where there is none yet."""
         with self._store.view() as txn:

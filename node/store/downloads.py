@@ -119,6 +119,16 @@ class DownloadCache:
             with self._lock:
                 self._coming.pop(revision, None)
 
+    def on_their_way(self) -> dict[bytes, int]:
+        """By revision: bytes of room that are kept for what is coming."""
+        with self._lock:
+            return dict(self._coming)
+
+    @property
+    def quota(self) -> int:
+        """Bytes that all of it may take."""
+        return self._quota
+
     def keep(self, revision: bytes) -> None:
         """It stays for some minutes, or until :meth:`release`."""
         with self._lock:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Generic, TypeVar
+from typing import IO, Any, Generic, NamedTuple, TypeVar
 
 import lmdb
 from atoll.engine.encoding import pack, unpack
@@ -24,6 +24,7 @@ MAX_MAP_SIZE = 1 << 38
 GROUP_SECONDS, GROUP_OPERATIONS = 0.005, 64
 GROW_SECONDS = 60.0
 MAX_VALUE = 1 << 20
+PAGES = ("branch", "leaf", "overflow")
 TABLES = (
     "meta",
     "heads",
@@ -52,6 +53,24 @@ TABLES = (
 )
 
 Transaction = lmdb.Transaction
+
+
+class TableSpace(NamedTuple):
+    """How many rows a table has, and how many bytes its pages take."""
+
+    rows: int
+    bytes: int
+
+
+class Space(NamedTuple):
+    """What a store takes: bytes of its file that are in use or were, of the map it may fill before that grows, and the
+    most it may ever take; by table, the largest first."""
+
+    used: int
+    mapped: int
+    most: int
+    tables: dict[str, TableSpace]
+
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -118,6 +137,18 @@ class Store:
     def unmark(self, name: str) -> None:
         """Forget a mark; returns after commit."""
         self.write(lambda txn: txn.delete(name.encode(), db=self._tables["meta"])).result()
+
+    def space(self) -> Space:
+        """What it takes now."""
+        info, size = self._env.info(), self._env.stat()["psize"]
+        with self.view() as txn:
+            stats = {name: txn.stat(db) for name, db in self._tables.items()}
+        tables = {
+            name: TableSpace(each["entries"], size * sum(each[f"{kind}_pages"] for kind in PAGES))
+            for name, each in stats.items()
+        }
+        largest_first = dict(sorted(tables.items(), key=lambda item: -item[1].bytes))
+        return Space(size * (info["last_pgno"] + 1), info["map_size"], MAX_MAP_SIZE, largest_first)
 
     def release(self) -> None:
         """Give back the memory of the pages that were read, by mapping the file anew: for after reading all of it at

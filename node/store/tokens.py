@@ -42,7 +42,7 @@ class Tokens:
             raise RequestInvalid(f"a token needs a scope: {', '.join(SCOPES)}")
         secret = "atoll_" + secrets.token_urlsafe(32)
         digest = hash_of(secret)
-        row = TokenRow(digest.hex()[:12], name, scopes, now, now + lifetime if lifetime else None)
+        row = TokenRow(id_of(digest), name, scopes, now, now + lifetime if lifetime else None)
         self._store.write(lambda txn: self._rows.put(txn, digest, row)).result()
         return secret, row
 
@@ -77,6 +77,11 @@ class Tokens:
             return bool(keys)
 
         return self._store.write(operation).result()
+
+
+def id_of(digest: bytes) -> str:
+    """What a token is called, by its hash: it tells nothing of the secret."""
+    return digest.hex()[:12]
 
 
 def hash_of(secret: str) -> bytes:
