@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -95,6 +95,7 @@ class Node:
     visitors: Visitors
     fitting: Fitting
     chunked: ChunkedUploads
+    started_at: int = field(default_factory=now_ms)
 
 
 @asynccontextmanager

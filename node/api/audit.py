@@ -55,7 +55,7 @@ async def index(node: Node, request: web.Request) -> web.Response:
     after = _number(request, "after", 0, MAX_SEQ) if "after" in request.query else max(0, total - limit)
     rows = await asyncio.to_thread(node.audit.entries, after, limit)
     cursor = rows[-1].seq if rows and rows[-1].seq < total else None
-    return reply(AuditPage(tuple(map(_view, rows)), total, cursor))
+    return reply(AuditPage(tuple(map(view, rows)), total, cursor))
 
 
 async def verify(node: Node, request: web.Request) -> web.Response:
@@ -64,9 +64,14 @@ async def verify(node: Node, request: web.Request) -> web.Response:
     if len(given) == 1:
         raise RequestInvalid("a witness has seq and digest")
     witness = Head(_number(request, "seq", 0, MAX_SEQ), parse_digest(request.query["digest"])) if given else None
+    return reply(await verified(node, witness))
+
+
+async def verified(node: Node, witness: Head | None) -> VerificationView:
+    """What reading the whole log has found."""
     head = await asyncio.to_thread(node.audit.head)  # before verifying: what is handed out has been read
     broken = await asyncio.to_thread(node.audit.verify, witness)
-    return reply(VerificationView(head.seq, head.digest.hex(), broken and broken.seq, broken and broken.why))
+    return VerificationView(head.seq, head.digest.hex(), broken and broken.seq, broken and broken.why)
 
 
 def _number(request: web.Request, name: str, least: int, largest: int) -> int:
@@ -76,7 +81,8 @@ def _number(request: web.Request, name: str, least: int, largest: int) -> int:
     return int(text)
 
 
-def _view(row: AuditRow) -> EntryView:
+def view(row: AuditRow) -> EntryView:
+    """As it is shown."""
     return EntryView(row.seq, row.at, row.actor, row.act, row.subject, row.outcome, row.previous.hex())
 
 

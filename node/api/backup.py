@@ -29,6 +29,11 @@ async def download(node: Node, request: web.Request) -> web.StreamResponse:
     with_key = WITH_KEY.get(request.query.get("key", "true"))
     if with_key is None:
         raise RequestInvalid("`key` is true or false")
+    return await made(node, request, with_key=with_key)
+
+
+async def made(node: Node, request: web.Request, *, with_key: bool) -> web.StreamResponse:
+    """A backup of now, sent as the answer to the request."""
     backup = await asyncio.to_thread(
         backups.make, node.store, node.home, node.identity.peer, now_ms(), with_key=with_key
     )

@@ -37,13 +37,21 @@ class CodeBody(msgspec.Struct, frozen=True):
 
 
 async def index(node: Node, request: web.Request) -> web.Response:
-    return reply([_view(node, row) for row in node.code.all()])
+    return reply([view(node, row) for row in node.code.all()])
 
 
 async def put(node: Node, request: web.Request) -> web.Response:
     """Let a listed revision of a learnware in, by its owner; which, must be said where there are several."""
     body = await read_json(request, CodeBody) if request.body_exists else CodeBody()
-    learnware_id = parse_digest(request.match_info["id"])
+    return reply(await admitted(node, parse_digest(request.match_info["id"]), body))
+
+
+async def delete(node: Node, request: web.Request) -> web.Response:
+    return reply(await refused(node, parse_digest(request.match_info["id"])))
+
+
+async def admitted(node: Node, learnware_id: bytes, body: CodeBody) -> CodeView:
+    """Let it in; NotFound, or RequestInvalid where the body does not tell which of several is meant."""
     node.catalogue.find(learnware_id, now_ms())
     found = {
         (peer_id(each.owner), each.revision.hex()): each
@@ -56,17 +64,19 @@ async def put(node: Node, request: web.Request) -> web.Response:
     (listing,) = found.values()
     row = CodeRow(listing.owner, listing.revision, listing.learnware_id, listing.semantic.name, now_ms())
     await asyncio.to_thread(node.code.add, row)
-    return reply(_view(node, row))
+    return view(node, row)
 
 
-async def delete(node: Node, request: web.Request) -> web.Response:
-    gone = await asyncio.to_thread(node.code.remove, parse_digest(request.match_info["id"]))
+async def refused(node: Node, learnware_id: bytes) -> list[CodeView]:
+    """Let no revision of it in any more; NotFound if none was."""
+    gone = await asyncio.to_thread(node.code.remove, learnware_id)
     if not gone:
         raise NotFound("no code of this learnware has been let in", hint="see `atoll code list`")
-    return reply([_view(node, row) for row in gone])
+    return [view(node, row) for row in gone]
 
 
-def _view(node: Node, row: CodeRow) -> CodeView:
+def view(node: Node, row: CodeRow) -> CodeView:
+    """As it is shown, with the name of its owner."""
     owner = peer_id(row.owner)
     return CodeView(row.learnware_id.hex(), row.revision.hex(), row.name, owner, node.peers.name(owner), row.since)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from atoll.node.app import Node
 
 
+MAX_NAME, MAX_DAYS = 80, 36_500
+
+
 class TokenBody(msgspec.Struct, frozen=True):
     """``days`` None never expires."""
 
-    name: str
-    scopes: tuple[Scope, ...]
-    days: int | None = 90
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+    scopes: Annotated[tuple[Scope, ...], msgspec.Meta(min_length=1)]
+    days: Annotated[int, msgspec.Meta(ge=1, le=MAX_DAYS)] | None = 90
 
 
 class TokenView(msgspec.Struct, frozen=True):
@@ -37,16 +40,25 @@ async def index(node: Node, request: web.Request) -> web.Response:
 
 
 async def create(node: Node, request: web.Request) -> web.Response:
-    body = await read_json(request, TokenBody)
-    lifetime = body.days * limits.DAY if body.days else None
-    secret, row = await asyncio.to_thread(node.tokens.create, body.name, body.scopes, now_ms(), lifetime)
-    return reply(TokenView(secret, row), status=201)
+    return reply(await made(node, await read_json(request, TokenBody)), status=201)
 
 
 async def revoke(node: Node, request: web.Request) -> web.Response:
-    if not await asyncio.to_thread(node.tokens.revoke, request.match_info["id"]):
-        raise NotFound("no such token")
+    await revoked(node, request.match_info["id"])
     return web.Response(status=204)
+
+
+async def made(node: Node, body: TokenBody) -> TokenView:
+    """A new token, with its secret; after commit."""
+    lifetime = body.days * limits.DAY if body.days else None
+    scopes = tuple(dict.fromkeys(body.scopes))
+    return TokenView(*await asyncio.to_thread(node.tokens.create, body.name, scopes, now_ms(), lifetime))
+
+
+async def revoked(node: Node, id_: str) -> None:
+    """End a token, and the sessions that it has opened; NotFound if there is none."""
+    if not await asyncio.to_thread(node.tokens.revoke, id_):
+        raise NotFound("no such token", hint="see `atoll token list`")
 
 
 ROUTES = (
