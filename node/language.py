@@ -2,18 +2,24 @@
 
 Messages are English in the code; ``locale/<language>/*.po`` hold the others, a file a room. A language holds for a
 context (a request and the threads it uses), so nothing has to be handed down to where words are made.
+
+A new message: mark it, with ``{% trans %}`` or ``_("...")`` in a template, ``gettext`` or ``ngettext`` in Python,
+``later`` where it stands at import, and put it into a .po of each language, with the same placeholders and elements.
+What outlives the request that has asked for it is made ``in_each`` language. A new language: its name in ``LANGUAGES``
+and a folder of .po files. tests/node/test_languages.py names what is missing.
 """
 
 from __future__ import annotations
 
 import gettext as standard
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
+from typing import TypeVar
 
 from babel import dates, negotiate_locale, numbers
 from babel.messages.catalog import Catalog
@@ -22,6 +28,7 @@ from babel.messages.pofile import read_po
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 DEFAULT = "en"
+T = TypeVar("T")
 _current: ContextVar[str] = ContextVar("language", default=DEFAULT)
 
 
@@ -38,6 +45,15 @@ def speaking(language: str) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def in_each(make: Callable[[], T]) -> dict[str, T]:
+    """What is made in each language, by its code: for what others read than have asked for it."""
+    made = {}
+    for language in LANGUAGES:
+        with speaking(language):
+            made[language] = make()
+    return made
 
 
 def preferred(accepted: str) -> str:

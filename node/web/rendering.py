@@ -17,10 +17,11 @@ from atoll.node.reuse import report
 from atoll.node.reuse import words as reuse_words
 from atoll.node.reuse.brief import LEARNING
 from atoll.node.reuse.query import MAX_MEMBERS
-from atoll.node.web import words
 from atoll.node.web.navigation import entries
 from atoll.node.web.parts import MAX_UPLOAD, TABLES
+from atoll.node.web.predict import words as predict_words
 from atoll.node.web.search import overlay
+from atoll.node.web.search import words as search_words
 from atoll.node.web.search.form import FILES, GROUPS, LIMITS
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _compiled() -> jinja2.Environment:
     environment.policies["ext.i18n.trimmed"] = True
     environment.filters |= {"moment": language.moment, "size": language.size, "number": language.number}
     environment.globals |= {
-        "words": words, "short": short, "chosen": overlay.chosen, "box": (overlay.WIDTH, overlay.HEIGHT),
+        "words": search_words, "planned": predict_words, "short": short, "chosen": overlay.chosen, "box": (overlay.WIDTH, overlay.HEIGHT),
         "asset": lambda name: f"/static/{name}?v={ASSETS[name].version}", "groups": GROUPS, "limits": LIMITS,
         "files": FILES, "tables": TABLES, "max_upload": MAX_UPLOAD, "max_text": MAX_TEXT,
         "say": reuse_words, "learning": LEARNING, "max_members": MAX_MEMBERS, "languages": language.LANGUAGES,

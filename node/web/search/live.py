@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from atoll.node.search.query import Hit, PeerDone, PeerFailed, SearchPlan, SearchResult
 from atoll.node.search.running import Event, Running
-from atoll.node.web import words
 from atoll.node.web.rendering import render
+from atoll.node.web.search import words
 from atoll.node.web.search.overlay import overlay
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from atoll.node.cli.main import cli
 from atoll.node.search.query import Privacy, Representation
 from atoll.node.web.headers import CSP
 from atoll.node.web.parts import MAX_UPLOAD
-from atoll.node.web.words import PRIVACY, REPRESENTATIONS
+from atoll.node.web.search.words import PRIVACY, REPRESENTATIONS
 from atoll.protocol.listings import Offers
 from click.testing import CliRunner
 

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from atoll.node.reuse.query import PlannedMember
 from atoll.node.search.query import Hit, Holder, SearchResult
-from atoll.node.web import words
+from atoll.node.web.predict import words as planned
 from atoll.node.web.rendering import render
+from atoll.node.web.search import words
 from atoll.protocol.errors import NotFound
 from atoll.protocol.listings import Offers
 
@@ -94,9 +95,9 @@ def test_a_plan_says_where_models_run_and_to_whom_rows_go(places, said):
         PlannedMember("00", "00", "00", OWNER, "House", "Wine", "MIT", 0.5, place, 10, False, "") for place in places
     )
     plan = SimpleNamespace(members=members)
-    assert words.places(plan) == said
-    assert words.leaving(plan) == 10 * places.count("remote")
-    assert words.receivers(plan, None) == ["House"] * ("remote" in places)
+    assert planned.places(plan) == said
+    assert planned.leaving(plan) == 10 * places.count("remote")
+    assert planned.receivers(plan, None) == ["House"] * ("remote" in places)
 
 
 def test_who_is_late_is_not_yet_called_silent():

@@ -1,0 +1,116 @@
+"""The page's words for what searches say in codes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, get_args
+
+from atoll.node.language import gettext, later, ngettext
+from atoll.node.search.query import Hit, Privacy, Representation, SearchResult
+from atoll.protocol.policy import ACTS, Act
+
+
+class Choice(NamedTuple):
+    """``leaves``: what leaves this node under that choice. Both are translated where they are shown."""
+
+    name: str
+    leaves: str
+
+
+_PRIVACY = {
+    "rkme": Choice(
+        later("Ask owners, exactly"),
+        later(
+            "The owners of likely learnwares are sent the reduced set: a few weighted points made from your rows, none "
+            "of them a row. They measure exact distances."
+        ),
+    ),
+    "sketch": Choice(
+        later("Ask owners, by a sketch"),
+        later(
+            "The owners of likely learnwares are sent a sketch only, 512 numbers that summarise the reduced set. "
+            "What they disclose is measured here."
+        ),
+    ),
+    "local": Choice(
+        later("Ask nobody"),
+        later(
+            "Nothing leaves this node. It ranks by the sketches that owners have published; distances are estimates."
+        ),
+    ),
+}
+PRIVACY: dict[Privacy, Choice] = {value: _PRIVACY[value] for value in get_args(Privacy)}
+REPRESENTATIONS: dict[Representation, str] = {
+    "rkme": later("from full reduced sets"),
+    "stand-in": later("from reduced sets, and stand-ins for those that are not disclosed"),
+    "sketch": later("from sketches"),
+}
+ALLOWED: dict[Act, str] = {
+    "match": later("match"),
+    "disclose": later("see its reduced set"),
+    "predict": later("have its owner predict your rows"),
+    "download": later("download the model"),
+}
+
+
+def may(hit: Hit) -> list[str]:
+    """What the user may do with a hit, beside finding it."""
+    return [gettext(ALLOWED[act]) for act in ACTS if act in hit.may and act != "match"]
+
+
+def on_request(hit: Hit) -> list[str]:
+    """What its owner may allow if asked."""
+    return [gettext(ALLOWED[act]) for act in ACTS if act not in hit.may and getattr(hit.offers, act) == "ask"]
+
+
+def known(hit: Hit) -> str:
+    """How its distance is known."""
+    if hit.estimated:
+        estimated = gettext("estimated from its sketch")
+        return gettext("{estimated}, ± {band}").format(estimated=estimated, band=_band(hit)) if hit.band else estimated
+    return gettext("exact to ± {band}").format(band=_band(hit)) if hit.band else gettext("exact")
+
+
+def certainty(result: SearchResult) -> str:
+    """How far the list can be relied on; empty where there is none."""
+    if not result.hits:
+        return ""
+    if not result.islands:
+        return gettext("By words and tags, among all that this node knows.")
+    if result.topk_exact:
+        return gettext("The list and its order are certain: nothing that was not measured exactly can change them.")
+    return gettext("The list is not certain: learnwares known only by their sketches might belong into it.")
+
+
+def silent(result: SearchResult) -> str:
+    """How many owners have not answered, in words; empty if all have."""
+    count = len(result.peers_failed)
+    if not count:
+        return ""
+    if result.final:
+        return ngettext("{count} owner did not answer", "{count} owners did not answer", count).format(count=count)
+    late = ngettext("{count} owner has not answered yet", "{count} owners have not answered yet", count)
+    return late.format(count=count)
+
+
+def answered(result: SearchResult) -> str:
+    """Who has answered, and how fast, in a line."""
+    seconds, asked = f"{result.elapsed_ms / 1000:.1f}", len(result.peers_asked)
+    if not asked:
+        return gettext("found in {seconds} s, nobody was asked").format(seconds=seconds)
+    told = ngettext(
+        "{answered} of {asked} owner answered in {seconds} s", "{answered} of {asked} owners answered in {seconds} s",
+        asked,
+    )  # fmt: skip
+    return told.format(answered=len(result.peers_answered), asked=asked, seconds=seconds)
+
+
+def found(result: SearchResult) -> str:
+    """How many learnwares."""
+    count = len(result.hits)
+    if not count:
+        return gettext("No learnwares")
+    return ngettext("{count} learnware", "{count} learnwares", count).format(count=count)
+
+
+def _band(hit: Hit) -> str:
+    return f"{hit.band:.2g}"
