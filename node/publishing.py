@@ -50,13 +50,7 @@ class Publisher:
         """
         learnware = self._dock.get(learnware_id)
         check_policy(policy, learnware.manifest)
-        private = not self._federations.get(federation).charter.open
-        for entry in learnware.manifest.specifications:
-            if entry.privacy is not None:
-                check_publication(entry.privacy, private=private, override=few_rows)
-            elif entry.dp is None:
-                rows = learnware.specifications[bytes.fromhex(entry.island)].count
-                check_rows(rows, private=private, override=few_rows)
+        self.check_privacy(learnware, federation, few_rows=few_rows)
         with self._lock:
             listing = self._listing(learnware, federation, policy.check().offers, self._next_seq(federation), now)
             known = self._catalogue.listing(federation, self._identity.public, learnware_id)
@@ -65,6 +59,20 @@ class Publisher:
             signed = sign_listing(self._identity.key, listing)
             with self._policies.changed(federation, learnware_id, policy):
                 return self._append(federation, [signed], now)
+
+    def check_privacy(self, learnware: Learnware, federation: bytes, *, few_rows: bool = False) -> None:
+        """PrivacyRefusal if its specifications may not be published there."""
+        private = not self._federations.get(federation).charter.open
+        for entry in learnware.manifest.specifications:
+            if entry.privacy is not None:
+                check_publication(entry.privacy, private=private, override=few_rows)
+            elif entry.dp is None:
+                rows = learnware.specifications[bytes.fromhex(entry.island)].count
+                check_rows(rows, private=private, override=few_rows)
+
+    def draft(self, learnware_id: bytes, federation: bytes, policy: Policy, now: int) -> Listing:
+        """What :meth:`publish` would sign now, unsigned: with it one can ask the gate before there is a listing."""
+        return self._listing(self._dock.get(learnware_id), federation, policy.offers, self._next_seq(federation), now)
 
     def require_kept(self, manifest: Manifest) -> None:
         """RequestInvalid for a revision that could not be listed with a policy that its learnware has now."""

@@ -17,6 +17,7 @@ from atoll.node.errors import RequestInvalid
 from atoll.node.reuse.result import Downloading
 from atoll.node.store.dock import Learnware
 from atoll.node.store.downloads import DownloadRow
+from atoll.node.store.tokens import TokenRow
 from atoll.node.telling import Telling
 from atoll.protocol.errors import NotFound, PolicyDenied
 from atoll.protocol.ids import parse_digest, peer_id
@@ -82,7 +83,7 @@ class DownloadsView(msgspec.Struct, frozen=True):
 
 async def index(node: Node, request: web.Request) -> web.Response:
     found = await asyncio.to_thread(node.downloads.all)
-    return reply([DownloadView.of(revision, row) for revision, row in found if _granted(request, row)])
+    return reply([DownloadView.of(revision, row) for revision, row in found if granted(request[TOKEN], row)])
 
 
 async def fetch(node: Node, request: web.Request) -> web.StreamResponse:
@@ -107,7 +108,7 @@ async def file(node: Node, request: web.Request) -> web.StreamResponse:
     it, for whoever may publish, and for all where it is listed."""
     revision = parse_digest(request.match_info["revision"])
     row, scopes = await asyncio.to_thread(node.downloads.find, revision), request[TOKEN].scopes
-    if row is not None and row.package and _granted(request, row):
+    if row is not None and row.package and granted(request[TOKEN], row):
         path, digest, name, id_ = node.downloads.path(row), row.package, row.name, row.learnware_id
     else:
         own = await asyncio.to_thread(_own, node, revision, bool({"publish", "admin"} & {*scopes}))
@@ -181,8 +182,9 @@ class _Fetching(Telling):
         return DownloadView.of(listing.revision, row)
 
 
-def _granted(request: web.Request, row: DownloadRow) -> bool:
-    return user_of(request) in row.users or "admin" in request[TOKEN].scopes
+def granted(token: TokenRow, row: DownloadRow) -> bool:
+    """Whether its owner has given a package to this user of the node, or this is an administrator."""
+    return token.id in row.users or token.allows("admin")
 
 
 def _own(node: Node, revision: bytes, publishes: bool) -> Learnware:

@@ -145,11 +145,29 @@ async def set_state(node: Node, request: web.Request) -> web.Response:
     """Pause a listing, or let it live again; the change is gossiped."""
     body = await read_json(request, StateBody)
     learnware_id, federation = parse_digest(request.match_info["id"]), parse_digest(body.federation)
+    await change_state(node, learnware_id, federation, body.state)
+    return reply(_learnware(node, node.dock.get(learnware_id)))
+
+
+async def change_state(node: Node, learnware_id: bytes, federation: bytes, state: State) -> None:
+    """As :func:`set_state`; NotFound unless it is in this dock, and listed there."""
     node.dock.get(learnware_id)
     await node.network.settled()
-    news = await asyncio.to_thread(node.publisher.set_state, learnware_id, federation, body.state, now_ms())
+    news = await asyncio.to_thread(node.publisher.set_state, learnware_id, federation, state, now_ms())
     await node.network.announce(news)
-    return reply(_learnware(node, node.dock.get(learnware_id)))
+
+
+async def unlist(node: Node, request: web.Request) -> web.Response:
+    """Withdraw from one federation; the change is gossiped, and the learnware stays in the dock."""
+    await withdraw_from(node, parse_digest(request.match_info["id"]), parse_digest(request.match_info["federation"]))
+    return web.Response(status=204)
+
+
+async def withdraw_from(node: Node, learnware_id: bytes, federation: bytes) -> None:
+    """As :func:`unlist`; NotFound unless it is in this dock, and listed there."""
+    node.dock.get(learnware_id)
+    await node.network.settled()
+    await node.network.announce(await asyncio.to_thread(node.publisher.withdraw, learnware_id, federation, now_ms()))
 
 
 async def remove(node: Node, request: web.Request) -> web.Response:
@@ -163,8 +181,7 @@ async def withdraw(node: Node, learnware_id: bytes) -> None:
     node.dock.get(learnware_id)
     await node.network.settled()
     for listing in node.publisher.listed_in(learnware_id):
-        news = await asyncio.to_thread(node.publisher.withdraw, learnware_id, listing.federation, now_ms())
-        await node.network.announce(news)
+        await withdraw_from(node, learnware_id, listing.federation)
     await asyncio.to_thread(node.dock.remove, learnware_id)
 
 
@@ -220,6 +237,10 @@ ROUTES = (
     Route(
         "PUT", "/api/v1/learnwares/{id}/listing/state", set_state, "publish", "Pause a listing, or let it live again",
         StateBody, LearnwareView, act="learnware.state", noted=("federation", "state"),
+    ),
+    Route(
+        "DELETE", "/api/v1/learnwares/{id}/listing/{federation}", unlist, "publish", "Withdraw it from a federation",
+        act="learnware.withdraw",
     ),
     Route("DELETE", "/api/v1/learnwares/{id}", remove, "publish", "Withdraw and remove", act="learnware.remove"),
 )  # fmt: skip

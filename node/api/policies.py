@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -69,15 +68,19 @@ async def index(node: Node, request: web.Request) -> web.Response:
 async def who_can(node: Node, request: web.Request) -> web.Response:
     """What each member may do, by the policy in force or one that is only tried; changes nothing."""
     body = await read_json(request, WhoCanBody) if request.body_exists else WhoCanBody()
-    if body.policy is not None:
-        body.policy.check()
     federation = parse_digest(request.match_info["federation"])
     listing = next((each for each in _own(node, request) if each.federation == federation), None)
     if listing is None:
         raise NotFound("the learnware is not listed in this federation", hint="list it with `atoll learnware policy`")
-    members = await asyncio.to_thread(node.federations.members, federation, now_ms())
-    peers = [(peer_id(each.member), each.name) for each in members]
-    return reply(node.gate.who_can(listing, peers, now_ms(), body.policy))
+    return reply(await asyncio.to_thread(permissions, node, listing, body.policy))
+
+
+def permissions(node: Node, listing: Listing, policy: Policy | None = None) -> list[Permission]:
+    """As :func:`who_can`; RecordRejected for a policy that names what is no peer."""
+    if policy is not None:
+        policy.check()
+    members = node.federations.members(listing.federation, now_ms())
+    return node.gate.who_can(listing, [(peer_id(each.member), each.name) for each in members], now_ms(), policy)
 
 
 async def usage(node: Node, request: web.Request) -> web.Response:
@@ -88,21 +91,26 @@ async def usage(node: Node, request: web.Request) -> web.Response:
 
 
 async def requests(node: Node, request: web.Request) -> web.Response:
-    return reply([_view(node, row) for row in node.gate.requests.all()])
+    return reply(received(node))
+
+
+def received(node: Node) -> list[RequestView]:
+    """The requests that have come, the newest first."""
+    return [_view(node, row) for row in node.gate.requests.all()]
 
 
 async def grant(node: Node, request: web.Request) -> web.Response:
     body = await read_json(request, GrantBody) if request.body_exists else GrantBody()
-    return await _decide(node, request, "granted", now_ms() + body.days * limits.DAY)
+    return reply(await decide(node, request.match_info["id"], "granted", body.days))
 
 
 async def deny(node: Node, request: web.Request) -> web.Response:
-    return await _decide(node, request, "denied")
+    return reply(await decide(node, request.match_info["id"], "denied"))
 
 
 async def revoke(node: Node, request: web.Request) -> web.Response:
     """Take a grant back; what was downloaded meanwhile is not recalled by it."""
-    return await _decide(node, request, "revoked")
+    return reply(await decide(node, request.match_info["id"], "revoked"))
 
 
 async def ask(node: Node, request: web.Request) -> web.Response:
@@ -119,9 +127,10 @@ async def ask(node: Node, request: web.Request) -> web.Response:
     return reply(answer.states)
 
 
-async def _decide(node: Node, request: web.Request, state: Verdict, until: int = 0) -> web.Response:
-    decide = partial(node.gate.requests.decide, request.match_info["id"], state, now_ms(), until)
-    return reply(_view(node, await asyncio.to_thread(decide)))
+async def decide(node: Node, id_: str, state: Verdict, days: int = 0) -> RequestView:
+    """Grant it for some days, deny or revoke it; NotFound for an unknown id."""
+    until = now_ms() + days * limits.DAY if days else 0
+    return _view(node, await asyncio.to_thread(node.gate.requests.decide, id_, state, now_ms(), until))
 
 
 def _own(node: Node, request: web.Request) -> list[Listing]:

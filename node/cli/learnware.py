@@ -1,4 +1,4 @@
-"""``learnware list|show|pause|resume|rm``; ``pack``, ``edit``, ``new`` are in ``packing``."""
+"""``learnware list|show|pause|resume|withdraw|rm``; ``pack``, ``edit``, ``new`` are in ``packing``."""
 
 from __future__ import annotations
 
@@ -86,6 +86,16 @@ async def resume(client: AsyncClient, learnware_id: str, federation: str) -> Non
     """End a pause: what its policy allows is allowed again."""
     await _set(client, learnware_id, federation, "live")
     click.echo("Live again.")
+
+
+@learnware.command()
+@click.argument("learnware_id")
+@click.argument("federation")
+@connected
+async def withdraw(client: AsyncClient, learnware_id: str, federation: str) -> None:
+    """Take a learnware out of one federation; it stays in the dock, and what was downloaded is not recalled."""
+    await client.withdraw(await learnware_of(client, learnware_id), await federation_of(client, federation))
+    click.echo("Withdrawn.")
 
 
 async def _set(client: AsyncClient, learnware_id: str, federation: str, state: State) -> None:

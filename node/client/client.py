@@ -133,6 +133,10 @@ class AsyncClient(ReuseCalls, DownloadCalls, BeimingwuCalls):
         body = StateBody(federation, state)
         return await self._json("PUT", f"learnwares/{learnware_id}/listing/state", LearnwareView, body=body)
 
+    async def withdraw(self, learnware_id: str, federation: str) -> None:
+        """Take an own learnware out of one federation; it stays in the dock."""
+        await self._call("DELETE", f"learnwares/{learnware_id}/listing/{federation}")
+
     async def policies(self, learnware_id: str) -> dict[str, Policy]:
         """Of an own learnware, by federation."""
         return await self._json("GET", f"learnwares/{learnware_id}/policies", dict[str, Policy])

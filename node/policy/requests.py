@@ -70,6 +70,11 @@ class Requests:
         with self._lock:
             return sorted(self._held.values(), key=lambda row: -row.asked_at)
 
+    def waiting(self) -> int:
+        """How many nobody has answered yet."""
+        with self._lock:
+            return sum(row.state == "pending" for row in self._held.values())
+
     def find(self, federation: bytes, learnware_id: bytes, peer: bytes, act: Act) -> RequestRow | None:
         with self._lock:
             return self._held.get(federation + learnware_id + peer + bytes([ACTS.index(act)]))

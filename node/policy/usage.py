@@ -126,6 +126,15 @@ class Usage:
                     found[day, key[4:36].hex(), peer_id(key[69:101]), ACTS[key[68]]] += amount
         return [Use(*of, amount) for of, amount in sorted(found.items()) if amount]
 
+    def since(self, at: int, now: int) -> Counter[tuple[int, bytes, Act]]:
+        """What was done on each day (ms, its midnight UTC) from ``at`` on with each learnware, by whomever."""
+        found: Counter[tuple[int, bytes, Act]] = Counter()
+        with self._store.view() as txn:
+            for day in range(at // DAY, now // DAY + 1):
+                for key, amount in self._rows.scan(txn, day.to_bytes(4, "big")):
+                    found[day * DAY, key[36:68], ACTS[key[68]]] += amount
+        return found
+
     def today(self, now: int) -> list[UseToday]:
         """What each peer has done today with each learnware."""
         with self._lock:
