@@ -58,6 +58,13 @@ class Administration:
         self._store.write(lambda txn: self._invites.put(txn, token, row)).result()
         return Invite(federation, entry.charter.name, token, addresses, row.expires_at)
 
+    def outstanding(self, federation: bytes, now: int) -> list[InviteRow]:
+        """The invites of this node that somebody may still use, the first to expire first; without their secrets."""
+        with self._store.view() as txn:
+            rows = [row for _, row in self._invites.scan(txn)]
+        open_ = (row for row in rows if row.federation == federation and row.used_by is None and now < row.expires_at)
+        return sorted(open_, key=lambda row: row.expires_at)
+
     def redeem(
         self, federation: bytes, token: bytes, member: bytes, name: str, now: int, recovery: bytes | None = None
     ) -> tuple[Record, Record | None]:

@@ -61,8 +61,13 @@ async def renew_certificate(node: Node, federation: bytes, *, force: bool = Fals
     """A fresh certificate once a third of its life is left, or its signer is no admin any more."""
     if not force and not await asyncio.to_thread(node.federations.renewal_due, federation, now_ms()):
         return
-    if await asyncio.to_thread(node.federations.renew_self, federation, now_ms()) is None:
-        await node.network.renew(federation)
+    try:
+        if await asyncio.to_thread(node.federations.renew_self, federation, now_ms()) is None:
+            await node.network.renew(federation)
+    except AtollError as error:
+        node.federations.note_renewal(federation, now_ms(), error.message)
+        raise
+    node.federations.note_renewal(federation, now_ms())
 
 
 async def renew_head(node: Node, federation: bytes) -> None:

@@ -78,40 +78,68 @@ class JoinBody(msgspec.Struct, frozen=True):
 
 
 async def index(node: Node, request: web.Request) -> web.Response:
-    return reply([_view(node, federation) for federation in node.federations.all()])
+    return reply([federation_view(node, federation) for federation in node.federations.all()])
 
 
 async def create(node: Node, request: web.Request) -> web.Response:
     """Found a federation with this node as its admin."""
-    body = await read_json(request, FederationBody)
-    federation = await asyncio.to_thread(partial(node.federations.create, body.name, now_ms(), open_=body.open))
-    await node.network.joined(federation.id)
-    return reply(_view(node, federation), status=201)
+    return reply(await found(node, await read_json(request, FederationBody)), status=201)
 
 
 async def invite(node: Node, request: web.Request) -> web.Response:
     """A single-use invite."""
     federation = parse_digest(request.match_info["id"])
     body = await read_json(request, InviteBody) if request.body_exists else InviteBody()
+    return reply(await make_invite(node, federation, body), status=201)
+
+
+async def join(node: Node, request: web.Request) -> web.Response:
+    """Redeem an invite."""
+    return reply(await join_by(node, (await read_json(request, JoinBody)).invite), status=201)
+
+
+async def leave(node: Node, request: web.Request) -> web.Response:
+    """Withdraw what this node lists there, then forget the federation."""
+    await leave_federation(node, parse_digest(request.match_info["id"]))
+    return web.Response(status=204)
+
+
+async def renew(node: Node, request: web.Request) -> web.Response:
+    """Get a fresh certificate now; it is done by itself when a third of its life is left."""
+    return reply(await renew_membership(node, parse_digest(request.match_info["id"])))
+
+
+async def members(node: Node, request: web.Request) -> web.Response:
+    return reply(member_views(node, parse_digest(request.match_info["id"])))
+
+
+async def found(node: Node, body: FederationBody) -> FederationView:
+    """Found a federation with this node as its admin, and take part in it."""
+    federation = await asyncio.to_thread(partial(node.federations.create, body.name, now_ms(), open_=body.open))
+    await node.network.joined(federation.id)
+    return federation_view(node, federation)
+
+
+async def make_invite(node: Node, federation: bytes, body: InviteBody) -> InviteView:
+    """An invite that leads to this node; NotMember unless it may give one."""
     make = partial(
         node.administration.invite, federation, node.network.addresses, now_ms(), body.hours * HOUR,
         role=body.role, max_listings=body.max_listings,
     )  # fmt: skip
     made = await asyncio.to_thread(make)
-    return reply(InviteView(made.line(), made.expires_at), status=201)
+    return InviteView(made.line(), made.expires_at)
 
 
-async def join(node: Node, request: web.Request) -> web.Response:
-    """Redeem an invite."""
-    made = read_invite((await read_json(request, JoinBody)).invite)
+async def join_by(node: Node, line: str) -> FederationView:
+    """Redeem the invite in a pasted line; InviteInvalid if it is none, or not in force."""
+    made = read_invite(line)
     if now_ms() >= made.expires_at:
         raise InviteInvalid("the invite has expired", hint="ask the admin for a new one")
-    return reply(_view(node, await node.network.join(made)), status=201)
+    return federation_view(node, await node.network.join(made))
 
 
-async def leave(node: Node, request: web.Request) -> web.Response:
-    """Withdraw what this node lists there, then forget the federation."""
-    federation = parse_digest(request.match_info["id"])
+async def leave_federation(node: Node, federation: bytes) -> None:
+    """Withdraw what this node lists there, tell the members, then forget the federation; NotFound if it is in none."""
     node.federations.get(federation)
     if node.federations.standing(federation, node.identity.public, now_ms()):
         await node.network.settled()
@@ -120,22 +148,20 @@ async def leave(node: Node, request: web.Request) -> web.Response:
             await node.network.tell(news)
     await asyncio.to_thread(node.federations.leave, federation)
     await node.network.left(federation)
-    return web.Response(status=204)
 
 
-async def renew(node: Node, request: web.Request) -> web.Response:
-    """Get a fresh certificate now; it is done by itself when a third of its life is left."""
-    federation = parse_digest(request.match_info["id"])
+async def renew_membership(node: Node, federation: bytes) -> FederationView:
+    """Get a fresh certificate now; Unreachable while no admin is connected who gives one."""
     node.federations.get(federation)
     await renew_certificate(node, federation, force=True)
-    return reply(_view(node, node.federations.get(federation)))
+    return federation_view(node, node.federations.get(federation))
 
 
-async def members(node: Node, request: web.Request) -> web.Response:
-    federation = parse_digest(request.match_info["id"])
+def member_views(node: Node, federation: bytes) -> list[MemberView]:
+    """The members in good standing whose certificates are known here, by key."""
     now, admins = now_ms(), node.federations.admins(federation)
-    found = node.federations.members(federation, now)
-    return reply([_member(node, federation, each, each.member in admins, now) for each in found])
+    known = node.federations.members(federation, now)
+    return [_member(node, federation, each, each.member in admins, now) for each in known]
 
 
 def _member(node: Node, federation: bytes, certificate: Certificate, admin: bool, now: int) -> MemberView:
@@ -146,7 +172,7 @@ def _member(node: Node, federation: bytes, certificate: Certificate, admin: bool
     )  # fmt: skip
 
 
-def _view(node: Node, federation: Federation) -> FederationView:
+def federation_view(node: Node, federation: Federation) -> FederationView:
     own = federation.certificate
     count = len(node.federations.members(federation.id, now_ms()))
     admin = node.identity.public in node.federations.admins(federation.id)

@@ -54,13 +54,12 @@ class PeerBody(msgspec.Struct, frozen=True):
 
 
 async def show(node: Node, request: web.Request) -> web.Response:
-    return reply(await asyncio.to_thread(_view, node, parse_digest(request.match_info["id"])))
+    return reply(await asyncio.to_thread(governance_view, node, parse_digest(request.match_info["id"])))
 
 
 async def root(node: Node, request: web.Request) -> web.Response:
     """One hash over the whole catalogue of the federation: nodes that are level answer the same."""
-    found, listings = await asyncio.to_thread(node.catalogue.root, parse_digest(request.match_info["id"]), now_ms())
-    return reply(RootView(found.hex(), listings))
+    return reply(await asyncio.to_thread(root_view, node, parse_digest(request.match_info["id"])))
 
 
 async def revoke(node: Node, request: web.Request) -> web.Response:
@@ -90,7 +89,7 @@ async def pardon(node: Node, request: web.Request) -> web.Response:
     """Show the listings of an owner again that has signed two histories; at this node only."""
     federation = parse_digest(request.match_info["id"])
     await asyncio.to_thread(node.catalogue.pardon, federation, public_key(request.match_info["peer"]))
-    return reply(await asyncio.to_thread(_view, node, federation))
+    return reply(await asyncio.to_thread(governance_view, node, federation))
 
 
 async def _by_peer(node: Node, request: web.Request, act: Callable[[bytes, bytes, int], Notice]) -> web.Response:
@@ -100,8 +99,13 @@ async def _by_peer(node: Node, request: web.Request, act: Callable[[bytes, bytes
 
 
 async def _decree(node: Node, request: web.Request, act: Callable[[int], Notice]) -> web.Response:
+    await decree(node, act)
+    return reply(await asyncio.to_thread(governance_view, node, parse_digest(request.match_info["id"])))
+
+
+async def decree(node: Node, act: Callable[[int], Notice]) -> None:
+    """Have an act of the administration, which takes the time, signed and kept, and tell it to the federation."""
     await node.network.announce(await asyncio.to_thread(act, now_ms()))
-    return reply(await asyncio.to_thread(_view, node, parse_digest(request.match_info["id"])))
 
 
 def _learnware(request: web.Request) -> tuple[bytes, bytes, bytes]:
@@ -109,7 +113,14 @@ def _learnware(request: web.Request) -> tuple[bytes, bytes, bytes]:
     return parse_digest(parts["id"]), public_key(parts["peer"]), parse_digest(parts["learnware"])
 
 
-def _view(node: Node, federation: bytes) -> GovernanceView:
+def root_view(node: Node, federation: bytes) -> RootView:
+    """The hash over a federation's catalogue; takes its time: call it in a thread."""
+    found, listings = node.catalogue.root(federation, now_ms())
+    return RootView(found.hex(), listings)
+
+
+def governance_view(node: Node, federation: bytes) -> GovernanceView:
+    """What is in force in a federation; NotFound unless this node is in it."""
     founders = node.federations.get(federation).charter.admins
     force = node.federations.authority(federation)
     return GovernanceView(

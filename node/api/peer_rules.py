@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -55,31 +55,66 @@ class ChangeView(msgspec.Struct, frozen=True):
     applied: bool = False
 
 
+class RuleChange(NamedTuple):
+    """A peer put on a list, or taken off it."""
+
+    act: Literal["add", "remove"]
+    kind: Kind
+    peer: str
+
+    def after(self, before: Rules) -> Rules:
+        change = before.with_rule if self.act == "add" else before.without_rule
+        return change(self.kind, self.peer)
+
+
 async def index(node: Node, request: web.Request) -> web.Response:
+    return reply(rule_views(node))
+
+
+def rule_views(node: Node) -> list[RuleView]:
+    """Both lists, by kind and age."""
     rows = node.peers.rules.all()
-    return reply([RuleView(row.kind, row.peer, node.peers.name(row.peer), row.since) for row in rows])
+    return [RuleView(row.kind, row.peer, node.peers.name(row.peer), row.since) for row in rows]
 
 
 async def put(node: Node, request: web.Request) -> web.Response:
     """Put a peer on a list. ``?dry_run=true`` changes nothing, ``?force=true`` overrides a lock-out."""
-    peer, kind = _peer(request), (await read_json(request, RuleBody)).kind
-    if _flag(request, "dry_run"):
-        before = node.peers.rules.current
-        return reply(await asyncio.to_thread(_foresee, node, peer, before, before.with_rule(kind, peer)))
-    approve = partial(_approve, node, peer, _flag(request, "force"))
-    return await _applied(node, await asyncio.to_thread(node.peers.rules.add, kind, peer, now_ms(), approve))
+    rule = RuleChange("add", (await read_json(request, RuleBody)).kind, _peer(request))
+    return await _answer(node, request, rule)
 
 
 async def delete(node: Node, request: web.Request) -> web.Response:
     """Take a peer off the list that ``?kind=`` names; ``dry_run`` and ``force`` as with PUT."""
-    peer, kind = _peer(request), _kind(request)
+    return await _answer(node, request, RuleChange("remove", _kind(request), _peer(request)))
+
+
+async def foresee(node: Node, rule: RuleChange) -> ChangeView:
+    """What the change would do; nothing is changed. NotFound if it removes what is not there."""
+    _require_there(node, rule)
     before = node.peers.rules.current
-    if not before.has_rule(kind, peer):
-        raise NotFound(f"{peer} is not on the {kind} list", hint="see `atoll peer rules`")
+    return await asyncio.to_thread(_foresee, node, rule.peer, before, rule.after(before))
+
+
+async def apply(node: Node, rule: RuleChange, *, force: bool) -> ChangeView:
+    """Change the list and cut off whom it no longer admits. LockOut for what only ``force`` does; NotFound as above."""
+    _require_there(node, rule)
+    approve, rules = partial(_approve, node, rule.peer, force), node.peers.rules
+    add = partial(rules.add, rule.kind, rule.peer, now_ms(), approve)
+    remove = partial(rules.remove, rule.kind, rule.peer, approve)
+    change = await asyncio.to_thread(add if rule.act == "add" else remove)
+    await node.network.enforce_rules()
+    return msgspec.structs.replace(change, applied=True)
+
+
+async def _answer(node: Node, request: web.Request, rule: RuleChange) -> web.Response:
     if _flag(request, "dry_run"):
-        return reply(await asyncio.to_thread(_foresee, node, peer, before, before.without_rule(kind, peer)))
-    approve = partial(_approve, node, peer, _flag(request, "force"))
-    return await _applied(node, await asyncio.to_thread(node.peers.rules.remove, kind, peer, approve))
+        return reply(await foresee(node, rule))
+    return reply(await apply(node, rule, force=_flag(request, "force")))
+
+
+def _require_there(node: Node, rule: RuleChange) -> None:
+    if rule.act == "remove" and not node.peers.rules.current.has_rule(rule.kind, rule.peer):
+        raise NotFound(f"{rule.peer} is not on the {rule.kind} list", hint="see `atoll peer rules`")
 
 
 def _approve(node: Node, peer: str, force: bool, before: Rules, after: Rules) -> ChangeView:
@@ -100,11 +135,6 @@ def _foresee(node: Node, peer: str, before: Rules, after: Rules) -> ChangeView:
         stranded=tuple(federation.hex() for federation in sorted(found.stranded)),
         objection=found.objection,
     )
-
-
-async def _applied(node: Node, change: ChangeView) -> web.Response:
-    await node.network.enforce_rules()
-    return reply(msgspec.structs.replace(change, applied=True))
 
 
 def _peer(request: web.Request) -> str:

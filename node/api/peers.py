@@ -56,12 +56,21 @@ class PeerBody(msgspec.Struct, frozen=True):
 
 
 async def index(node: Node, request: web.Request) -> web.Response:
-    return reply([_view(state) for state in node.peers.all()])
+    return reply([peer_view(state) for state in node.peers.all()])
 
 
 async def add(node: Node, request: web.Request) -> web.Response:
     """Dial an address; it is remembered if the peer answers."""
-    address = (await read_json(request, PeerBody)).address
+    return reply(await dial(node, (await read_json(request, PeerBody)).address), status=201)
+
+
+async def remove(node: Node, request: web.Request) -> web.Response:
+    await forget(node, request.match_info["peer"])
+    return web.Response(status=204)
+
+
+async def dial(node: Node, address: str) -> PeerView:
+    """Connect to a multiaddr; RequestInvalid for what is none, and whatever keeps the two apart."""
     try:
         peer_of(address)
     except ProtocolError as error:
@@ -69,18 +78,17 @@ async def add(node: Node, request: web.Request) -> web.Response:
     state = node.peers.get(await node.network.dial(address))
     if state is None:
         raise NotFound("the peer answered, but there is no room for it", hint="forget others with `atoll peer rm`")
-    return reply(_view(state), status=201)
+    return peer_view(state)
 
 
-async def remove(node: Node, request: web.Request) -> web.Response:
-    peer = request.match_info["peer"]
+async def forget(node: Node, peer: str) -> None:
+    """Disconnect a peer and know it no more; NotFound if it is not known."""
     if not await asyncio.to_thread(node.peers.forget, peer):
         raise NotFound(f"no peer {peer[:80]} is known")
     await node.network.disconnect(peer)
-    return web.Response(status=204)
 
 
-def _view(state: PeerState) -> PeerView:
+def peer_view(state: PeerState) -> PeerView:
     lags = (LagView(federation.hex(), *msgspec.structs.astuple(lag)) for federation, lag in sorted(state.lags.items()))
     return PeerView(
         state.peer, state.name, state.state, state.why, state.places, len(state.shared), state.last_seen,

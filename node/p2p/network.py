@@ -151,6 +151,10 @@ class Network:
     async def disconnect(self, peer: str) -> None:
         await self._thread.call(self._streams.disconnect, peer)
 
+    async def relayed(self) -> frozenset[str]:
+        """The connected peers that are reached through a relay."""
+        return await self._thread.call(self._relayed)
+
     async def enforce_rules(self) -> None:
         """Cut off at once whoever is connected and not admitted (any more)."""
         await self._thread.call(lambda: self._gatekeeper.enforce(self._streams.connected()))
@@ -389,6 +393,9 @@ class Network:
         await self._replication.subscribe(federation)
         for peer in self._streams.connected():
             await self._greet_anew(peer)
+
+    async def _relayed(self) -> frozenset[str]:
+        return self._streams.relayed()
 
     async def _changed(self, federation: bytes) -> None:
         await self._membership.changed(self._streams, self._topics, federation)

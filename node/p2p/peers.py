@@ -39,9 +39,11 @@ class Peers:
         self._listeners: list[Listener] = []
         self._turns = itertools.count(1)
 
-    def on_change(self, listener: Listener) -> None:
-        """Call ``listener(peer)`` after each change but of traffic, from whatever thread made it."""
+    def on_change(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener(peer)`` after each change but of traffic, from whatever thread made it, until the returned
+        function is called."""
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     # -- what is learned -----------------------------------------------------------------------------------------
 
@@ -260,7 +262,7 @@ class Peers:
             yield state
             if state is not None:
                 self._table.keep(peer)
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener(peer)
 
     def _make(self, peer: str, rank: Rank) -> PeerState | None:

@@ -17,7 +17,7 @@ from atoll.engine.errors import EncodingError
 from atoll.node.errors import PeerDenied
 from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
 from atoll.node.p2p.host import CLEANUP, CLOSING, quiet_reset, shielded
-from libp2p.abc import IHost, INetConn, INetStream, INetwork, INotifee
+from libp2p.abc import ConnectionType, IHost, INetConn, INetStream, INetwork, INotifee
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
@@ -281,6 +281,15 @@ class Streams:
     def connected(self) -> set[str]:
         """The peers with an open connection, whoever dialled."""
         return {str(peer) for peer in self._network.connections}
+
+    def relayed(self) -> frozenset[str]:
+        """The connected peers to whom no connection is direct."""
+        direct = {
+            peer
+            for peer, connections in self._network.connections.items()
+            if any(each.muxed_conn.get_connection_type() == ConnectionType.DIRECT for each in connections)
+        }
+        return frozenset(str(peer) for peer in self._network.connections if peer not in direct)
 
     async def _handle(self, protocol: str, handler: Handler, channel: Channel) -> None:
         fields = {"peer": channel.peer, "protocol": protocol}

@@ -63,9 +63,11 @@ class Catalogue:
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
-    def on_change(self, listener: Listener) -> None:
-        """Call ``listener(federation, owner)`` after each change, from whatever thread made it."""
+    def on_change(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener(federation, owner)`` after each change, from whatever thread made it, until the returned
+        function is called."""
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     def on_fork(self, listener: Callable[[Notice], None]) -> None:
         """Call ``listener(notice)`` when this node has caught an owner forking."""
@@ -359,7 +361,7 @@ class Catalogue:
                 self._index.put(listing)
 
     def _tell(self, federation: bytes, owner: bytes) -> None:
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener(federation, owner)
 
     def _follow(self, federation: bytes) -> None:

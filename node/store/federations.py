@@ -38,6 +38,13 @@ class SuccessionRow(msgspec.Struct, frozen=True):
     records: tuple[Record, Record, Record]
 
 
+class Renewal(msgspec.Struct, frozen=True):
+    """The last try, in this run, to get a fresh certificate of this node; ``why`` it failed, empty if it did not."""
+
+    at: int
+    why: str
+
+
 class Federation(msgspec.Struct, frozen=True):
     """An opened row."""
 
@@ -63,6 +70,7 @@ class Federations:
         self.lock = threading.RLock()
         self._open: dict[bytes, Federation] = {}
         self._rolls: dict[bytes, Roll] = {}
+        self._renewals: dict[bytes, Renewal] = {}
         self._listeners: list[Listener] = []
         self._load()
 
@@ -150,6 +158,16 @@ class Federations:
         roles, quota = (own.roles, own.max_listings) if admin else (("member",), limits.OPEN_LISTINGS)
         return self.renewed(federation, self._self_certified(federation, own.name, now, roles, quota, recovery), now)
 
+    def note_renewal(self, federation: bytes, now: int, why: str = "") -> None:
+        """Remember how the last try to renew went."""
+        with self.lock:
+            self._renewals[federation] = Renewal(now, why)
+
+    def last_renewal(self, federation: bytes) -> Renewal | None:
+        """How the last try of this run to renew went; None if there was none."""
+        with self.lock:
+            return self._renewals.get(federation)
+
     def renewal_due(self, federation: bytes, now: int) -> bool:
         """Whether this node should get a fresh certificate: two thirds of the old one's life are over, or it would
         not be accepted by somebody who sees it for the first time."""
@@ -182,6 +200,7 @@ class Federations:
         self._store.write(operation).result()
         with self.lock:
             del self._open[federation], self._rolls[federation]
+            self._renewals.pop(federation, None)
         self._tell(federation)
 
     def check_member(self, federation: bytes, member: bytes, record: Record, now: int) -> Certificate:
