@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
-from atoll.node.api.files import sent
+from atoll.node.api.files import NO_HEADERS, sent
 from atoll.node.api.routing import TOKEN, Route, read_json, reply, user_of
 from atoll.node.api.streaming import follow, writer_of
 from atoll.node.clock import now_ms
@@ -90,7 +91,7 @@ async def fetch(node: Node, request: web.Request) -> web.StreamResponse:
     """Fetch what is not here yet; answered whole, or streamed: ``download`` (progress), ``fetched``, ``failed``, and
     last ``end`` with the whole answer. What is broken off goes on from there when it is asked for again."""
     body = await read_json(request, DownloadBody)
-    fetching = _Fetching(node, user_of(request), await asyncio.to_thread(_wanted, node, body, user_of(request)))
+    fetching = Fetching(node, user_of(request), await asyncio.to_thread(_wanted, node, body, user_of(request)))
     async with asyncio.TaskGroup() as group:
         fetching.task = group.create_task(fetching.run())
         try:
@@ -106,17 +107,22 @@ async def fetch(node: Node, request: web.Request) -> web.StreamResponse:
 async def file(node: Node, request: web.Request) -> web.StreamResponse:
     """The package itself, a zip file, once it was fetched for this user; one of this dock is as others may download
     it, for whoever may publish, and for all where it is listed."""
-    revision = parse_digest(request.match_info["revision"])
-    row, scopes = await asyncio.to_thread(node.downloads.find, revision), request[TOKEN].scopes
-    if row is not None and row.package and granted(request[TOKEN], row):
+    return await send_package(node, request, parse_digest(request.match_info["revision"]), request[TOKEN])
+
+
+async def send_package(
+    node: Node, request: web.Request, revision: bytes, token: TokenRow, more: Mapping[str, str] = NO_HEADERS
+) -> web.StreamResponse:
+    """As :func:`file`, with ``more`` headers."""
+    row = await asyncio.to_thread(node.downloads.find, revision)
+    if row is not None and row.package and granted(token, row):
         path, digest, name, id_ = node.downloads.path(row), row.package, row.name, row.learnware_id
     else:
-        own = await asyncio.to_thread(_own, node, revision, bool({"publish", "admin"} & {*scopes}))
+        own = await asyncio.to_thread(_own, node, revision, token.allows("publish"))
         path, digest, name, id_ = node.dock.served_path(own), own.row.served, own.manifest.semantic.name, own.id
+    named = file_name(name, id_.hex())
     try:
-        response = await sent(
-            request, path, digest.hex(), media_type="application/zip", name=file_name(name, id_.hex())
-        )
+        response = await sent(request, path, digest.hex(), media_type="application/zip", name=named, more=more)
     except FileNotFoundError:  # it has made room for others since
         raise NotFound(ABSENT, hint=FIRST) from None
     node.downloads.released(revision)
@@ -134,8 +140,8 @@ def file_name(name: str, learnware_id: str) -> str:
     return f"{words or 'learnware'}-{learnware_id[:12]}.zip"
 
 
-class _Fetching(Telling):
-    """What one request wants."""
+class Fetching(Telling):
+    """What a user wants: by learnware its listing, or why it cannot be had. ``run`` it in its task."""
 
     def __init__(self, node: Node, user: str, wanted: dict[str, Listing | FailureView]) -> None:
         super().__init__()

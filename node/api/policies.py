@@ -117,14 +117,20 @@ async def ask(node: Node, request: web.Request) -> web.Response:
     """Ask the owner of a learnware of the catalogue for what it grants on request."""
     body = await read_json(request, AskBody)
     listing = node.catalogue.find(parse_digest(request.match_info["id"]), now_ms())
-    user = node.pseudonyms.of(user_of(request), listing.federation)
-    message = AskRequest(listing.federation, listing.learnware_id, body.acts, body.words, user)
+    return reply(await ask_owner(node, listing, user_of(request), body))
+
+
+async def ask_owner(node: Node, listing: Listing, user: str, body: AskBody) -> tuple[ActState, ...]:
+    """How things stand with every act once the owner of the listing was asked for some, or none; what it says if it
+    takes no such request, and ``p2p.*`` if it is not there."""
+    pseudonym = node.pseudonyms.of(user, listing.federation)
+    message = AskRequest(listing.federation, listing.learnware_id, body.acts, body.words, pseudonym)
     owner = peer_id(listing.owner)
     if owner == node.identity.peer:
-        answer = await asyncio.to_thread(node.owner.ask, Asker(owner, user), message)
+        answer = await asyncio.to_thread(node.owner.ask, Asker(owner, pseudonym), message)
     else:
         answer = await node.network.request(owner, message)
-    return reply(answer.states)
+    return answer.states
 
 
 async def decide(node: Node, id_: str, state: Verdict, days: int = 0) -> RequestView:

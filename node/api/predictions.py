@@ -18,6 +18,7 @@ from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
 from atoll.node.reuse.result import PredictionResult
 from atoll.protocol.ids import parse_digest
+from atoll.protocol.listings import Listing
 from atoll.protocol.predict import MAX_ROWS
 
 if TYPE_CHECKING:
@@ -70,15 +71,27 @@ async def predict_with(node: Node, request: web.Request) -> web.Response:
     body = await read_json(request, RowsBody)
     rows = _table(body.rows, body.columns)
     listing = node.catalogue.find(parse_digest(request.match_info["id"]), now_ms())
-    held = {island.digest: island for island in node.catalogue.islands()}
-    islands = [held[spec.island] for spec in listing.specifications if spec.island in held]
-    islands.sort(key=lambda each: each.names != positional_names(each.dimension))  # nameless rows are meant by position
-    island = next((each for each in islands if each.accepts(rows)), None)
-    if island is None:
-        raise _takes_others(islands)
+    island = island_of(node, listing, rows)
     user = user_of(request)
     async with _consenting(node, request, body.send, dict(request.match_info)):
         return reply(await node.reuser.predict_with(listing, island, rows, body.prefer, user, body.send))
+
+
+def island_of(node: Node, listing: Listing, rows: Table) -> Island:
+    """That of the listing's in which the rows are; FeatureMismatch says which columns it takes."""
+    islands = islands_of(node, listing)
+    island = next((each for each in islands if each.accepts(rows)), None)
+    if island is None:
+        raise _takes_others(islands)
+    return island
+
+
+def islands_of(node: Node, listing: Listing) -> list[Island]:
+    """Those of a listing that are known here."""
+    held = {island.digest: island for island in node.catalogue.islands()}
+    islands = [held[spec.island] for spec in listing.specifications if spec.island in held]
+    islands.sort(key=lambda each: each.names != positional_names(each.dimension))  # nameless rows are meant by position
+    return islands
 
 
 def _consenting(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from atoll.engine.errors import SpecificationError
 from atoll.engine.islands import Island
 from atoll.engine.packages import archive as archives
@@ -15,15 +14,13 @@ from atoll.engine.packages import open_package
 from atoll.engine.specs.rkme import Rkme
 from atoll.node.errors import NodeBusy
 from atoll.node.p2p.errors import PeerTimeout
-from atoll.node.search.query import Filters, SearchQuery, SpecificationQuery
+from atoll.node.search.single import disclosed, question
 from atoll.protocol.errors import NotFound, PolicyDenied
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
-
-PROBES = 64  # points of a question whose answer is of no interest
 
 
 async def with_specification(node: Node, listing: Listing, user: str, served: Path, target: Path) -> None:
@@ -44,19 +41,14 @@ def not_disclosed(name: str) -> PolicyDenied:
 async def _disclosed(node: Node, listing: Listing, island: Island, user: str) -> Rkme:
     """Checked against what the listing commits to; asked for as searches do."""
     owner = peer_id(listing.owner)
-    one = Filters(federation=(listing.federation.hex(),), owner=(owner,), learnware_id=(listing.learnware_id.hex(),))
-    asked = SpecificationQuery(island.digest, _anything(island))
-    running = node.searcher.start(
-        SearchQuery((asked,), filters=one, limit=1, deadline_ms=node.config.beimingwu.deadline_ms, user=user)
-    )
+    running = node.searcher.start(question(listing, island, node.config.beimingwu.deadline_ms, user))
     result = await running.answer()
     if owner in result.peers_failed:
         raise PeerTimeout(f"{node.peers.name(owner) or owner} has not answered: {result.peers_failed[owner]}")
-    for each in running.candidates:
-        here = each.summary is not None and each.summary.island == island.digest
-        if here and each.rkme is not None and each.listing.revision == listing.revision:
-            return each.rkme
-    raise not_disclosed(listing.semantic.name)
+    rkme = disclosed(running, listing, island.digest)
+    if rkme is None:
+        raise not_disclosed(listing.semantic.name)
+    return rkme
 
 
 def _island(node: Node, listing: Listing) -> Island:
@@ -69,11 +61,6 @@ def _island(node: Node, listing: Listing) -> Island:
         if summary.dp is None and island.kind == "table":
             return island
     raise SpecificationError(f"{listing.semantic.name} has no specification that Beimingwu can read, of tables in full")
-
-
-def _anything(island: Island) -> Rkme:
-    points = np.random.default_rng(0).standard_normal((PROBES, island.dimension)).astype(np.float32)
-    return Rkme(points, np.full(PROBES, 1.0 / PROBES, np.float32), island.gamma, PROBES)
 
 
 def _write(served: Path, target: Path, rkmes: Mapping[str, Rkme]) -> None:
