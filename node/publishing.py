@@ -71,8 +71,13 @@ class Publisher:
                 check_rows(rows, private=private, override=few_rows)
 
     def draft(self, learnware_id: bytes, federation: bytes, policy: Policy, now: int) -> Listing:
-        """What :meth:`publish` would sign now, unsigned: with it one can ask the gate before there is a listing."""
-        return self._listing(self._dock.get(learnware_id), federation, policy.offers, self._next_seq(federation), now)
+        """What :meth:`publish` would sign now, unsigned and without specifications: for the gate to judge by before
+        there is a listing."""
+        row, manifest = self._dock.get(learnware_id).row, self._dock.get(learnware_id).manifest
+        return Listing(
+            self._identity.public, federation, learnware_id, row.revision, self._next_seq(federation), now, "live",
+            manifest.semantic.summary(), offers=policy.offers,
+        )  # fmt: skip
 
     def require_kept(self, manifest: Manifest) -> None:
         """RequestInvalid for a revision that could not be listed with a policy that its learnware has now."""

@@ -30,8 +30,20 @@ ENTRIES = (
 WITHIN = {"/searches": "/", "/reuses": "/", "/publish": "/dock"}
 
 
-def entries(visit: Visit) -> list[tuple[str, str, bool]]:
-    """(path, name, whether the visitor is there)."""
+class Link(NamedTuple):
+    """``here``: the visitor is there; ``waiting``: how much is to be answered there."""
+
+    path: str
+    name: str
+    here: bool
+    waiting: int
+
+
+def entries(visit: Visit) -> list[Link]:
     first = "/" + visit.request.path.split("/")[1]
     here = WITHIN.get(first, first)
-    return [(path, gettext(name), path == here) for path, name, scope in ENTRIES if scope is None or visit.may(scope)]
+    return [
+        Link(path, gettext(name), path == here, visit.node.gate.requests.waiting() if path == "/requests" else 0)
+        for path, name, scope in ENTRIES
+        if scope is None or visit.may(scope)
+    ]

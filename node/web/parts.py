@@ -15,11 +15,13 @@ from aiohttp import BodyPartReader, web
 from atoll.engine.specs.formats import SUFFIXES
 from atoll.engine.tables import READERS
 from atoll.node.errors import RequestInvalid
+from atoll.node.language import gettext
 
 TABLES = (".csv", *READERS)
 MAX_UPLOAD = 32 * 1024 * 1024
 UPLOAD_SECONDS = 120.0
-MAX_FIELD, MAX_PARTS, MAX_SMALL_FORM = 4096, 200, 16_384
+MAX_FIELD, MAX_PARTS = 4096, 200
+MAX_SMALL_FORM, MAX_SMALL_FIELDS = 16_384, 20
 PIECE = 256 * 1024
 
 Suffixes = tuple[str, ...]
@@ -92,18 +94,17 @@ async def _read_parts(
     return found
 
 
-async def read_small_form(request: web.Request) -> dict[str, str]:
-    """The fields of a form without files."""
-    data = await request.content.read(MAX_SMALL_FORM + 1)
-    while len(data) <= MAX_SMALL_FORM and (more := await request.content.read(MAX_SMALL_FORM)):
+async def read_form(request: web.Request, size: int, count: int) -> dict[str, list[str]]:
+    """The fields of a form without files, at most so many in at most so many bytes, and every value of each."""
+    data = b""
+    while len(data) <= size and (more := await request.content.read(size + 1)):
         data += more
-    if len(data) > MAX_SMALL_FORM:
+    if len(data) > size:
         raise RequestInvalid("the form is too large")
     try:
-        fields = parse_qs(data.decode(), keep_blank_values=True, max_num_fields=20)
+        return parse_qs(data.decode(), keep_blank_values=True, max_num_fields=count)
     except ValueError:
         raise RequestInvalid("not the form of this page") from None
-    return {name: values[0] for name, values in fields.items()}
 
 
 async def _keep(part: BodyPartReader, folder: Path, found: Parts, begin: Callable[[], None], takes: Suffixes) -> None:
@@ -112,23 +113,30 @@ async def _keep(part: BodyPartReader, folder: Path, found: Parts, begin: Callabl
     size, path = 0, folder / f"{name}{suffix}"
     while piece := await part.read_chunk(PIECE):
         if suffix not in takes:
-            specifications = f" or a specification ({', '.join(SUFFIXES)})" if set(SUFFIXES) <= set(takes) else ""
-            found.errors[name] = f"Give a table ({', '.join(TABLES)}){specifications}."
+            found.errors[name] = _takes(takes)
             return
         if not size and not found.files:
             begin()
         size += len(piece)
         if size > MAX_UPLOAD:
-            found.errors[name] = (
-                f"Larger than the {MAX_UPLOAD >> 20} MiB that this page takes; "
-                "the command line, `atoll search --data` and `atoll predict`, takes files of any size."
-            )
+            found.errors[name] = gettext(
+                "Larger than the {mib} MiB that this page takes; the command line, `atoll search --data` and "
+                "`atoll predict`, takes files of any size."
+            ).format(mib=MAX_UPLOAD >> 20)
             return
         await asyncio.to_thread(_append, path, piece)
     if size:
         found.files[name] = path
     elif part.filename:
-        found.errors[name] = "This file is empty."
+        found.errors[name] = gettext("This file is empty.")
+
+
+def _takes(takes: Suffixes) -> str:
+    tables, specifications = ", ".join(TABLES), ", ".join(SUFFIXES)
+    if set(SUFFIXES) <= set(takes):
+        either = gettext("Give a table ({tables}) or a specification ({specifications}).")
+        return either.format(tables=tables, specifications=specifications)
+    return gettext("Give a table ({tables}).").format(tables=tables)
 
 
 def _append(path: Path, piece: bytes | bytearray) -> None:

@@ -16,7 +16,7 @@ from atoll.node.errors import Forbidden, Forged, Unauthorised
 from atoll.node.language import LANGUAGES, preferred
 from atoll.node.store.tokens import Scope, TokenRow
 from atoll.node.web.headers import set_cookie
-from atoll.node.web.parts import read_small_form
+from atoll.node.web.parts import MAX_SMALL_FIELDS, MAX_SMALL_FORM, read_form
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -62,8 +62,12 @@ class Visit:
 
     async def fields(self) -> dict[str, str]:
         """Those of a form without files that a page of ours has sent; Forged, or RequestInvalid, otherwise."""
-        fields = await read_small_form(self.request)
-        self.check_form(fields.get("csrf", ""))
+        return {name: values[0] for name, values in (await self.lists(MAX_SMALL_FORM, MAX_SMALL_FIELDS)).items()}
+
+    async def lists(self, size: int, count: int) -> dict[str, list[str]]:
+        """As :meth:`fields`, with every value of each, for larger forms: ``count`` fields in ``size`` bytes."""
+        fields = await read_form(self.request, size, count)
+        self.check_form(next(iter(fields.get("csrf", ())), ""))
         return fields
 
     def check_form(self, given: str) -> None:
