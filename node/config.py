@@ -5,22 +5,21 @@ The description of a field is what people read of it: in the documentation, in `
 
 from __future__ import annotations
 
+import ipaddress
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 import platformdirs
 from atoll.engine.runtime.signature import Limits
+from atoll.node import given
 from atoll.node.errors import ConfigError
 from atoll.protocol.listings import Audience
 from msgspec import Meta
-from rapidfuzz import process
 
 FILE = "atoll.toml"
-PREFIX = "ATOLL__"
 LIMITS = Limits()
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Bytes = Annotated[int, Meta(ge=1 << 20, le=1 << 44)]
@@ -46,6 +45,47 @@ class HttpSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: Annotated[str, Meta(description="address to listen on for HTTP")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="port to listen on for HTTP; 0 takes a free one")] = 8470
     max_upload_bytes: Annotated[int, Meta(ge=1, description="largest package that may be uploaded")] = 2 * 1024**3
+    tls_certificate: Annotated[
+        str, Meta(description="PEM file of the certificate and its chain, absolute or in the home; empty: no TLS")
+    ] = ""
+    tls_key: Annotated[str, Meta(description="PEM file of the certificate's private key, absolute or in the home")] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(description="addresses or networks of the proxies whose X-Forwarded-For, -Proto and -Host are believed"),
+    ] = ()
+    hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="names under which the node may be asked, beside IP addresses and localhost; empty: any name "
+            "where others can connect, none where only this machine can"
+        ),
+    ] = ()
+    metrics: Annotated[
+        Literal["local", "token", "open"],
+        Meta(description="who may read /metrics: this machine, and others with a token; only with a token; anybody"),
+    ] = "local"
+    requests_per_second: Annotated[
+        float, Meta(gt=0, le=100_000, description="requests a second of one token, or of one address without a token")
+    ] = 200.0
+    burst: Annotated[int, Meta(ge=1, le=1_000_000, description="how many of these may come at once")] = 2000
+    streams: Annotated[
+        int, Meta(ge=1, le=10_000, description="answers that one of them may follow as they come, at a time")
+    ] = 64
+    connections: Annotated[int, Meta(ge=8, le=100_000, description="connections over HTTP at a time")] = 1024
+    read_seconds: Annotated[
+        Seconds, Meta(description="how long a client may send nothing of a request that it has begun")
+    ] = 30.0
+    stop_seconds: Annotated[
+        float,
+        Meta(ge=0, le=3600, description="how long what is under way may take when the node is stopped"),
+    ] = 8.0
+
+    def __post_init__(self) -> None:
+        for each in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(each, strict=False)
+            except ValueError:
+                raise ValueError(f"trusted_proxies: {each!r} is no address and no network") from None
 
 
 class P2PSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,6 +219,18 @@ class BeimingwuSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("download cannot be for more than disclose is")
 
 
+class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is written on standard error while the node runs: what happens, never with whose data."""
+
+    format: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(description="a line of JSON for each event, or text for people; auto: text on a terminal, else JSON"),
+    ] = "auto"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="the least that is worth a line")
+    ] = "info"
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration, with defaults for everything."""
 
@@ -191,6 +243,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sandbox: SandboxSection = SandboxSection()
     reuse: ReuseSection = ReuseSection()
     beimingwu: BeimingwuSection = BeimingwuSection()
+    log: LogSection = LogSection()
 
 
 def default_home() -> Path:
@@ -199,36 +252,10 @@ def default_home() -> Path:
 
 
 def load(home: Path, environ: Mapping[str, str]) -> Config:
-    """The configuration of a home; ConfigError names the key, the cause and the nearest known key."""
-    path = home / FILE
-    try:
-        tree: dict[str, Any] = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    _check_keys(tree, Config, str(path))
-    for name, value in environ.items():
-        if name.startswith(PREFIX):
-            _override(tree, name, value)
-    try:
-        return msgspec.convert(tree, Config, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from None
-
-
-def _override(tree: dict[str, Any], name: str, value: str) -> None:
-    section, _, key = name.removeprefix(PREFIX).lower().partition("__")
-    _check_keys({section: {key: value}}, Config, name)
-    kind = next(field.type for field in msgspec.structs.fields(Config) if field.name == section)
-    target = next(field.type for field in msgspec.structs.fields(kind) if field.name == key)
-    tree.setdefault(section, {})[key] = value.split(",") if "tuple" in str(target) else value
-
-
-def _check_keys(tree: dict[str, Any], type_: Any, where: str) -> None:
-    known = {field.name: field.type for field in msgspec.structs.fields(type_)}
-    for key, value in tree.items():
-        if key not in known:
-            nearest = process.extractOne(key, list(known))
-            hint = f"did you mean {nearest[0]!r}?" if nearest and nearest[1] > 60 else f"known: {', '.join(known)}"
-            raise ConfigError(f"{where}: unknown key {key!r}", hint=hint)
-        if isinstance(value, dict) and isinstance(known[key], type):
-            _check_keys(value, known[key], f"{where} [{key}]")
+    """The configuration of a home; ConfigError names the place, the cause and the nearest known key."""
+    reading = given.read(Config, home / FILE, environ)
+    if reading.faults:
+        first, *others = reading.faults
+        more = f" (and {len(others)} more: `atoll config check` names all)" if others else ""
+        raise ConfigError(f"{first}{more}", hint=first.hint)
+    return msgspec.convert(reading.tree, Config, strict=False)

@@ -17,7 +17,9 @@ AtollError
 ├── PackageRefused           package.refused      a check failed; the message says which
 ├── NodeUnreachable          node.unreachable     the command line cannot reach the node
 ├── NodeBusy                 node.busy            too much is under way: try again in a few seconds
-├── TooOften                 request.too_often    more from one address than this node answers
+├── NodeStopping             node.stopping        it is about to end, and begins nothing new
+├── TooOften                 request.too_often    more from one token or address than this node answers
+├── WrongHost                request.host         asked under a name that is not this node's
 ├── NothingFound             search.nothing       no learnware covers the user's data
 ├── ConsentNeeded            reuse.consent        rows would leave the node, and the user has not allowed it
 └── Partial                  search.partial       some peers failed and the caller asked for all
@@ -94,8 +96,22 @@ class NodeBusy(AtollError):
     code = "node.busy"
 
 
+class NodeStopping(AtollError):
+    code = "node.stopping"
+
+
 class TooOften(AtollError):
+    """``retry_after``: seconds after which one more is answered."""
+
     code = "request.too_often"
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after: float = 5.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class WrongHost(AtollError):
+    code = "request.host"
 
 
 class NothingFound(AtollError):
@@ -148,6 +164,7 @@ OUTCOMES: dict[str, Outcome] = {
     "policy.off_spec": Outcome(422, 12),
     "not_found": Outcome(404, 13),
     "node.busy": Outcome(429, 10),
+    "node.stopping": Outcome(503, 10),
     "p2p.failed": Outcome(502, 10),
     "p2p.address_in_use": Outcome(500, 20),
     "p2p.unreachable": Outcome(502, 10),
@@ -166,6 +183,7 @@ OUTCOMES: dict[str, Outcome] = {
     "auth.forged": Outcome(403, 11),
     "request.invalid": Outcome(400, 2),
     "request.too_often": Outcome(429, 10),
+    "request.host": Outcome(421, 2),
     "peer.denied": Outcome(403, 12),
     "peer.lockout": Outcome(409, 12),
     "node.unreachable": Outcome(502, 10),
