@@ -1,4 +1,4 @@
-"""``init``, ``serve``, ``config show|check``: the home of a node and its life."""
+"""``init`` and ``serve``: the home of a node and its life."""
 
 from __future__ import annotations
 
@@ -126,34 +126,6 @@ async def _serve_once(home: Path, stop: asyncio.Event, as_json: bool) -> bool:
         if failed in done and stopped not in done:
             logging.getLogger("atoll").error("the network side ended (%r); starting again", failed.result())
         return stopped in done
-
-
-@click.group()
-def config() -> None:
-    """Show or check the configuration."""
-
-
-@config.command("show")
-@home_option
-@json_option
-def show(home: Path, as_json: bool) -> None:
-    """Print every key with the value in force."""
-    loaded = configs.load(home, os.environ)
-    if as_json:
-        print_json(loaded)
-        return
-    for section, keys in msgspec.to_builtins(loaded).items():
-        click.echo(f"[{section}]")
-        for key, value in keys.items():
-            click.echo(f"{key} = {msgspec.json.encode(value).decode()}")
-
-
-@config.command("check")
-@home_option
-def check(home: Path) -> None:
-    """Say whether the configuration can be read."""
-    configs.load(home, os.environ)
-    click.echo("The configuration is fine.")
 
 
 def _toml(text: str) -> str:

@@ -14,6 +14,7 @@ from atoll.node.cli import (
     backup,
     beimingwu,
     code,
+    configuration,
     demo,
     doctor,
     federation,
@@ -38,8 +39,8 @@ def cli() -> None:
 
 
 for command in (
-    home.init, home.serve, home.config, doctor.doctor, demo.demo, spec.spec, learnware.learnware, policy.request,
-    code.code, search.search, predict.predict, fetch.fetch,
+    home.init, home.serve, configuration.config, doctor.doctor, demo.demo, spec.spec, learnware.learnware,
+    policy.request, code.code, search.search, predict.predict, fetch.fetch,
     peer.peer, federation.federation, network.island, network.token, audit.audit,
     identity.identity, backup.backup, backup.restore, backup.verify, beimingwu.beimingwu,
 ):  # fmt: skip
