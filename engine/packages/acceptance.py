@@ -64,11 +64,11 @@ class AcceptanceReport(msgspec.Struct, frozen=True):
 def check(
     package: Package, islands: Mapping[str, Island], run: Run, progress: Progress = lambda stage, done, total: None, *,
     clock: Callable[[], int], known: Sequence[Known] = (), labelled: tuple[Any, Sequence[object]] | None = None,
-    prepare: Prepare = lambda: None, seed: int = 0,
+    prepare: Prepare = lambda: None, seed: int = 0, told: Callable[[Step], None] = lambda step: None,
 ) -> AcceptanceReport:  # fmt: skip
     """Check an opened package. ``islands`` are by id in hex; ``run`` maps float32 (n, inputs) to float32 (n, outputs),
     in the sandbox; ``prepare`` builds the environment that a model of code runs in; ``clock`` gives milliseconds;
-    ``progress`` is told ("acceptance", step, steps).
+    ``progress`` is told ("acceptance", step, steps), and ``told`` each step with its outcome.
 
     ``known`` are the learnwares to look for duplicates among; ``labelled`` is a sample (rows, labels or targets) in raw
     units, to measure quality on. The first failing step is the last one. Errors of Atoll's tree that ``run`` and
@@ -85,6 +85,7 @@ def check(
             outcome, words = "failed", f"{error.message} [{error.code}]" + (f" ({error.hint})" if error.hint else "")
         if outcome is not None:
             steps.append(Step(name, outcome, words, max(0, clock() - started)))
+            told(steps[-1])
         if outcome == "failed":
             break
     progress("acceptance", len(STEPS), len(STEPS))
@@ -260,3 +261,4 @@ STEPS: tuple[tuple[str, Callable[[_Trial], Found]], ...] = (
     ("duplicates", _is_new),
     ("quality", _is_good),
 )
+NAMES = tuple(name for name, _ in STEPS)

@@ -28,6 +28,17 @@ def revise(source: IO[bytes] | Path, target: IO[bytes] | Path, *, semantic: Sema
     archive.open_package(target).close()
 
 
+def reworded(
+    source: IO[bytes] | Path, target: IO[bytes] | Path, *, semantic: SemanticSpec, learnware_id: str | None
+) -> None:
+    """Write to ``target`` the package in ``source``, which no dock has taken in, with other words; with a
+    ``learnware_id`` (hex) it is a later revision of that learnware, with None a first one."""
+    with archive.open_package(source) as old:
+        changed = msgspec.structs.replace(old.manifest, semantic=semantic.check(), learnware_id=learnware_id)
+        archive.write(target, changed.to_bytes(), {entry.path: old for entry in changed.files})
+    archive.open_package(target).close()
+
+
 def only_words_differ(old: Manifest, new: Manifest) -> bool:
     """Whether ``new`` is such a revision of ``old``: the same files, shapes and owner. For a dock that decides whether
     to check a revision anew."""

@@ -28,21 +28,40 @@ class Projection:
     shares: tuple[float, float]
 
 
-def projected(*rkmes: Rkme) -> Projection:
+@dataclass(frozen=True)
+class Plane:
+    """Two main directions: ``axes`` (2, d) through ``centre`` (d,), and the ``shares`` of the variance along them."""
+
+    centre: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    shares: tuple[float, float]
+
+    def places(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Points (m, d) on the plane, (m, 2)."""
+        return (np.asarray(points, np.float64) - self.centre) @ self.axes.T
+
+
+def plane(*rkmes: Rkme) -> Plane:
     """Principal components of the points under their weights, each RKME counting the same; the largest loading of each
-    axis is positive. The points of all come one after another."""
+    axis is positive."""
     weights = np.concatenate([rkme.weights.astype(np.float64) for rkme in rkmes])
     weights /= weights.sum()
     points = np.concatenate([rkme.points.astype(np.float64) for rkme in rkmes])
-    centred = points - weights @ points
-    _, spread, axes = np.linalg.svd(np.sqrt(weights)[:, None] * centred, full_matrices=False)
+    centre = weights @ points
+    _, spread, axes = np.linalg.svd(np.sqrt(weights)[:, None] * (points - centre), full_matrices=False)
     axes *= np.where(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)] < 0, -1.0, 1.0)[:, None]
-    places, shares = np.zeros((len(points), 2)), np.zeros(2)
+    two, shares = np.zeros((2, points.shape[1])), np.zeros(2)
     found = min(2, len(axes))
-    places[:, :found] = centred @ axes[:found].T
+    two[:found] = axes[:found]
     if variance := float((spread**2).sum()):
         shares[:found] = spread[:found] ** 2 / variance
-    return Projection(places, (float(shares[0]), float(shares[1])))
+    return Plane(centre, two, (float(shares[0]), float(shares[1])))
+
+
+def projected(*rkmes: Rkme) -> Projection:
+    """The points of all, one RKME after another, on their :func:`plane`."""
+    own = plane(*rkmes)
+    return Projection(own.places(np.concatenate([rkme.points for rkme in rkmes])), own.shares)
 
 
 def draw(rkme: Rkme, path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
 from atoll.engine.packages import open_package
-from atoll.engine.packages.acceptance import AcceptanceReport, check, refused
+from atoll.engine.packages.acceptance import AcceptanceReport, Step, check, refused
 from atoll.engine.packages.duplicates import Known
 from atoll.engine.runtime import ModelPool
 from atoll.engine.specs.rows import Progress
@@ -26,8 +26,10 @@ from atoll.node.errors import RequestInvalid
 def judge(
     path: Path, islands: Mapping[str, Island], models: ModelPool, *, owner: str, known: Sequence[Known] = (),
     labelled: LabelledRows | None = None, progress: Progress = lambda stage, done, total: None,
+    told: Callable[[Step], None] = lambda step: None,
 ) -> AcceptanceReport:  # fmt: skip
-    """Check the package at ``path``; whatever is wrong with it is in the report. ``owner`` is for whom it must be made.
+    """Check the package at ``path``; whatever is wrong with it is in the report. ``owner`` is for whom it must be made,
+    ``told`` hears of each step as it is done.
 
     What is no package of this owner's is refused before its model is run.
     """
@@ -52,5 +54,5 @@ def judge(
             sample = (Table(np.array(labelled.rows, np.float64), labelled.columns), labelled.truth)
         return check(
             package, islands, run, progress, clock=lambda: int(1000 * time.monotonic()), known=known, labelled=sample,
-            prepare=partial(models.environment, needs),
+            prepare=partial(models.environment, needs), told=told,
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,8 @@ class AcceptanceQueue:
         self._revised = revised
         self._changed = asyncio.Condition()
         self._taken: set[bytes] = set()
+        self._steps: dict[bytes, list[Step]] = {}
+        self._news = asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled. What was being judged when the node ended is judged again."""
@@ -82,6 +84,32 @@ class AcceptanceQueue:
                 await self._changed.wait_for(lambda: not self._submissions.get(id_).open)
         return self._submissions.get(id_)
 
+    async def following(self, id_: bytes) -> AsyncIterator[tuple[SubmissionRow, tuple[Step, ...]]]:
+        """The submission and the checks that it has gone through, now and whenever either changes, until it is decided;
+        NotFound."""
+        seen: object = None
+        while True:
+            news, stands = self._news, self._stands(id_)
+            if stands == seen:
+                await news.wait()
+                continue
+            seen = stands
+            yield stands
+            if not stands[0].open:
+                return
+
+    def _stands(self, id_: bytes) -> tuple[SubmissionRow, tuple[Step, ...]]:
+        row = self._submissions.get(id_)
+        return row, (row.report.steps if row.report is not None else tuple(self._steps.get(id_, ())))
+
+    def get(self, id_: bytes) -> SubmissionRow:
+        """NotFound if it is not known (any more)."""
+        return self._submissions.get(id_)
+
+    def steps(self, id_: bytes) -> tuple[Step, ...]:
+        """The checks that a submission has gone through so far."""
+        return self._stands(id_)[1]
+
     def all(self) -> list[SubmissionRow]:
         """The newest first."""
         return self._submissions.all()
@@ -106,8 +134,16 @@ class AcceptanceQueue:
         running = msgspec.structs.replace(row, state="running")
         before = {each.id: each.row.revision for each in self._dock.all()}
         await self._put(running)
+        loop = asyncio.get_running_loop()
+        steps = self._steps[row.id] = []
+
+        def told(step: Step) -> None:
+            steps.append(step)
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._wake)
+
         try:
-            report, learnware_id = await asyncio.to_thread(self._judged, row)
+            report, learnware_id = await asyncio.to_thread(self._judged, row, told)
         except Exception as error:  # the outermost edge of a check: the next package has to come to its turn
             log.exception("a package could not be judged", exc_info=error)
             report, learnware_id = refused(AtollError("an unexpected error; the node's log says more")), b""
@@ -116,6 +152,7 @@ class AcceptanceQueue:
             running, state=state, report=report, learnware_id=learnware_id, decided_at=self._clock()
         )
         await asyncio.to_thread(self._submissions.put, decided, partial(self.uploads.forget, row.id))
+        del self._steps[row.id]
         await asyncio.to_thread(lambda: self._models.keep_folders(self._dock.folders(), SPARED))
         if learnware_id in before:
             await self._revise(learnware_id, before[learnware_id])
@@ -129,7 +166,7 @@ class AcceptanceQueue:
         except AtollError as error:
             log.warning("a revision is not listed yet, list it with its policy: %s", error.message)
 
-    def _judged(self, row: SubmissionRow) -> tuple[AcceptanceReport, bytes]:
+    def _judged(self, row: SubmissionRow, told: Callable[[Step], None]) -> tuple[AcceptanceReport, bytes]:
         islands = {island.id: island for island in self._catalogue.islands()}
         path = self.uploads.submitted(row.id)
         labelled = None
@@ -137,7 +174,9 @@ class AcceptanceQueue:
             labelled = unpack(self.uploads.labelled(row.id).read_bytes(), LabelledRows, limit=MAX_LABELLED)
         old = self._words_of(path)
         if old is None:
-            report = judge(path, islands, self._models, owner=self._owner, known=self._known(), labelled=labelled)
+            report = judge(
+                path, islands, self._models, owner=self._owner, known=self._known(), labelled=labelled, told=told
+            )
             quality = report.quality[0] if report.quality else None
         else:
             report, quality = ONLY_WORDS, old.row.quality
@@ -178,3 +217,9 @@ class AcceptanceQueue:
     async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Whoever follows a submission looks again."""
+        self._news.set()
+        self._news = asyncio.Event()
