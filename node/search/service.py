@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ from atoll.node.search.islands import everywhere
 from atoll.node.search.plan import Plan, Question, plan
 from atoll.node.search.query import SearchQuery, SearchResult
 from atoll.node.search.running import Running, Session
-from atoll.node.search.sketches import CatalogueSketches
+from atoll.node.search.sketches import CatalogueSketches, Doubts
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.protocol.errors import NotFound
@@ -78,6 +79,10 @@ class Searcher:
         now = now_ms()
         alive = partial(self._catalogue.alive, now, query.semantic, query.filters.state)
         return [each.listing for each in plan(query, [], alive, self._sketches, now).candidates]
+
+    def doubts(self, listings: Sequence[Listing]) -> list[Doubts]:
+        """What is held against each of some listings, whatever is asked; blocking."""
+        return self._sketches.doubts(listings, now_ms())
 
     def running(self, search_id: str, user: str) -> Running:
         """A remembered search of this user, or NotFound."""

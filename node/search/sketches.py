@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from atoll.engine.matching import SketchIndex
@@ -31,6 +32,14 @@ class Placed:
     noised: NDArray[np.bool_]
     slots: NDArray[np.int64]
     made_at: int
+
+
+class Doubts(NamedTuple):
+    """What searches hold against a listing, in whichever of its islands, whatever is asked (search.standing)."""
+
+    hub: bool
+    odd: bool
+    new: bool
 
 
 @dataclass(frozen=True)
@@ -73,9 +82,7 @@ class CatalogueSketches:
         """What an island holds, of that only what is ``wanted``; ties by federation, owner and learnware."""
         with self._lock:
             self._take_in()
-            placed = self._placed.get(island)
-            if placed is None or not 0 <= now - placed.made_at < FRESH_MS:
-                placed = self._placed[island] = self._place(island, now)
+            placed = self._fresh(island, now)
             index, places = self._indexes[island], np.arange(len(placed.rows))
             if wanted is not None:
                 places = places[np.array([wanted(listing) for listing, _ in placed.rows], np.bool_)]
@@ -88,6 +95,27 @@ class CatalogueSketches:
             sound = np.flatnonzero(standing.sound(places))  # many copies of one make the program singular
             support = sound[index.support(asked, placed.slots[places[sound]])] if len(sound) else sound
         return Nearest(placed, places, distances, tuple(sorted(support.tolist())), standing)
+
+    def doubts(self, listings: Sequence[Listing], now: int) -> list[Doubts]:
+        """Of each; blocking, as :meth:`nearest` is."""
+        found = {(each.federation, each.owner, each.learnware_id): Doubts(False, False, False) for each in listings}
+        with self._lock:
+            self._take_in()
+            for island in {spec.island for each in listings for spec in each.specifications}:
+                placed = self._fresh(island, now)
+                standing = self._standings.of(island, placed.rows, now)
+                for place, (each, _) in enumerate(placed.rows):
+                    key = (each.federation, each.owner, each.learnware_id)
+                    if key in found:
+                        flags = (standing.hub[place], standing.odd[place], standing.new[place])
+                        found[key] = Doubts(*(bool(old or new) for old, new in zip(found[key], flags, strict=True)))
+        return list(found.values())
+
+    def _fresh(self, island: bytes, now: int) -> Placed:
+        placed = self._placed.get(island)
+        if placed is None or not 0 <= now - placed.made_at < FRESH_MS:
+            placed = self._placed[island] = self._place(island, now)
+        return placed
 
     def _note(self, federation: bytes, owner: bytes) -> None:
         """An owner's log changed, or with owner b"" anything in a federation, which may have been left."""

@@ -125,10 +125,10 @@ class Catalogue:
             raise NotFound(f"no learnware {learnware_id.hex()} in the catalogue", hint="see `atoll learnware list`")
         return found[0]
 
-    def versions(self, called: bytes | str, now: int) -> list[Listing]:
+    def versions(self, called: bytes | str, now: int, states: Collection[State] = LIVE) -> list[Listing]:
         """Every live listing under an id, or alias, that may be seen: of several federations, and of all claimants."""
         with self._lock:
-            return self._seen(self._index.of_learnware(called), now)
+            return self._seen(self._index.of_learnware(called), now, states)
 
     def hidden(self, federation: bytes, owner: bytes, now: int) -> str:
         """Why the listings of an owner are not shown, in words; empty if they are."""
