@@ -64,7 +64,7 @@ class Catalogue:
     # -- what is there ---------------------------------------------------------------------------------------------
 
     def on_change(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener(federation, owner)`` after each change, from any thread, until the function given is called."""
+        """Call ``listener(federation, owner)`` after each change, from any thread, until what it gives is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 

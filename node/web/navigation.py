@@ -27,6 +27,7 @@ ENTRIES = (
     Entry("/admin", later("Administration"), "admin"),
     Entry("/docs", later("Help"), None),
 )
+BROWSED = "/learnwares"  # also by whoever may search without a name
 WITHIN = {"/searches": "/", "/reuses": "/", "/publish": "/dock"}
 
 
@@ -45,5 +46,9 @@ def entries(visit: Visit) -> list[Link]:
     return [
         Link(path, gettext(name), path == here, visit.node.gate.requests.waiting() if path == "/requests" else 0)
         for path, name, scope in ENTRIES
-        if scope is None or visit.may(scope)
+        if scope is None or visit.may(scope) or (path == BROWSED and _searching_without_a_name(visit))
     ]
+
+
+def _searching_without_a_name(visit: Visit) -> bool:
+    return visit.token is None and visit.node.visitors.searching
