@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from atoll.engine.errors import AtollError
+from atoll.node.api.files import NO_HEADERS
 from atoll.node.api.routing import Route
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
@@ -32,24 +34,27 @@ async def download(node: Node, request: web.Request) -> web.StreamResponse:
     return await made(node, request, with_key=with_key)
 
 
-async def made(node: Node, request: web.Request, *, with_key: bool) -> web.StreamResponse:
-    """A backup of now, sent as the answer to the request."""
+async def made(
+    node: Node, request: web.Request, *, with_key: bool, more: Mapping[str, str] = NO_HEADERS
+) -> web.StreamResponse:
+    """A backup of now, sent as the answer to the request, with ``more`` headers."""
     backup = await asyncio.to_thread(
         backups.make, node.store, node.home, node.identity.peer, now_ms(), with_key=with_key
     )
     try:
-        return await _send(backup, request)
+        return await _send(backup, request, more)
     finally:
         await asyncio.to_thread(backup.close)
 
 
-async def _send(backup: Backup, request: web.Request) -> web.StreamResponse:
+async def _send(backup: Backup, request: web.Request, more: Mapping[str, str]) -> web.StreamResponse:
     made = time.strftime("%Y%m%d-%H%M%S", time.gmtime(backup.manifest.created_at / 1000))
     stream = web.StreamResponse(
         headers={
             "Content-Type": MEDIA_TYPE,
             "Content-Disposition": f'attachment; filename="atoll-{made}.tar"',
             "Cache-Control": "no-store",
+            **more,
         }
     )
     stream.content_length = await asyncio.to_thread(lambda: backup.manifest.length)
