@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -23,7 +23,7 @@ from atoll.node.web.predict.sheets import read, told
 from atoll.node.web.reading.fitting import MAX_ORDER, Answer, Fit, Order
 
 MEMORY = 4 << 30  # bytes of addresses, libraries included
-CPU_SECONDS = 120
+CPU_SECONDS = 240
 LIMITS = (
     (resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_CORE, 0),
     (resource.RLIMIT_FSIZE, MEMORY),
@@ -46,7 +46,8 @@ def main() -> None:
         order = unpack(data, Order, limit=MAX_ORDER)
         os.chdir(os.path.dirname(order.file))
         with opened(order) as into:
-            confine(*map(Path, filter(None, (order.file, order.reading.labelled if order.reading else ""))))
+            answer = answering(order)
+            confine(*map(Path, order.files))
             sys.stdout.buffer.write(pack(answer(order, into)))
 
 
@@ -54,7 +55,7 @@ def main() -> None:
 def opened(order: Order) -> Iterator[list[BinaryIO]]:
     """Where arrays go: opened before the doors are locked."""
     with ExitStack() as stack:
-        yield [stack.enter_context(open(each, "xb")) for each in (order.reading.into if order.reading else ())]
+        yield [stack.enter_context(open(each, "xb")) for each in order.into]
 
 
 def confine(*files: Path) -> None:
@@ -65,6 +66,15 @@ def confine(*files: Path) -> None:
     kernel.hide_memory()
     kernel.drop_privileges()
     kernel.read_only_beneath([*readable("limited"), *map(str, files)])
+
+
+def answering(order: Order) -> Callable[[Order, Sequence[BinaryIO]], Answer]:
+    """What makes the answer, its libraries loaded: afterwards nothing of the node's own can be."""
+    if order.packing:
+        from atoll.node.web.reading import packing
+
+        return lambda order, into: packing.pack(order, into[0])
+    return answer
 
 
 def answer(order: Order, into: Sequence[BinaryIO] = ()) -> Answer:

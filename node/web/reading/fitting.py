@@ -17,12 +17,15 @@ import msgspec
 from atoll.engine.encoding import pack, unpack
 from atoll.engine.errors import EncodingError, SpecificationError
 from atoll.engine.islands import Island
+from atoll.engine.packages.manifest import SpecEntry
+from atoll.engine.runtime.signature import Signature
+from atoll.engine.specs.dp import Budget
 from atoll.engine.specs.rkme import MAX_BYTES, Rkme, RkmeRecord
 from atoll.node.errors import NodeBusy
 from atoll.node.search.query import MAX_ISLANDS, SpecificationQuery
 
 PLACES, FOR_THE_KNOWN = 5, 2  # files that may be under way, and how many of these are not for anybody unknown
-SECONDS = 60.0
+SECONDS, PACKING_SECONDS = 60.0, 180.0
 MAX_ORDER = 1 << 28
 
 
@@ -35,14 +38,47 @@ class Reading(msgspec.Struct, frozen=True):
     target: str = ""
 
 
+class Packing(msgspec.Struct, frozen=True):
+    """Beside rows: the file of the ``model`` that is good on them, whose bytes as they are packed go ``into`` a file.
+    ``target`` is a column of the rows that is no feature; ``class_names`` () are as the model has them. The island
+    is the first of the order's that takes the rows, unless one is to be minted. ``private``: under differential privacy,
+    once there is a ``budget`` (epsilon, delta, secret); until then only what the ledger must know is told."""
+
+    model: str
+    into: str
+    salt: bytes
+    target: str = ""
+    class_names: tuple[str, ...] = ()
+    size: int = 100
+    mint: bool = False
+    private: bool = False
+    budget: tuple[float, float, bytes] | None = None
+
+    @property
+    def granted(self) -> Budget | None:
+        return Budget(*self.budget) if self.budget is not None else None
+
+
 class Order(msgspec.Struct, frozen=True):
     """For the process: the file, and the definitions of the islands that it may be of; it is fitted unless ``reading``
-    asks for its rows."""
+    asks for its rows, or ``packing`` for the parts of a package."""
 
     file: str
     islands: tuple[bytes, ...] = ()
     impute: bool = False
     reading: Reading | None = None
+    packing: Packing | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that is to be read."""
+        more = (self.reading.labelled if self.reading else "", self.packing.model if self.packing else "")
+        return self.file, *filter(None, more)
+
+    @property
+    def into(self) -> tuple[str, ...]:
+        """All that is to be written."""
+        return self.reading.into if self.reading else (self.packing.into,) if self.packing else ()
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -59,11 +95,55 @@ class Sheet(msgspec.Struct, frozen=True):
     target: tuple[str, ...] = ()
 
 
+class Cell(msgspec.Struct, frozen=True):
+    """A rectangle of the picture's plane, and how many rows are in it."""
+
+    left: float
+    low: float
+    right: float
+    high: float
+    rows: int
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """``places`` of the points of an RKME with their ``weights``, and the ``cells`` that hold enough rows, on a plane
+    along whose axes lie these ``shares`` of the variance."""
+
+    places: tuple[tuple[float, float], ...]
+    weights: tuple[float, ...]
+    cells: tuple[Cell, ...]
+    shares: tuple[float, float]
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """The parts of a package: the ``island`` by its definition, and whether it is ``minted``; what is known of the
+    model as it was written (as Converted has it); the ``entry`` of the ``specification`` and its bytes. For a ledger,
+    in their place, the ``digest`` of the rows in the island's units."""
+
+    island: bytes
+    minted: bool
+    rows: int
+    columns: tuple[str, ...]
+    format: str
+    file_name: str
+    signature: Signature
+    class_names: tuple[str, ...]
+    difference: float | None
+    words: str
+    library: str
+    digest: bytes = b""
+    entry: SpecEntry | None = None
+    specification: bytes = b""
+    picture: Picture | None = None
+
+
 class Answer(msgspec.Struct, frozen=True):
-    """``fits``, or ``sheets``, or why there are none, in words, and in which ``field`` of the form."""
+    """``fits``, or ``sheets``, or what was ``packed``, or why there is none, in words, and in which ``field`` of the
+    form."""
 
     fits: tuple[Fit, ...] = ()
     sheets: tuple[Sheet, ...] = ()
+    packed: Packed | None = None
     refused: str = ""
     field: str = ""
 
@@ -80,7 +160,7 @@ class Fitting:
     """Lives in the asyncio loop. A process takes seconds to load, so one may be got ready before it is needed."""
 
     def __init__(self) -> None:
-        self._turn, self._starting = asyncio.Lock(), asyncio.Lock()
+        self._turn, self._packing, self._starting = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
         self._under_way = 0
         self._ready: Process | None = None
 
@@ -132,17 +212,27 @@ class Fitting:
             raise Unreadable(answer.refused, answer.field)
         return answer.sheets
 
-    async def _ask(self, order: Order) -> Answer:
+    async def packed(self, file: Path, packing: Packing, islands: Sequence[Island]) -> Packed:
+        """What a package is put together of, of the model and the rows in ``file``; Unreadable says which of the two,
+        or of what was said of them, is wrong, and how. Searches do not wait for it."""
+        async with self._packing:
+            order = Order(str(file), tuple(each.definition for each in islands), packing=packing)
+            answer = await self._ask(order, PACKING_SECONDS)
+        if answer.packed is None:
+            raise Unreadable(answer.refused, answer.field)
+        return answer.packed
+
+    async def _ask(self, order: Order, seconds: float = SECONDS) -> Answer:
         await self.prepare()
         process, self._ready = self._ready, None
         assert process is not None  # it was got ready
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(seconds):
                 said, _ = await process.communicate(pack(order))
         except TimeoutError:
             raise SpecificationError(
-                f"the file takes longer than the {SECONDS:.0f} seconds that this page gives it; the command line, "
-                "`atoll search --data` and `atoll predict`, takes as long as it takes"
+                f"the file takes longer than the {seconds:.0f} seconds that this page gives it; the command line, "
+                "`atoll search --data`, `atoll predict` and `atoll learnware pack`, takes as long as it takes"
             ) from None
         finally:
             await _end(process)
