@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import parse_qs
 
 from aiohttp import BodyPartReader, web
@@ -16,23 +17,27 @@ from atoll.engine.specs.formats import SUFFIXES
 from atoll.engine.tables import READERS
 from atoll.node.errors import RequestInvalid
 from atoll.node.language import gettext
+from atoll.node.language import size as in_words
 
 TABLES = (".csv", *READERS)
 MAX_UPLOAD = 32 * 1024 * 1024
 UPLOAD_SECONDS = 120.0
-MAX_FIELD, MAX_PARTS = 4096, 200
+MAX_FIELD, MAX_PARTS, MAX_CALLED = 4096, 200, 200
 MAX_SMALL_FORM, MAX_SMALL_FIELDS = 16_384, 20
 PIECE = 256 * 1024
 
 Suffixes = tuple[str, ...]
+ANY: Suffixes = ()  # told by their bytes, whatever they are called
+NONE: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass
 class Parts:
-    """``values`` of the fields, ``files`` by field, and what is wrong with them."""
+    """``values`` of the fields, ``files`` by field and what they were ``called``, and what is wrong with them."""
 
     values: dict[str, list[str]] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
+    called: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
     def first(self, name: str) -> str:
@@ -40,9 +45,9 @@ class Parts:
 
 
 @asynccontextmanager
-async def passing_folder() -> AsyncIterator[Path]:
+async def passing_folder(prefix: str = "atoll-page-", within: Path | None = None) -> AsyncIterator[Path]:
     """For files that nobody else may read, and that are gone with it."""
-    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="atoll-page-")
+    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix=prefix, dir=within)
     try:
         yield Path(folder)
     finally:
@@ -51,24 +56,24 @@ async def passing_folder() -> AsyncIterator[Path]:
 
 async def read_parts(
     request: web.Request, folder: Path, check: Callable[[str], None] | None, begin: Callable[[], None],
-    takes: Mapping[str, Suffixes],
+    takes: Mapping[str, Suffixes], *, most: Mapping[str, int] = NONE, seconds: float = UPLOAD_SECONDS,
 ) -> Parts:  # fmt: skip
-    """The form, its files in ``folder``: by field, those with one of the suffixes that it ``takes``. ``check`` is
-    handed the form's token, which must come first (None: a header has carried it), and ``begin`` called before the
-    first file. RequestInvalid for what no page of ours sends, or not in time; whatever ``check`` and ``begin``
-    raise."""
+    """The form, its files in ``folder``: by field, those with one of the suffixes that it ``takes``, or ANY. ``check``
+    is handed the form's token, which must come first (None: a header has carried it), and ``begin`` called before the
+    first file. ``most`` says of a field how many bytes its file may have, where that is not MAX_UPLOAD. RequestInvalid
+    for what no page of ours sends, or not in time; whatever ``check`` and ``begin`` raise."""
     if not request.content_type == "multipart/form-data":
         raise RequestInvalid("not the form of this page")
     try:
-        async with asyncio.timeout(UPLOAD_SECONDS):
-            return await _read_parts(request, folder, check, begin, takes)
+        async with asyncio.timeout(seconds):
+            return await _read_parts(request, folder, check, begin, takes, most)
     except TimeoutError:
-        raise RequestInvalid(f"the form did not come within {UPLOAD_SECONDS:.0f} seconds") from None
+        raise RequestInvalid(f"the form did not come within {seconds:.0f} seconds") from None
 
 
 async def _read_parts(
     request: web.Request, folder: Path, check: Callable[[str], None] | None, begin: Callable[[], None],
-    takes: Mapping[str, Suffixes],
+    takes: Mapping[str, Suffixes], most: Mapping[str, int],
 ) -> Parts:  # fmt: skip
     found, checked = Parts(), check is None
     try:
@@ -81,7 +86,7 @@ async def _read_parts(
                 text = (await _bytes(part, MAX_FIELD)).decode("utf-8", "replace")
                 found.values.setdefault(part.name, []).append(text)
             elif checked and part.name in takes:
-                await _keep(part, folder, found, begin, takes[part.name])
+                await _keep(part, folder, found, begin, takes[part.name], most.get(part.name))
             if check is not None and not checked:
                 check(found.first("csrf"))
                 checked = True
@@ -107,18 +112,24 @@ async def read_form(request: web.Request, size: int, count: int) -> dict[str, li
         raise RequestInvalid("not the form of this page") from None
 
 
-async def _keep(part: BodyPartReader, folder: Path, found: Parts, begin: Callable[[], None], takes: Suffixes) -> None:
+async def _keep(
+    part: BodyPartReader, folder: Path, found: Parts, begin: Callable[[], None], takes: Suffixes, most: int | None
+) -> None:
     """The file under the name of its field with the suffix that it had; a fault is one of the field."""
     name, suffix = str(part.name), Path(part.filename or "").suffix.lower()
-    size, path = 0, folder / f"{name}{suffix}"
+    size, path = 0, folder / (f"{name}{suffix}" if takes else name)
+    found.called[name] = (part.filename or "")[:MAX_CALLED]
     while piece := await part.read_chunk(PIECE):
-        if suffix not in takes:
+        if takes and suffix not in takes:
             found.errors[name] = _takes(takes)
             return
         if not size and not found.files:
             begin()
         size += len(piece)
-        if size > MAX_UPLOAD:
+        if most is not None and size > most:
+            found.errors[name] = gettext("Larger than the {size} that this node takes.").format(size=in_words(most))
+            return
+        if most is None and size > MAX_UPLOAD:
             found.errors[name] = gettext(
                 "Larger than the {mib} MiB that this page takes; the command line, `atoll search --data` and "
                 "`atoll predict`, takes files of any size."
