@@ -44,6 +44,7 @@ from atoll.node.reuse.members import Workshop
 from atoll.node.reuse.service import Reuser
 from atoll.node.search.service import Searcher
 from atoll.node.serving import Owner
+from atoll.node.store import migration
 from atoll.node.store.audit import AuditLog
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.catalogue import Catalogue
@@ -108,6 +109,9 @@ async def running(home: Path) -> AsyncIterator[Node]:
     with lock.exclusive(home):
         if lock.was_killed(home):
             await asyncio.to_thread(verify_after_crash, home)
+        migrated = await asyncio.to_thread(migration.migrate, home / "store", now_ms())
+        if migrated is not None:
+            migration.tell(migrated)
         with lock.marked(home):
             store = Store(home / "store")
             environments = Environments(

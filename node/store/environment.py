@@ -171,12 +171,9 @@ class Store:
             row = txn.get(b"schema", db=self._tables["meta"])
             if row is None:
                 txn.put(b"schema", str(SCHEMA).encode(), db=self._tables["meta"])
-            elif int(row) > SCHEMA:
+            elif int(row) != SCHEMA:
                 self._env.close()
-                raise StoreTooNew(
-                    f"the store in {path} has schema {int(row)}, this Atoll knows up to {SCHEMA}",
-                    hint="run the newer Atoll that wrote it",
-                )
+                raise _other_schema(path, int(row))
 
     def _run(self) -> None:
         while True:
@@ -295,6 +292,18 @@ class Table(Generic[T]):
         """The greatest key and its undecoded row."""
         with txn.cursor(db=self._handle) as cursor:
             return (bytes(cursor.key()), bytes(cursor.value())) if cursor.last() else None
+
+
+def _other_schema(path: Path, schema: int) -> StoreError:
+    if schema > SCHEMA:
+        return StoreTooNew(
+            f"the store in {path} has schema {schema}, this Atoll knows up to {SCHEMA}",
+            hint="run the newer Atoll that wrote it",
+        )
+    return StoreError(
+        f"the store in {path} has schema {schema}, this Atoll writes {SCHEMA}",
+        hint="`atoll serve` migrates it, and keeps the old one beside it",
+    )
 
 
 def _fail(group: list[_Job], error: Exception) -> None:

@@ -22,6 +22,7 @@ from atoll.node.store import backup_file
 from atoll.node.store.backup_file import KEY, STORE, Manifest, Member, Progress
 from atoll.node.store.durable import replacing
 from atoll.node.store.environment import Store
+from atoll.node.store.migration import migrate
 from atoll.node.store.verification import Report, read_store, verify_home
 
 RESTORED = "restored_at"
@@ -53,6 +54,9 @@ def restore(
             raise ConfigError(f"the key is not that of {manifest.peer_id}, whose backup this is")
         report = verify_home(staging, deep=False)
         report.require_whole()
+        migrated = migrate(staging / "store", now)
+        if migrated is not None:  # the backup is there to go back with
+            shutil.rmtree(migrated.kept)
         with closing(Store(staging / "store")) as store:
             store.mark(RESTORED, now)
         for folder in (staging, *(each for each in staging.rglob("*") if each.is_dir())):

@@ -26,6 +26,7 @@ from atoll.node.errors import ConfigError, StoreError, StoreTooNew
 from atoll.node.store import rows
 from atoll.node.store.backup_file import Progress, blob_name
 from atoll.node.store.environment import SCHEMA, TABLES
+from atoll.node.store.migration import migrated_copy
 
 SECONDS, BYTES_PER_SECOND = 60.0, 5e6  # a store of 1 GB may take 260 s
 MAX_DAMAGE = 100
@@ -59,12 +60,23 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def read_store(folder: Path, *, deep: bool) -> Contents:
-    """What is in a store that nobody writes to; ``deep`` checks signatures too. StoreTooNew for one of the future."""
+    """What is in a store that nobody writes to; ``deep`` checks signatures too. Of an older schema a migrated copy is
+    read. StoreTooNew for one of the future."""
+    contents = _read_aside(folder, deep)
+    if contents.schema > SCHEMA:
+        raise StoreTooNew(f"the store has schema {contents.schema}, this Atoll knows up to {SCHEMA}")
+    if contents.damage or contents.schema in (0, SCHEMA):
+        return contents
+    with migrated_copy(folder, 0) as copy:
+        return _read_aside(copy, deep)
+
+
+def _read_aside(folder: Path, deep: bool) -> Contents:
     file = folder / "data.mdb"
     if not file.is_file():
         return Contents(damage=(f"there is no store: {file} is missing",))
     seconds = SECONDS + file.stat().st_size / BYTES_PER_SECOND
-    command = [sys.executable, "-P", "-m", __name__, str(folder.resolve()), "deep" if deep else "quick"]
+    command = [sys.executable, "-P", "-m", __name__, str(folder.resolve()), "deep" if deep else "quick", str(SCHEMA)]
     try:
         child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -74,10 +86,7 @@ def read_store(folder: Path, *, deep: bool) -> Contents:
     if child.returncode:
         words = child.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         return Contents(damage=(_printable(f"the store could not be read: {words}"),))
-    contents = msgspec.json.decode(child.stdout, type=Contents)
-    if contents.schema > SCHEMA:
-        raise StoreTooNew(f"the store has schema {contents.schema}, this Atoll knows up to {SCHEMA}")
-    return contents
+    return msgspec.json.decode(child.stdout, type=Contents)
 
 
 def verify_home(home: Path, *, deep: bool = True, progress: Progress | None = None) -> Report:
@@ -126,10 +135,11 @@ def _printable(words: str) -> str:
 
 
 class _Reading:
-    """The child's side: reads all it can, and gathers what is wrong."""
+    """The child's side: reads all it can, and gathers what is wrong. Rows of another schema are counted only."""
 
-    def __init__(self, deep: bool) -> None:
+    def __init__(self, deep: bool, known: int) -> None:
         self._deep = deep
+        self._known = known
         self.schema = 0
         self.tables: dict[str, int] = {}
         self.blobs: set[bytes] = set()
@@ -150,7 +160,7 @@ class _Reading:
                 missing, strange = sorted(set(TABLES) - found), sorted(found - set(TABLES))
                 if missing and strange:  # one of them alone is another version's
                     self.damage.append(f"tables {strange} stand where {missing} are missing")
-                for name in sorted(found & set(TABLES)):
+                for name in sorted(found & set(TABLES), key=lambda name: (name != "meta", name)):
                     with self._finding(f"table {name}"):
                         self._read_table(txn, name, env.open_db(name.encode(), txn=txn, create=False))
             with open("/dev/null", "wb") as nowhere:  # a copy visits every page, and counts them
@@ -173,6 +183,8 @@ class _Reading:
             number = int(raw)
             self.schema = number if key == b"schema" else self.schema
             return
+        if self.schema != self._known:
+            return
         row = rows.decode(table, raw)
         self.blobs.update(rows.blobs_of(row))
         self.cached.update(rows.cached_by(row))
@@ -189,6 +201,6 @@ class _Reading:
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    reading = _Reading(deep=sys.argv[2] == "deep")
+    reading = _Reading(deep=sys.argv[2] == "deep", known=int(sys.argv[3]))
     reading.read(Path(sys.argv[1]))
     sys.stdout.write(msgspec.json.encode(reading.contents()).decode())
