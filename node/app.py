@@ -57,6 +57,7 @@ from atoll.node.store.ledger import Ledger
 from atoll.node.store.tokens import Tokens
 from atoll.node.store.verification import verify_after_crash
 from atoll.node.upkeep import begin_epochs_after_restore, upkeep
+from atoll.node.web.publish.drafts import Drafts
 from atoll.node.web.reading.fitting import Fitting
 from atoll.protocol.errors import ProtocolError
 
@@ -96,6 +97,7 @@ class Node:
     visitors: Visitors
     fitting: Fitting
     chunked: ChunkedUploads
+    drafts: Drafts
     started_at: int = field(default_factory=now_ms)
 
 
@@ -128,7 +130,8 @@ async def running(home: Path) -> AsyncIterator[Node]:
                 await node.network.start()
                 node.specifications.start()
                 tasks = [
-                    asyncio.create_task(work) for work in (upkeep(node), node.acceptance.run(), node.reuser.tidy())
+                    asyncio.create_task(work)
+                    for work in (upkeep(node), node.acceptance.run(), node.reuser.tidy(), node.drafts.tidy())
                 ]
                 try:
                     yield node
@@ -186,6 +189,7 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
         pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, downloads, code,
         specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
         ChunkedUploads(blobs, config.http.max_upload_bytes),
+        Drafts(home / "drafts", config.http.max_upload_bytes, now_ms),
     )  # fmt: skip
 
 

@@ -138,7 +138,7 @@ async def _taken_in(
     """The zip as a learnware of this dock, a later revision of ``old``, once it has passed the checks; and notes."""
     async with scratch(node.blobs) as file:
         target = Path(file.name)
-        imported = await asyncio.to_thread(_import, node, source, target, semantic, old)
+        imported = await asyncio.to_thread(import_zip, node, source, target, semantic, old)
         digest = await asyncio.to_thread(node.acceptance.uploads.take, target)
     return await accepted(node, digest, user), imported.notes
 
@@ -151,7 +151,7 @@ async def _list_anew(node: Node, learnware: Learnware) -> None:
             await list_in(node, learnware.id, known.federation, node.gate.policy(known), few_rows=same)
 
 
-def _import(node: Node, source: Path, target: Path, semantic: bytes, old: Learnware | None) -> Imported:
+def import_zip(node: Node, source: Path, target: Path, semantic: bytes | None, old: Learnware | None) -> Imported:
     """Write the package to ``target``; its islands are known here then."""
     now = now_ms()
     listed = {island: len(node.catalogue.in_island(island.digest, now)) for island in node.catalogue.islands()}

@@ -1,0 +1,209 @@
+"""Drafts: what somebody has begun to publish, in a folder of its own, until it is in the dock or a day has passed.
+
+Rows are never in it. Each belongs to the token that has begun it; nobody else is told that it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from atoll.engine.encoding import pack, unpack
+from atoll.engine.errors import EncodingError
+from atoll.engine.semantic import SemanticSpec
+from atoll.node.errors import RequestInvalid
+from atoll.node.store.durable import replacing
+from atoll.node.web.reading.fitting import Packed
+from atoll.protocol.errors import NotFound
+from atoll.protocol.limits import DAY, MINUTE
+
+log = logging.getLogger("atoll.web")
+AT_A_TIME, IN_ALL = 8, 64  # drafts of one token, and of all
+ROOM = 2  # times the size of the largest upload, that one token's drafts may take
+FORGOTTEN = DAY
+SWEEP_SECONDS = 10 * MINUTE / 1000
+MAX_ROW = 64 << 20  # bytes of what is kept of a draft, but for its files
+FILE, ROW, PARTS = "file", "draft", "parts"
+GIVEN, MODEL = "given", "model"  # what was uploaded, and the model as it is packed
+PASSING = "passing"
+
+Way = Literal["model", "package", "words"]
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """``owner`` is the id of a token. ``way``: a model with rows, a package, or other words for a learnware of the dock;
+    ``revises`` is the id (hex) of the one of which this becomes a revision. ``name``, ``size`` and ``key`` are those of
+    the file that comes or has come, ``whole`` once all of it is here and fit to go on with; ``packed`` are the parts
+    made of it without the specification's bytes; ``submission`` (hex) is where its checks are told."""
+
+    id: str
+    owner: str
+    way: Way
+    begun_at: int
+    touched_at: int
+    revises: str = ""
+    name: str = ""
+    size: int = 0
+    key: str = ""
+    whole: bool = False
+    packed: Packed | None = None
+    target: str = ""
+    notes: tuple[str, ...] = ()
+    words: SemanticSpec | None = None
+    submission: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is all that a package is put together of, but for the words."""
+        return self.packed is not None if self.way == "model" else self.whole
+
+
+class Drafts:
+    """Thread-safe; every call blocks on the disk. ``limit`` is of one file, in bytes; ``clock`` gives ms."""
+
+    def __init__(self, folder: Path, limit: int, clock: Callable[[], int]) -> None:
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        self._folder = folder
+        self._limit = limit
+        self._clock = clock
+        self._lock = threading.RLock()
+        for left in folder.glob(f"*/{PASSING}*"):  # the node ended while a form came
+            shutil.rmtree(left, ignore_errors=True)
+
+    def begin(self, owner: str, way: Way, revises: str = "") -> Draft:
+        """An empty one; RequestInvalid where there are enough."""
+        with self._lock:
+            self.sweep()
+            if len(self.all(owner)) >= AT_A_TIME:
+                raise RequestInvalid(f"{AT_A_TIME} drafts are begun already", hint="delete one of them first")
+            if len(list(self._folder.iterdir())) >= IN_ALL:
+                raise RequestInvalid("too many drafts are begun at this node", hint="delete one, or come back tomorrow")
+            now = self._clock()
+            draft = Draft(secrets.token_hex(16), owner, way, now, now, revises)
+            self._place(draft.id).mkdir(mode=0o700)
+            return self.save(draft)
+
+    def all(self, owner: str) -> list[Draft]:
+        """Those of a token, the one that was touched last first."""
+        with self._lock:
+            found = [self._read(each.name) for each in self._folder.iterdir()]
+        mine = [draft for draft in found if draft is not None and draft.owner == owner]
+        return sorted(mine, key=lambda draft: -draft.touched_at)
+
+    def get(self, id_: str, owner: str) -> Draft:
+        """NotFound unless it is that token's."""
+        with self._lock:
+            draft = self._read(id_) if re.fullmatch("[0-9a-f]{32}", id_) else None
+        if draft is None or draft.owner != owner:
+            raise NotFound("no such draft (any more)", hint="begin another one: drafts are kept for a day")
+        return draft
+
+    def save(self, draft: Draft) -> Draft:
+        """As it is now; NotFound if it was deleted meanwhile."""
+        draft = msgspec.structs.replace(draft, touched_at=self._clock())
+        with self._lock:
+            if not self._place(draft.id).is_dir():
+                raise NotFound("the draft was deleted meanwhile", hint="begin another one")
+            with replacing(self._place(draft.id) / ROW) as file:
+                file.write(pack(draft))
+        return draft
+
+    def delete(self, draft: Draft) -> None:
+        with self._lock:
+            shutil.rmtree(self._place(draft.id), ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what nobody has touched for a day."""
+        with self._lock:
+            before = self._clock() - FORGOTTEN
+            for place in list(self._folder.iterdir()):
+                draft = self._read(place.name)
+                if draft is None or draft.touched_at < before:
+                    shutil.rmtree(place, ignore_errors=True)
+
+    async def tidy(self) -> None:
+        """Sweep, until cancelled."""
+        while True:
+            await asyncio.to_thread(self.sweep)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def path(self, draft: Draft, name: str) -> Path:
+        """Of one of its files."""
+        return self._place(draft.id) / name
+
+    def received(self, draft: Draft, key: str) -> int:
+        """Bytes that are here of the file with that key; of another one, none."""
+        path = self.path(draft, GIVEN)
+        return path.stat().st_size if key and draft.key == key and path.exists() else 0
+
+    def append(self, draft: Draft, key: str, name: str, size: int, offset: int, data: bytes) -> int:
+        """Bytes that are here then, of a file of ``size``. Another ``key`` takes the place of what was here.
+        RequestInvalid if it does not go on where it stands, or gets too long."""
+        with self._lock:
+            draft = self.get(draft.id, draft.owner)
+            self._check_room(draft, size)
+            path = self.path(draft, GIVEN)
+            if draft.key != key:
+                path.unlink(missing_ok=True)
+            if draft.key != key or draft.whole:
+                self.save(msgspec.structs.replace(draft, key=key, name=name, size=size, whole=False))
+            stands = path.stat().st_size if path.exists() else 0
+            if offset != stands:
+                raise RequestInvalid(f"the upload stands at {stands} bytes, not at {offset}", hint="go on from there")
+            if stands + len(data) > size:
+                raise RequestInvalid(f"more has come than the {size} bytes that were announced", hint="begin anew")
+            with path.open("ab") as file:
+                file.write(data)
+            return stands + len(data)
+
+    def take(self, draft: Draft, path: Path, name: str) -> Draft:
+        """A file that has come in one piece is the draft's."""
+        with self._lock:
+            size = path.stat().st_size
+            self._check_room(draft, size)
+            path.replace(self.path(draft, GIVEN))
+            return self.save(msgspec.structs.replace(draft, key=f"whole:{name}", name=name, size=size, whole=False))
+
+    def drop(self, draft: Draft) -> Draft:
+        """Without the file that was given."""
+        self.path(draft, GIVEN).unlink(missing_ok=True)
+        return self.save(msgspec.structs.replace(draft, key="", name="", size=0, whole=False))
+
+    def keep_parts(self, draft: Draft, packed: Packed) -> Draft:
+        """What the given model and rows were made into, but for the model's bytes, which the caller has put there."""
+        with replacing(self.path(draft, PARTS)) as file:
+            file.write(packed.specification)
+        return self.save(msgspec.structs.replace(draft, packed=msgspec.structs.replace(packed, specification=b"")))
+
+    def specification(self, draft: Draft) -> bytes:
+        return self.path(draft, PARTS).read_bytes()
+
+    def _check_room(self, draft: Draft, size: int) -> None:
+        """RequestInvalid for a file that is too large, or that the token's other drafts leave no room for."""
+        if size > self._limit:
+            raise RequestInvalid(
+                f"the file has {size} bytes, this node takes {self._limit}", hint="see http.max_upload_bytes"
+            )
+        others = sum(self._bytes(each.id) for each in self.all(draft.owner) if each.id != draft.id)
+        if others + size > ROOM * self._limit:
+            raise RequestInvalid("your drafts take too many bytes", hint="delete one of them first")
+
+    def _bytes(self, id_: str) -> int:
+        return sum(each.stat().st_size for each in self._place(id_).iterdir() if each.is_file())
+
+    def _place(self, id_: str) -> Path:
+        return self._folder / id_
+
+    def _read(self, id_: str) -> Draft | None:
+        try:
+            return unpack((self._place(id_) / ROW).read_bytes(), Draft, limit=MAX_ROW)
+        except (OSError, EncodingError):
+            return None
