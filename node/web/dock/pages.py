@@ -2,6 +2,79 @@
 
 from __future__ import annotations
 
-from atoll.node.web.page import Page
+import asyncio
+from typing import NamedTuple
 
-PAGES: tuple[Page, ...] = ()
+from aiohttp import web
+from atoll.node.api.downloads import DownloadView, granted
+from atoll.node.clock import now_ms
+from atoll.node.web.answers import html
+from atoll.node.web.dock import acts, asking, editor, learnware, words
+from atoll.node.web.dock.figures import number
+from atoll.node.web.dock.shelf import PAGE, STANDINGS, Shelf, Use, Wanted, packages, shelf, use
+from atoll.node.web.page import Page
+from atoll.node.web.visit import Visit
+
+MAX_WORDS = 80
+
+
+async def index(visit: Visit) -> web.Response:
+    """My dock. What was served, checked and asked is for those who may publish, as on the API."""
+    wanted = _wanted(visit)
+    held, served = await asyncio.to_thread(_read, visit, wanted)
+    checked, refused = packages(visit.node) if served else ([], [])
+    kept = await asyncio.to_thread(_kept, visit)
+    return await html(
+        visit, "dock/dock.html", shelf=held, use=served, wanted=wanted, checked=checked, refused=refused,
+        kept=kept, says=words, said=words.SAID.get(visit.request.query.get("said", "")), now=now_ms(),
+        waiting=visit.node.gate.requests.waiting(),
+    )  # fmt: skip
+
+
+def _read(visit: Visit, wanted: Wanted) -> tuple[Shelf, Use | None]:
+    held = shelf(visit.node, wanted)
+    return held, use(visit.node, held.items) if visit.may("publish") else None
+
+
+def _wanted(visit: Visit) -> Wanted:
+    """What the address asks for; what it says amiss chooses nothing."""
+    query = visit.request.query
+    standing = query.get("state", "")
+    return Wanted(
+        query.get("q", "").strip()[:MAX_WORDS],
+        standing if standing in STANDINGS else "",
+        query.get("federation", "")[:64],
+        query.get("task", "")[:MAX_WORDS],
+        number(query.get("page", "")),
+    )
+
+
+class Kept(NamedTuple):
+    """Packages of others that are here for this visitor: ``rows`` of one page, ``total`` of ``size`` bytes in all."""
+
+    rows: list[DownloadView]
+    total: int
+    size: int
+    quota: int
+    page: int
+    pages: int
+
+
+def _kept(visit: Visit) -> Kept:
+    """Blocking. As the API says to whom: with the scope predict, one's own; with admin, all."""
+    token, node = visit.token, visit.node
+    found = node.downloads.all() if visit.may("predict") else []
+    rows = [DownloadView.of(revision, row) for revision, row in found if token is not None and granted(token, row)]
+    pages = max(1, -(-len(rows) // PAGE))
+    page = min(pages, number(visit.request.query.get("kept", "")))
+    size = sum(row.held for row in rows)
+    return Kept(rows[(page - 1) * PAGE : page * PAGE], len(rows), size, node.config.reuse.cache_bytes, page, pages)
+
+
+PAGES: tuple[Page, ...] = (
+    Page("GET", "/dock", index, "read"),
+    *learnware.PAGES,
+    *acts.PAGES,
+    *editor.PAGES,
+    *asking.PAGES,
+)

@@ -1,0 +1,103 @@
+"""Requests: what others ask of this node's learnwares, what was granted, and what may be asked of others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Literal, NamedTuple, get_args
+
+from aiohttp import web
+from atoll.node.api.policies import MAX_DAYS, RequestView, decide, received
+from atoll.node.clock import now_ms
+from atoll.node.errors import RequestInvalid
+from atoll.node.policy.requests import Verdict
+from atoll.node.web.answers import html
+from atoll.node.web.dock import words
+from atoll.node.web.dock.figures import number
+from atoll.node.web.page import Page
+from atoll.node.web.visit import Visit
+from atoll.protocol.listings import Listing
+from atoll.protocol.policy import ACTS
+
+PAGE = 25
+ASKABLE = 10
+Group = Literal["pending", "granted", "ended", "all"]
+GROUPS: tuple[Group, ...] = get_args(Group)
+
+
+class Requests(NamedTuple):
+    """``items`` of one page of a group; ``counts`` of all groups."""
+
+    group: Group
+    items: list[RequestView]
+    page: int
+    pages: int
+    counts: dict[Group, int]
+
+
+async def index(visit: Visit) -> web.Response:
+    rows = await asyncio.to_thread(received, visit.node)
+    askable = await asyncio.to_thread(_askable, visit)
+    return await html(
+        visit, "dock/requests.html", requests=_chosen(visit, rows), says=words, askable=askable[:ASKABLE],
+        more=max(0, len(askable) - ASKABLE), max_days=MAX_DAYS,
+        said=words.SAID.get(visit.request.query.get("said", "")),
+    )  # fmt: skip
+
+
+def _chosen(visit: Visit, rows: list[RequestView]) -> Requests:
+    """Those of the state that the address names; without one those that wait, or all if none do."""
+    groups: dict[Group, list[RequestView]] = {each: [row for row in rows if _in(each, row)] for each in GROUPS}
+    groups["granted"].sort(key=lambda row: row.until)
+    wanted = visit.request.query.get("state", "")
+    group = next((each for each in GROUPS if each == wanted), "pending" if groups["pending"] else "all")
+    found = groups[group]
+    pages = max(1, -(-len(found) // PAGE))
+    page = min(pages, number(visit.request.query.get("page", "")))
+    counts = {each: len(of) for each, of in groups.items()}
+    return Requests(group, found[(page - 1) * PAGE : page * PAGE], page, pages, counts)
+
+
+def _in(group: Group, row: RequestView) -> bool:
+    ended = row.state not in ("pending", "granted")
+    return group == "all" or row.state == group or (group == "ended" and ended)
+
+
+def _askable(visit: Visit) -> list[Listing]:
+    """Others' learnwares that are given on request."""
+    own = visit.node.identity.public
+    found = [
+        each for each in visit.node.catalogue.alive(now_ms())
+        if each.owner != own and any(getattr(each.offers, act) == "ask" for act in ACTS)
+    ]  # fmt: skip
+    return sorted(found, key=lambda each: (each.semantic.name.casefold(), each.learnware_id))
+
+
+def _decided(act: str, state: Verdict) -> Callable[[Visit], Awaitable[web.Response]]:
+    async def handle(visit: Visit) -> web.Response:
+        fields, id_ = await visit.fields(), visit.request.match_info["id"]
+        days = _days(fields.get("days", "")) if state == "granted" else 0
+        async with visit.noting(act, id=id_):
+            await decide(visit.node, id_, state, days)
+        raise web.HTTPSeeOther(f"/requests?state={_back(fields)}&said={state}")
+
+    return handle
+
+
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MAX_DAYS):
+        raise RequestInvalid(f"a grant holds for 1 to {MAX_DAYS} days")
+    return int(text)
+
+
+def _back(fields: dict[str, str]) -> Group:
+    """The group from which it was decided."""
+    return next((each for each in GROUPS if each == fields.get("group")), "all")
+
+
+PAGES = (
+    Page("GET", "/requests", index, "publish"),
+    Page("POST", "/requests/{id}/grant", _decided("request.grant", "granted"), "publish"),
+    Page("POST", "/requests/{id}/deny", _decided("request.deny", "denied"), "publish"),
+    Page("POST", "/requests/{id}/revoke", _decided("request.revoke", "revoked"), "publish"),
+)
