@@ -25,6 +25,7 @@ from babel import dates, negotiate_locale, numbers
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from jinja2 import Environment
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 DEFAULT = "en"
@@ -45,6 +46,12 @@ def speaking(language: str) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def install(environment: Environment) -> None:
+    """Let templates speak: ``{% trans %}``, ``_()``, ``gettext()`` and ``ngettext()``."""
+    environment.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
+    environment.policies["ext.i18n.trimmed"] = True
 
 
 def in_each(make: Callable[[], T]) -> dict[str, T]:
@@ -112,6 +119,12 @@ def catalogues(language: str) -> list[Catalog]:
         return []
     found = sorted((each for each in folder.iterdir() if each.name.endswith(".po")), key=lambda each: each.name)
     return [read_po(io.BytesIO(each.read_bytes()), locale=language) for each in found]
+
+
+class English(str):
+    """Text that stays as it is in every language: what an error says."""
+
+    __slots__ = ()
 
 
 @cache

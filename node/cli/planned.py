@@ -28,7 +28,7 @@ def show(plan: ReusePlan) -> None:
     columns = ("name", "owner", "# weight", "runs at", "# rows, at most" if chosen else "# rows", "licence")
     rows = [
         (
-            each.name, each.owner_name or short(each.owner), words.percent(each.weight), words.PLACES[each.place],
+            each.name, each.owner_name or short(each.owner), words.percent(each.weight), words.place(each.place),
             words.count(each.rows), each.license or "not said",
         )
         for each in plan.members

@@ -168,7 +168,7 @@ class Downloads:
         take_in = partial(
             self._cache.take_in, revision, growing, learnware_id=listing.learnware_id, owner=listing.owner, user=user
         )
-        with self._cache.coming(revision) as room:
+        with self._cache.coming(revision) as room, self._told_of(growing, resumed):
             await self._network.fetch_package(owner, message, growing, room, progress)
             try:
                 return await asyncio.to_thread(take_in)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from atoll.engine.reuse.reuser import Task
+from atoll.node.language import gettext
 from atoll.node.reuse import words
 from numpy.typing import NDArray
 
@@ -47,19 +48,25 @@ def baseline(target: NDArray[np.int64] | NDArray[np.float64], task: Task) -> flo
 
 def interval(found: Measured, task: Task) -> str:
     """The bounds in words: 3.1% to 12.7%."""
-    return f"{words.loss(found.low, task)} to {words.loss(found.high, task)}"
+    return gettext("{low} to {high}").format(low=words.loss(found.low, task), high=words.loss(found.high, task))
 
 
 def expected(loss: tuple[float, float], rows: int, task: Task, nothing: float) -> str:
     """What was measured, as a sentence or two; ``nothing`` is the loss of the baseline."""
     found = measured(loss, rows, task)
-    least = words.loss(measured((nothing, 0.0), rows, task).value, task)
-    figure = f"{words.LOSSES[task]} {words.loss(found.value, task)} (95% interval {interval(found, task)})"
-    beside = (
-        f"always naming the commonest class errs in {least}"
-        if task == "classification"
-        else f"predictions are typically off by about {words.loss(found.value, task)}, always saying the mean of your "
-        f"labels by {least}"
-    )
-    few = f" So few rows are no measure: label {LEAST} at least, better a hundred." if rows < LEAST else ""
-    return f"Cross-validated on {words.counted(rows, 'labelled row')}: {figure}; {beside}.{few}"
+    told = gettext("Cross-validated on {rows}: {name} {value} (95% interval {interval}); {beside}.").format(
+        rows=words.labelled_count(rows), name=gettext(words.LOSSES[task]), value=words.loss(found.value, task),
+        interval=interval(found, task), beside=_beside(found, measured((nothing, 0.0), rows, task), task),
+    )  # fmt: skip
+    if rows >= LEAST:
+        return told
+    few = gettext("So few rows are no measure: label {least} at least, better a hundred.").format(least=LEAST)
+    return f"{told} {few}"
+
+
+def _beside(found: Measured, nothing: Measured, task: Task) -> str:
+    value, least = words.loss(found.value, task), words.loss(nothing.value, task)
+    if task == "classification":
+        return gettext("always naming the commonest class errs in {least}").format(least=least)
+    off = gettext("predictions are typically off by about {value}, always saying the mean of your labels by {least}")
+    return off.format(value=value, least=least)

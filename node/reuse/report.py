@@ -17,9 +17,12 @@ from importlib import resources
 import atoll
 import jinja2
 import msgspec
+from atoll.node import language
+from atoll.node.language import gettext, ngettext
 from atoll.node.reuse import plots, words
 from atoll.node.reuse.measured import LEAST, Measured, interval, measured
 from atoll.node.reuse.result import MemberReport, ReuseReport
+from babel import dates
 
 SURE = 0.8  # probability from which the report calls a prediction confident
 
@@ -36,7 +39,7 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 def page(report: ReuseReport, asked: Asked = Asked()) -> str:  # noqa: B008
-    """The page; takes milliseconds."""
+    """The page, in the language in force; takes milliseconds."""
     return _environment.get_template("report.html").render(
         report=report, asked=asked, style=STYLE, policy=POLICY, view=_View(report),
         command=_command(report, asked), version=atoll.__version__, python=platform.python_version(),
@@ -80,6 +83,79 @@ class _View:
     @property
     def rough(self) -> bool:
         return self.measured is not None and self._report.labelled < LEAST
+
+    @property
+    def abstained(self) -> str:
+        """Beside how many rows are predicted."""
+        if not self._report.abstained:
+            return gettext("all of them")
+        rows = words.count(self._report.rows)
+        return gettext("of {rows}; nobody answers about the others").format(rows=rows)
+
+    @property
+    def quality(self) -> str:
+        """Beside the loss that is expected."""
+        if self.measured is None:
+            return (
+                gettext("not measured")
+                if self._report.labelled
+                else gettext("not measured: there were no labelled rows")
+            )
+        told = (
+            gettext("95% interval {interval}; no measure: {rows} only")
+            if self.rough
+            else gettext("95% interval {interval}, measured on {rows}")
+        )
+        within = interval(self.measured, self._report.task)
+        return told.format(interval=within, rows=words.labelled_count(self._report.labelled))
+
+    @property
+    def whose(self) -> str:
+        """Beside how many models there are."""
+        told = ngettext("of {count} owner", "of {count} owners", self.owners).format(count=words.count(self.owners))
+        if not self.failed:
+            return told
+        failed = ngettext("{count} of them not to the end", "{count} of them not to the end", len(self.failed))
+        return f"{told}{gettext(', ')}{failed.format(count=words.count(len(self.failed)))}"
+
+    @property
+    def sent(self) -> str:
+        """Beside how many rows were sent to owners."""
+        if not self._report.rows_remote:
+            return gettext("all models ran at the node asked")
+        counts = gettext("a row counts once for each owner that it went to")
+        if not self.labelled_sent:
+            return counts
+        among = gettext("{rows} among them; {counts}")
+        return among.format(rows=words.labelled_count(self.labelled_sent), counts=counts)
+
+    @property
+    def validated(self) -> str:
+        """On what the methods were measured."""
+        told = ngettext(
+            "{count} row whose answer is known was predicted in every way, by choices that had not seen it "
+            "(cross-validation).",
+            "{count} rows whose answer is known were predicted in every way, each of them by a choice that had not "
+            "seen it (cross-validation).",
+            self._report.labelled,
+        )
+        return told.format(count=words.count(self._report.labelled))
+
+    @property
+    def answered(self) -> str:
+        """What the rows were given."""
+        told, count = self._report, words.count(self.predicted)
+        if told.task == "classification":
+            classes = ngettext("{count} class", "{count} classes", len(told.class_names))
+            given = ngettext("{count} row is given one of {classes}", "{count} rows are given one of {classes}",
+                             self.predicted)  # fmt: skip
+            return given.format(count=count, classes=classes.format(count=words.count(len(told.class_names))))
+        if not told.histogram:
+            values = ngettext("{count} row is given values", "{count} rows are given values", self.predicted)
+            return values.format(count=count)
+        given = ngettext("{count} row is given a value, from {low} to {high}",
+                         "{count} rows are given a value, from {low} to {high}", self.predicted)  # fmt: skip
+        return given.format(count=count, low=number(told.histogram[0][0]), high=number(told.histogram[0][-1]))
 
     def _measured(self, loss: tuple[float, float]) -> Measured:
         return measured(loss, self._report.labelled, self._report.task)
@@ -125,12 +201,13 @@ def _command(report: ReuseReport, asked: Asked) -> str:
 
 def day(at: int) -> str:
     """A time in ms as people read it."""
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%-d %B %Y, %H:%M UTC")
+    form = gettext("d MMMM yyyy, HH:mm 'UTC'")
+    return dates.format_datetime(datetime.fromtimestamp(at / 1000, UTC), form, locale=language.current())
 
 
 def number(value: float) -> str:
     """A measured value, to four digits."""
-    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}") if math.isfinite(value) else "none"
+    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}") if math.isfinite(value) else gettext("none")
 
 
 def _compiled() -> tuple[jinja2.Environment, str]:
@@ -139,9 +216,12 @@ def _compiled() -> tuple[jinja2.Environment, str]:
     style = sources.pop("report.css")
     environment = jinja2.Environment(
         loader=jinja2.DictLoader(sources), autoescape=True, auto_reload=False, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.i18n"],
     )  # fmt: skip
-    environment.globals |= {"words": words, "day": day, "number": number, "sure": SURE, "interval": interval}
+    language.install(environment)
+    environment.globals |= {
+        "words": words, "day": day, "number": number, "sure": SURE, "interval": interval, "language": language.current,
+    }  # fmt: skip
     return environment, style
 
 

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from atoll.engine.naming import listed
 from atoll.engine.reuse import Choice, Method
+from atoll.node.language import gettext
 from atoll.node.reuse import measured, words
 from atoll.node.reuse.ensemble import task_of
 from atoll.node.reuse.execution import Execution
-from atoll.node.reuse.planning import misled
 from atoll.node.reuse.query import PlannedMember
 from atoll.node.reuse.result import BINS, MemberReport, ReuseReport
 from atoll.node.reuse.running import Reusing
 from atoll.node.reuse.team import Team
+from atoll.node.reuse.warning import warnings
 from atoll.node.reuse.workers import Worker
 from atoll.protocol.listings import Quality
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 CHUNK = 65_536  # rows
 
 
-class _Found(NamedTuple):
+class Counts(NamedTuple):
     """What was predicted, in counts."""
 
     classes: dict[str, int]
@@ -31,16 +31,16 @@ class _Found(NamedTuple):
     confidence: tuple[int, ...]
 
 
-def report(reusing: Reusing, execution: Execution, elapsed_ms: int) -> ReuseReport:
-    """Blocking: it reads the predictions."""
-    plan, team, count = reusing.plan, reusing.brief.team, reusing.brief.rows.count
+def report(reusing: Reusing, execution: Execution, found: Counts, elapsed_ms: int) -> ReuseReport:
+    """In the language in force."""
+    plan, team, count = reusing.planned, reusing.brief.team, reusing.brief.rows.count
     members = tuple(
         _member(planned, worker, float(share) / count, _quality(member.listing.quality), taught)
         for planned, worker, share, member, taught in zip(
             plan.members, execution.workers, execution.shares, team.members, execution.taught, strict=True
         )
     )
-    choice, found = execution.choice, _found(reusing, team)
+    choice = execution.choice
     routed = execution.method not in ("averaging", "vote", "single")
     return ReuseReport(
         reuse_id=reusing.id,
@@ -60,7 +60,7 @@ def report(reusing: Reusing, execution: Execution, elapsed_ms: int) -> ReuseRepo
         leaves=_left(members),
         validation={name: (loss.mean, loss.error) for name, loss in choice.validation.items()} if choice else {},
         expected=_expected(reusing, execution, members),
-        warnings=_warnings(reusing, execution, members),
+        warnings=warnings(reusing, execution, members),
         class_counts=found.classes,
         histogram=found.histogram,
         confidence=found.confidence,
@@ -80,40 +80,47 @@ def _member(
 
 
 def _quality(quality: Quality | None) -> str:
-    return f"{quality.metric} {quality.value:.3g} on {quality.rows} rows" if quality is not None else ""
+    if quality is None:
+        return ""
+    told = gettext("{metric} {value} on {rows} rows")
+    return told.format(metric=quality.metric, value=f"{quality.value:.3g}", rows=quality.rows)
 
 
 def _because(planned: str, method: Method, choice: Choice | None) -> str:
     if planned != "auto":
-        return "it was asked for" if planned != "routing" or choice else "it is what does best without labels"
+        asked = planned != "routing" or choice
+        return gettext("it was asked for") if asked else gettext("it is what does best without labels")
     assert choice is not None
-    return (
-        f"of {len(choice.validation)} methods that were tried on your labelled rows, {words.method(method)} does best, "
-        "or no worse than noise explains"
-    )
+    return gettext(
+        "of {count} methods that were tried on your labelled rows, {method} does best, or no worse than noise explains"
+    ).format(count=len(choice.validation), method=words.method(method))
 
 
 def _left(members: Sequence[MemberReport]) -> tuple[str, ...]:
     """What has left this node, in sentences."""
+    told = gettext("To {owner} ({id}), for {name}: {rows}, under a pseudonym of yours.")
     sent = [each for each in members if each.place == "remote" and each.rows_asked]
     sentences = [
-        f"To {each.owner_name} ({each.owner}), for {each.name!r}: "
-        f"{words.rows(each.rows_asked, each.labelled_asked)}, under a pseudonym of yours."
+        told.format(
+            owner=each.owner_name, id=each.owner, name=repr(each.name),
+            rows=words.rows(each.rows_asked, each.labelled_asked),
+        )
         for each in sent
-    ]
-    return tuple(sentences) or ("No row has left this node.",)
+    ]  # fmt: skip
+    return tuple(sentences) or (gettext("No row has left this node."),)
 
 
 def _expected(reusing: Reusing, execution: Execution, members: Sequence[MemberReport]) -> str:
-    team, count = reusing.brief.team, reusing.brief.rows.count
-    covered = f"Members cover {1 - execution.uncovered / count:.1%} of the rows."
-    choice = execution.choice
-    if choice is not None:
-        loss = choice.validation[choice.method]
-        told = measured.expected((loss.mean, loss.error), reusing.plan.labelled, task_of(team), _baseline(reusing))
-        best = " It is the best of what was tried, and so a little optimistic." if len(choice.validation) > 1 else ""
-        return f"{told}{best} {covered}"
-    return f"Without labelled rows nobody can say how good this is. {covered} {_signed(team, members)}"
+    team, count, choice = reusing.brief.team, reusing.brief.rows.count, execution.choice
+    covered = gettext("Members cover {share} of the rows.").format(share=f"{1 - execution.uncovered / count:.1%}")
+    if choice is None:
+        unknown = gettext("Without labelled rows nobody can say how good this is.")
+        return f"{unknown} {covered} {_signed(team, members)}"
+    loss = choice.validation[choice.method]
+    told = [measured.expected((loss.mean, loss.error), reusing.plan.labelled, task_of(team), _baseline(reusing))]
+    if len(choice.validation) > 1:
+        told.append(gettext("It is the best of what was tried, and so a little optimistic."))
+    return " ".join([*told, covered])
 
 
 def _baseline(reusing: Reusing) -> float:
@@ -129,66 +136,30 @@ def _signed(team: Team, members: Sequence[MemberReport]) -> str:
         if quality is not None and report_.weight > 0:
             told.setdefault(quality.metric, []).append((report_.weight, quality.value))
     if not told:
-        return "Their owners have signed no measured quality."
-    parts = []
+        return gettext("Their owners have signed no measured quality.")
+    said, parts = gettext("{metric} {mean} (members with {weight} of the say)"), []
     for metric, values in sorted(told.items()):
         weight = sum(share for share, _ in values)
         mean = sum(share * value for share, value in values) / weight
-        parts.append(f"{metric} {mean:.3g} (members with {weight:.0%} of the say)")
-    return f"Their owners have signed, each measured on rows of its own: {', '.join(parts)}."
+        parts.append(said.format(metric=metric, mean=f"{mean:.3g}", weight=f"{weight:.0%}"))
+    signed = gettext("Their owners have signed, each measured on rows of its own: {parts}.")
+    return signed.format(parts=gettext(", ").join(parts))
 
 
-def _warnings(reusing: Reusing, execution: Execution, members: Sequence[MemberReport]) -> tuple[str, ...]:
-    told = []
-    for planned, member, worker in zip(reusing.plan.members, members, execution.workers, strict=True):
-        if worker.failed is not None:
-            of = max(planned.rows + (reusing.plan.labelled if member.rows_asked else 0), member.rows_answered)
-            told.append(
-                f"{member.owner_name} ({member.name!r}) stopped answering after "
-                f"{words.count(member.rows_answered)} of {words.count(of)} rows: "
-                f"{worker.failed.message}; the others' shares were renormalised"
-            )
-        if worker.declined:
-            told.append(
-                f"{member.owner_name} ({member.name!r}) declined {words.counted(worker.declined, 'row')} as unlike the "
-                "data that it is good on: the others' shares were renormalised"
-            )
-    if not reusing.brief.team.served:
-        told.append(reusing.plan.advice)
-    if warning := misled(reusing.brief.team, execution.method):
-        told.append(warning)
-    if len(reusing.plan.licenses) > 1:
-        told.append(f"The members' licences differ: {', '.join(reusing.plan.licenses)}. All of them bind you.")
-    if execution.unanswered:
-        lost = words.counted(execution.unanswered, "row")
-        told.append(f"{lost} without an answer: no member covers them, or would answer about them")
-    if execution.lost:
-        lost = words.counted(execution.lost, "row")
-        told.append(f"{lost} are likest the data of members that did not answer: what others say of them is a guess")
-    told += [f"Without {why}" for why in reusing.plan.skipped.values()]
-    unknown = _unknown(reusing.brief.team)
-    if unknown:
-        told.append(f"No member knows the classes {listed(unknown)} of your labels")
-    return tuple(told)
-
-
-def _unknown(team: Team) -> list[str]:
-    known = {name for member in team.members for name in member.listing.class_names}
-    return [name for name in team.class_names if name not in known]
-
-
-def _found(reusing: Reusing, team: Team) -> _Found:
+def counted(reusing: Reusing) -> Counts:
+    """What was predicted; blocking: it reads the predictions."""
+    team = reusing.brief.team
     array = np.lib.format.open_memmap(reusing.predictions, mode="r")
     chunks = [slice(start, start + CHUNK) for start in range(0, len(array), CHUNK)]
     if not team.class_names:
-        return _Found({}, _histogram(array, chunks), ())
+        return Counts({}, _histogram(array, chunks), ())
     counts, confidence = np.zeros(len(team.class_names), np.int64), np.zeros(BINS, np.int64)
     for chunk in chunks:
         values = _answered(array[chunk])
         counts += np.bincount(values.argmax(axis=1), minlength=len(counts))
         confidence += np.histogram(np.clip(values.max(axis=1, initial=0.0), 0, 1), BINS, (0.0, 1.0))[0]
     often = sorted(zip(team.class_names, counts.tolist(), strict=True), key=lambda each: -each[1])
-    return _Found(dict(often), None, tuple(confidence.tolist()))
+    return Counts(dict(often), None, tuple(confidence.tolist()))
 
 
 def _histogram(array: NDArray[np.float64], chunks: Sequence[slice]) -> tuple[tuple[float, ...], tuple[int, ...]] | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from atoll.node import language
 from atoll.node.reuse.brief import Brief
 from atoll.node.reuse.query import ReusePlan, ReuseQuery
 from atoll.node.reuse.result import ReuseReport, State
@@ -12,20 +14,39 @@ from atoll.node.telling import Telling
 
 class Reusing(Telling):
     """Lives in the asyncio loop. ``used`` is when somebody last looked, in seconds that only grow; ``send`` that the
-    user has consented: without it no row leaves this node, whatever happens."""
+    user has consented: without it no row leaves this node, whatever happens. Plan and reports are there in each
+    language, by its code: a session outlives the request that has planned it."""
 
-    def __init__(self, query: ReuseQuery, plan: ReusePlan, brief: Brief, folder: Path, used: float) -> None:
+    def __init__(
+        self, query: ReuseQuery, plans: Mapping[str, ReusePlan], brief: Brief, folder: Path, used: float
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.id = plan.reuse_id
+        self.plan = plans[language.DEFAULT]
+        self.id = self.plan.reuse_id
         self.query = query
-        self.plan = plan
+        self._plans = plans
         self.brief = brief
         self.folder = folder
         self.used = used
         self.send = False
-        self.report: ReuseReport | None = None
+        self.reports: Mapping[str, ReuseReport] = {}
         self.forgotten = False
-        self.emit("plan", plan)
+        self.emit("plan", self.plan)
+
+    @property
+    def planned(self) -> ReusePlan:
+        """The plan in the language in force."""
+        return self._plans[language.current()]
+
+    @property
+    def report(self) -> ReuseReport | None:
+        """In English, once it is done."""
+        return self.reports.get(language.DEFAULT)
+
+    @property
+    def reported(self) -> ReuseReport:
+        """The report of one that is done, in the language in force."""
+        return self.reports[language.current()]
 
     @property
     def state(self) -> State:

@@ -23,17 +23,19 @@ from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
 from atoll.engine.tables import Table
 from atoll.node.config import ReuseSection
+from atoll.node.journal import carrying
 from atoll.node.errors import ConsentNeeded, NodeBusy, RequestInvalid
+from atoll.node.language import in_each
 from atoll.node.reuse.brief import Brief
 from atoll.node.reuse.execution import Execution
 from atoll.node.reuse.members import Workshop
 from atoll.node.reuse.planning import Directory, plan, survey
 from atoll.node.reuse.query import Place, ReuseQuery
-from atoll.node.reuse.reporting import report
+from atoll.node.reuse.reporting import counted, report
 from atoll.node.reuse.result import PredictionResult, ReuseReport, State
 from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.reuse.running import Reusing
-from atoll.node.reuse.team import NEITHER, Team, gather, place_of, team_of
+from atoll.node.reuse.team import NEITHER, Team, Unusable, gather, place_of, team_of
 from atoll.node.reuse.turns import Turns
 from atoll.node.reuse.uploads import RowUploads
 from atoll.node.search.plan import Candidate
@@ -70,6 +72,7 @@ class Reuser:
         self._clock = clock
         self._turns = Turns("plans", PLANNING, PLANS_OF_USER, PLANS)
         self._sessions: OrderedDict[str, Reusing] = OrderedDict()
+        self._listeners: list[Callable[[Reusing], None]] = []
         shutil.rmtree(folder, ignore_errors=True)
         self.uploads = RowUploads(folder / "rows", config.max_upload_bytes, config.max_rows, clock)
 
@@ -102,7 +105,7 @@ class Reuser:
         self._require_a_turn(user)
         reusing.send = send
         reusing.task = asyncio.get_running_loop().create_task(self._run(reusing))
-        reusing.task.add_done_callback(partial(_ended, reusing))
+        reusing.task.add_done_callback(partial(self._ended, reusing))
         return reusing
 
     def reusing(self, id_: str, user: str) -> Reusing:
@@ -166,6 +169,17 @@ class Reuser:
             await self._forget(reusing)
         await asyncio.to_thread(self.uploads.expire, before)
 
+    def on_end(self, listener: Callable[[Reusing], None]) -> None:
+        """Call ``listener`` with every session that was started and has ended, however it did."""
+        self._listeners.append(listener)
+
+    async def stop(self) -> None:
+        """End what runs; whoever waits for it is told that the node stops."""
+        for reusing in self._sessions.values():
+            reusing.stop()
+        tasks = [each.task for each in self._sessions.values() if each.task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def aclose(self) -> None:
         """End what is under way; nothing of it stays."""
         for reusing in list(self._sessions.values()):
@@ -203,12 +217,13 @@ class Reuser:
             raise
 
     async def _plan(
-        self, id_: str, team: Team, skipped: Mapping[str, str], query: ReuseQuery, rows: Rows,
+        self, id_: str, team: Team, skipped: Mapping[str, Unusable], query: ReuseQuery, rows: Rows,
         labelled: Labelled | None,
     ) -> Reusing:  # fmt: skip
         brief = await self._in_thread(partial(Brief.of, team, query, rows, labelled))
         surveyed = await self._in_thread(partial(survey, brief, query))
-        planned = await asyncio.to_thread(plan, id_, query, brief, surveyed, skipped, self._directory)
+        making = partial(plan, id_, query, brief, surveyed, skipped, self._directory)
+        plans = await asyncio.to_thread(in_each, making)
         folder = self._folder / id_
         try:
             await asyncio.to_thread(folder.mkdir, mode=0o700)
@@ -216,11 +231,11 @@ class Reuser:
         except BaseException:
             await asyncio.to_thread(_remove, folder)
             raise
-        reusing = self._sessions[id_] = Reusing(query, planned, brief, folder, self._clock())
+        reusing = self._sessions[id_] = Reusing(query, plans, brief, folder, self._clock())
         return reusing
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._workshop.threads, work)
+        return await asyncio.get_running_loop().run_in_executor(self._workshop.threads, carrying(work))
 
     async def _make_room(self, user: str, size: int) -> None:
         """Forget the oldest sessions of a user, and of all, until one more with predictions of ``size`` bytes fits."""
@@ -240,7 +255,7 @@ class Reuser:
 
     async def _run(self, reusing: Reusing) -> None:
         try:
-            reusing.report = await self._carried_out(reusing)
+            reusing.reports = await self._carried_out(reusing)
         except AtollError:
             raise
         except Exception as error:
@@ -249,7 +264,7 @@ class Reuser:
         reusing.used = self._clock()
         reusing.emit("end", reusing.report)
 
-    async def _carried_out(self, reusing: Reusing) -> ReuseReport:
+    async def _carried_out(self, reusing: Reusing) -> dict[str, ReuseReport]:
         began = time.monotonic()
         try:
             async with AsyncExitStack() as stack:
@@ -258,7 +273,16 @@ class Reuser:
         except BaseExceptionGroup as group:
             raise _cause(group) from None
         elapsed = int((time.monotonic() - began) * 1000)
-        return await asyncio.to_thread(report, reusing, execution, elapsed)
+        found = await asyncio.to_thread(counted, reusing)
+        return await asyncio.to_thread(in_each, partial(report, reusing, execution, found, elapsed))
+
+    def _ended(self, reusing: Reusing, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            task.exception()  # whoever follows the session is told
+        reusing.wake()
+        for listener in self._listeners:
+            listener(reusing)
+        log.info("a prediction has ended", extra={"reuse": reusing.id, "state": reusing.state, "stopped": reusing.stopped})
 
     async def _at_once(self, reusing: Reusing, send: bool) -> PredictionResult:
         try:
@@ -299,12 +323,6 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
-
-
-def _ended(reusing: Reusing, task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        task.exception()  # whoever follows the session is told
-    reusing.wake()
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

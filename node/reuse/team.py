@@ -17,6 +17,7 @@ from atoll.engine.matching import similarity
 from atoll.engine.naming import listed
 from atoll.engine.reuse import Form, union
 from atoll.node.errors import NothingFound, RequestInvalid
+from atoll.node.language import later
 from atoll.node.reuse.query import MAX_MEMBERS, Place, ReuseQuery
 from atoll.node.reuse.rows import Labelled
 from atoll.node.search.merge import SERVED, mixture_of
@@ -24,7 +25,8 @@ from atoll.node.search.plan import Candidate
 from atoll.node.search.running import Ground, Session
 from atoll.protocol.errors import PolicyDenied
 
-NEITHER = "its owner offers you neither download nor prediction"
+NEITHER = later("its owner offers you neither download nor prediction")
+NOT_HERE = later("it runs at its owner only, and nothing is to be sent")
 Kind = tuple[bool, int]  # classifier or not, width of a regression: what can be combined
 CLASSIFIERS: Kind = (True, 0)
 ALIKE = 0.1  # similarity, from which a learnware may fill a team up
@@ -49,6 +51,15 @@ class Team:
     absent: tuple[tuple[Candidate, float], ...] = ()
 
 
+class Unusable(NamedTuple):
+    """A learnware that cannot take part, the share of what was found of the user's data that it is like, and why it
+    cannot: words that are translated where they are shown."""
+
+    name: str
+    share: float
+    why: str
+
+
 class _Found(NamedTuple):
     """A mixture, and the share of the user's squared norm that it explains."""
 
@@ -58,7 +69,9 @@ class _Found(NamedTuple):
     explained: float
 
 
-def gather(session: Session, query: ReuseQuery, labelled: Labelled | None, own: str) -> tuple[Team, dict[str, str]]:
+def gather(
+    session: Session, query: ReuseQuery, labelled: Labelled | None, own: str
+) -> tuple[Team, dict[str, Unusable]]:
     """The team for a search, and why others of its mixture cannot take part.
 
     NothingFound where nobody who may be used covers the data, unless ``force``; PolicyDenied where nobody may be used.
@@ -238,7 +251,6 @@ def _comparable(candidate: Candidate, team: Team) -> bool:
     return alike and (team.form == "sketch" or candidate.points is not None)
 
 
-def _why_not(candidate: Candidate, weight: float, query: ReuseQuery) -> str:
+def _why_not(candidate: Candidate, weight: float, query: ReuseQuery) -> Unusable:
     local = query.local_only and "predict" in candidate.may
-    why = "it runs at its owner only, and nothing is to be sent" if local else NEITHER
-    return f"{candidate.listing.semantic.name!r}, which {weight:.0%} of what was found of your data is like: {why}"
+    return Unusable(candidate.listing.semantic.name, weight, NOT_HERE if local else NEITHER)

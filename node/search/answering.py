@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 from atoll.engine.semantic import SemanticQuery
+from atoll.node.language import later
 from atoll.node.search import merge
 from atoll.node.search.certainty import certain, contends
 from atoll.node.search.plan import Candidate, Plan
@@ -120,13 +121,14 @@ def _grounds(query: SearchQuery, settled: Settled, planned: Plan) -> tuple[Groun
 
 
 def _advice(query: SearchQuery, settled: Settled, found: MixtureView | None) -> str:
+    """A sentence, which is translated where it is shown."""
     anything = any("match" in each.may for each in settled.candidates)
     if not query.specifications:
-        return "" if anything else "No learnware fits these words and tags."
+        return "" if anything else later("No learnware fits these words and tags.")
+    if not anything and query.semantic == SemanticQuery() and query.filters == Filters():
+        return later("No learnware is in an island compatible with your data.")
     if not anything:
-        narrowed = query.semantic != SemanticQuery() or query.filters != Filters()
-        which = " that fits these words, tags and filters" if narrowed else ""
-        return f"No learnware{which} is in an island compatible with your data."
+        return later("No learnware that fits these words, tags and filters is in an island compatible with your data.")
     if found is None or not found.served:
-        return "No learnware here covers your data: predictions would be guesses."
+        return later("No learnware here covers your data: predictions would be guesses.")
     return ""

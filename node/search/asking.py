@@ -116,17 +116,19 @@ class FanOut:
         try:
             self.replies[question] = await self.ask(question)
         except AtollError as error:
+            log.info("a peer has not answered", extra={"peer": peer, "code": error.code})
             self.failed[peer] = f"{error.code}: {error.message}"
             if isinstance(error, ChannelClosed) or (isinstance(error, PeerTimeout) and self.deadline >= FAIR):
                 self.peers.unanswered(peer, now_ms())
         except Exception as error:  # the outermost edge of the task: a fault of ours, and no answer
-            log.error("what %s answered was not understood: %r", peer, error, exc_info=error)
+            log.error("an answer was not understood", exc_info=error, extra={"peer": peer})
             self.failed[peer] = f"internal: {type(error).__name__}"
         else:
             self.pace.note(peer, asyncio.get_running_loop().time() - started)
             self.peers.answered(peer)
 
     def _give_up(self, peer: str, waited: float) -> None:
+        log.info("a peer has not answered", extra={"peer": peer, "code": PeerTimeout.code})
         self.failed[peer] = f"{PeerTimeout.code}: no answer within the deadline"
         if waited >= FAIR:
             self.peers.unanswered(peer, now_ms())

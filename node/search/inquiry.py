@@ -7,6 +7,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
+from atoll.node import language
 from atoll.node.search.answering import Directory, answered, provisional
 from atoll.node.search.asking import Complete, FanOut
 from atoll.node.search.further import further
@@ -94,4 +95,6 @@ class Inquiry:
         peers = tuple(sorted({question[0] for question in self.fan_out.questions}))
         others = [self.directory.name(peer) or peer for peer in peers if peer != self.own]
         islands = tuple(each.island.hex() for each in self.query.specifications)
-        return SearchPlan(self.running.id, islands, self.query.privacy, leaves(self.query, others), peers)
+        self.running.leaves = language.in_each(lambda: leaves(self.query, others))
+        english = self.running.leaves[language.DEFAULT]
+        return SearchPlan(self.running.id, islands, self.query.privacy, english, peers)

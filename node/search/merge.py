@@ -88,7 +88,7 @@ def hits(
     found = []
     for each in shown(folded, weights, limit, per_owner):
         holders = tuple(_holder(copy, name(copy.owner)) for copy in folded.copies.get(each.key, ()))
-        found.append(_hit(each, asked, name(each.owner), record(each.listing), holders))
+        found.append(hit_of(each, asked, name(each.owner), record(each.listing), holders))
     return tuple(found)
 
 
@@ -114,10 +114,11 @@ def _holder(copy: Candidate, owner_name: str) -> Holder:
     return Holder(copy.id, copy.owner, owner_name, copy.listing.federation.hex())
 
 
-def _hit(
+def hit_of(
     candidate: Candidate, asked: dict[bytes, float], owner_name: str, record: Record | None,
     holders: tuple[Holder, ...],
 ) -> Hit:  # fmt: skip
+    """A candidate as people see it."""
     listing, summary, semantic = candidate.listing, candidate.summary, candidate.listing.semantic
     score = similarity(candidate.mmd2, asked[summary.island], candidate.norm2) if summary else None
     return Hit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from atoll.engine.islands import Island
@@ -34,7 +34,8 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Running(Telling):
-    """Lives in the asyncio loop, and after its end for as long as it is remembered."""
+    """Lives in the asyncio loop, and after its end for as long as it is remembered. ``leaves`` is what leaves the node,
+    by language: who reads it may speak another than who has asked."""
 
     def __init__(self, id_: str, query: SearchQuery) -> None:
         super().__init__()
@@ -43,6 +44,7 @@ class Running(Telling):
         self.candidates: Sequence[Candidate] = ()
         self.session: Session | None = None
         self.result: SearchResult | None = None
+        self.leaves: Mapping[str, str] = {}
 
     async def answer(self) -> SearchResult:
         """The newest whole answer, as soon as there is one."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -31,6 +33,7 @@ from atoll.protocol.listings import Listing
 from atoll.protocol.match import AskedSketch, MatchRequest
 from atoll.protocol.policy import Asker
 
+log = logging.getLogger("atoll.search")
 KEPT = 64  # searches that are remembered, for whoever lost the connection and for predictions
 KEPT_OF_STRANGERS = 16  # of those who have not signed in, beside
 
@@ -51,6 +54,11 @@ class Searcher:
         self._directory = Directory(peers.name, catalogue.record)
         self._pace = Pace()
         self._searches: OrderedDict[str, Running] = OrderedDict()
+        self._listeners: list[Callable[[Running], None]] = []
+
+    def on_end(self, listener: Callable[[Running], None]) -> None:
+        """Call ``listener`` with every search that has ended, however it did."""
+        self._listeners.append(listener)
 
     def start(self, query: SearchQuery) -> Running:
         """Begin a search; NodeBusy if as many are under way as are remembered, NotFound for an unknown island."""
@@ -66,7 +74,7 @@ class Searcher:
         running = Running(secrets.token_hex(8), query)
         self._searches[running.id] = running
         running.task = asyncio.get_running_loop().create_task(self._run(running))
-        running.task.add_done_callback(lambda _: running.wake())
+        running.task.add_done_callback(lambda _: self._ended(running))
         return running
 
     async def search(self, query: SearchQuery) -> SearchResult:
@@ -103,13 +111,27 @@ class Searcher:
         """Searches that have not ended yet."""
         return sum(not each.ended for each in self._searches.values())
 
-    async def aclose(self) -> None:
-        """End what is under way."""
+    async def stop(self) -> None:
+        """End what is under way; whoever waits for it is told that the node stops."""
+        for each in self._searches.values():
+            each.stop()
         tasks = [each.task for each in self._searches.values() if each.task is not None]
-        for task in tasks:
-            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """As :meth:`stop`; nothing is searched afterwards."""
+        await self.stop()
         await asyncio.to_thread(self._sketches.close)
+
+    def _ended(self, running: Running) -> None:
+        running.wake()
+        for listener in self._listeners:
+            listener(running)
+        failed = len(running.result.peers_failed) if running.result is not None else 0
+        log.info("a search has ended", extra={
+            "search": running.id, "privacy": running.query.privacy, "whole": running.result is not None,
+            "failed": failed, "stopped": running.stopped,
+        })  # fmt: skip
 
     async def _run(self, running: Running) -> None:
         started, now = time.monotonic(), now_ms()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 from atoll.engine.islands import Island
 from atoll.engine.specs.rkme import Rkme
+from atoll.node.search.merge import hit_of
 from atoll.node.search.plan import Candidate
-from atoll.node.search.query import Filters, SearchQuery, SpecificationQuery
+from atoll.node.search.query import Filters, SearchQuery, SearchResult, SpecificationQuery
 from atoll.node.search.running import Running
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
+from atoll.protocol.policy import Act
+from atoll.protocol.signing import Record
 
 PROBES = 64  # points of a question whose answer is of no interest
 
@@ -40,6 +43,13 @@ def disclosed(running: Running, listing: Listing, island: bytes) -> Rkme | None:
     """The RKME that its owner has given to this user, checked against what the listing commits to."""
     found = candidate_of(running, listing, island)
     return found.rkme if found is not None else None
+
+
+def signed(listing: Listing, record: Record, owner_name: str, may: tuple[Act, ...]) -> SearchResult:
+    """A listing with what its owner has signed, as an answer that `atoll verify` checks."""
+    candidate = Candidate(listing, may=may)
+    hit = hit_of(candidate, {}, owner_name, record, ())
+    return SearchResult("", (hit,), None, (), (), (), {}, True, "", 0)
 
 
 def _anything(island: Island) -> Rkme:

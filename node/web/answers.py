@@ -8,8 +8,10 @@ from urllib.parse import quote
 
 from aiohttp import web
 from atoll.engine.errors import AtollError
-from atoll.node.api.problems import RETRY_SECONDS
+from atoll.node.api.problems import RETRY_SECONDS, retry_after
 from atoll.node.errors import Unauthorised, outcome
+from atoll.node.language import English
+from atoll.node.web.failures import kind
 from atoll.node.web.rendering import render
 from atoll.node.web.visit import Visit
 
@@ -18,10 +20,12 @@ async def refused(visit: Visit, error: AtollError) -> web.Response:
     """A page, or for the script a sentence, in the words of the error; to sign in where that is what is missing."""
     status = outcome(error.code).status
     if scripted(visit):
-        return web.json_response({"errors": {"form": sentence(error)}}, status=status)
+        return faulty({"form": sentence(error)}, status)
     if isinstance(error, Unauthorised) and status == 401 and visit.request.method == "GET":
         raise web.HTTPSeeOther(f"/login?next={quote(visit.request.path_qs, safe='')}")
-    return await html(visit, "shared/error.html", error.code, error=sentence(error))
+    response = await html(visit, "shared/error.html", error.code, error=sentence(error), kind=kind(error.code))
+    response.headers.update(retry_after(error))
+    return response
 
 
 async def html(visit: Visit, template: str, code: str = "", **values: Any) -> web.Response:
@@ -37,6 +41,13 @@ def scripted(visit: Visit) -> bool:
     return "application/json" in visit.request.headers.get("Accept", "")
 
 
-def sentence(error: AtollError) -> str:
+def faulty(errors: dict[str, str], status: int = 422) -> web.Response:
+    """For the script: what is wrong, by field, and which of it is English."""
+    english = [name for name, text in errors.items() if isinstance(text, English)]
+    return web.json_response({"errors": errors, "english": english}, status=status)
+
+
+def sentence(error: AtollError) -> English:
+    """What an error says."""
     text = error.message[:1].upper() + error.message[1:]
-    return f"{text}. {error.hint[:1].upper()}{error.hint[1:]}." if error.hint else f"{text}."
+    return English(f"{text}. {error.hint[:1].upper()}{error.hint[1:]}." if error.hint else f"{text}.")

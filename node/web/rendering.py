@@ -23,6 +23,7 @@ from atoll.node.web.predict import words as predict_words
 from atoll.node.web.search import overlay
 from atoll.node.web.search import words as search_words
 from atoll.node.web.search.form import FILES, GROUPS, LIMITS
+from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -65,6 +66,12 @@ def render(template: str, node: Node, **values: Any) -> str:
     return _environment.get_template(template).render(names=Names(node), **values)
 
 
+def told(text: str) -> Markup:
+    """What an error says, or one of us; of another language than the page where it is not translated."""
+    foreign = isinstance(text, language.English) and text and language.current() != language.DEFAULT
+    return Markup('<span lang="en">{}</span>').format(text) if foreign else escape(text)
+
+
 def short(id_: str) -> str:
     return id_[:SHORT]
 
@@ -88,11 +95,13 @@ def _compiled() -> jinja2.Environment:
         loader=jinja2.DictLoader(sources), autoescape=True, auto_reload=False, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.i18n"],
     )  # fmt: skip
-    environment.install_gettext_callables(language.gettext, language.ngettext, newstyle=True)  # type: ignore[attr-defined]
-    environment.policies["ext.i18n.trimmed"] = True
-    environment.filters |= {"moment": language.moment, "size": language.size, "number": language.number}
+    language.install(environment)
+    environment.filters |= {
+        "moment": language.moment, "size": language.size, "number": language.number, "told": told,
+    }  # fmt: skip
     environment.globals |= {
-        "words": search_words, "planned": predict_words, "short": short, "chosen": overlay.chosen, "box": (overlay.WIDTH, overlay.HEIGHT),
+        "words": search_words, "planned": predict_words, "short": short, "chosen": overlay.chosen,
+        "box": (overlay.WIDTH, overlay.HEIGHT),
         "asset": lambda name: f"/static/{name}?v={ASSETS[name].version}", "groups": GROUPS, "limits": LIMITS,
         "files": FILES, "tables": TABLES, "max_upload": MAX_UPLOAD, "max_text": MAX_TEXT,
         "say": reuse_words, "learning": LEARNING, "max_members": MAX_MEMBERS, "languages": language.LANGUAGES,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
+from atoll.node.language import gettext
 from atoll.node.reuse.brief import LEARNING
 from atoll.node.reuse.query import MAX_MEMBERS, Form, Method, ReuseQuery
 from atoll.node.web.parts import TABLES, Parts
@@ -14,7 +15,6 @@ Runs = Literal["local", "remote", "here"]
 FILES = {"file": TABLES, "labelled": TABLES}
 MEMBERS = 10
 MAX_TARGET = 200  # characters
-CHOOSE = "Choose one of these."
 
 
 @dataclass
@@ -65,19 +65,20 @@ class Asking:
             if given in (*choices, getattr(Asking, name)):
                 setattr(self, name, given)
             else:
-                self.errors[name] = CHOOSE
+                self.errors[name] = gettext("Choose one of these.")
         members = parts.first("members").strip() or str(MEMBERS)
         if members.isascii() and members.isdigit() and 1 <= int(members[:4]) <= MAX_MEMBERS:
             self.members = int(members)
         else:
-            self.errors["members"] = f"A number from 1 to {MAX_MEMBERS}."
+            self.errors["members"] = gettext("A number from 1 to {most}.").format(most=MAX_MEMBERS)
 
     def _check_files(self) -> None:
         if "file" not in self.files:
-            self.errors.setdefault("file", "Give the rows that are to be predicted.")
+            self.errors.setdefault("file", gettext("Give the rows that are to be predicted."))
         if len(self.target) > MAX_TARGET:
-            self.errors["target"] = f"At most {MAX_TARGET} characters."
+            self.errors["target"] = gettext("At most {most} characters.").format(most=MAX_TARGET)
         if "labelled" in self.files and not self.target:
-            self.errors["target"] = "Say which column of the labelled rows holds the answers."
+            self.errors["target"] = gettext("Say which column of the labelled rows holds the answers.")
         if "labelled" not in self.files and self.method in LEARNING:
-            self.errors.setdefault("method", "This method learns from labelled rows: give some, or choose another.")
+            needs = gettext("This method learns from labelled rows: give some, or choose another.")
+            self.errors.setdefault("method", needs)

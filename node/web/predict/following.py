@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING
 
+from atoll.node.language import gettext
 from atoll.node.reuse import report
 from atoll.node.reuse.query import PlannedMember, ReusePlan
 from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress, ReuseReport
@@ -62,13 +63,13 @@ class Doing:
     def status(self) -> str:
         """In a line, which changes seldom enough to be read aloud."""
         if not self.progress.total:
-            return "Getting the models ready…"
-        return f"Predicting: {self.per_cent - self.per_cent % STEP} per cent"
+            return gettext("Getting the models ready…")
+        return gettext("Predicting: {share} per cent").format(share=self.per_cent - self.per_cent % STEP)
 
 
 async def parts(node: Node, reusing: Reusing, after: int) -> AsyncIterator[tuple[Event, Part]]:
     """All that happens after the event with that id, until the session's end; what ended it if that was an error."""
-    doing = Doing(reusing.plan)
+    doing = Doing(reusing.planned)
     async for event in reusing.events(0):
         doing.take([event])
         if event.id > after:
@@ -77,12 +78,13 @@ async def parts(node: Node, reusing: Reusing, after: int) -> AsyncIterator[tuple
 
 def _part(node: Node, reusing: Reusing, doing: Doing, event: Event) -> Part:
     if isinstance(event.data, ReuseReport):
-        return Part("The predictions are ready.", "reuse", html=done(node, reusing, event.data))
+        return Part(gettext("The predictions are ready."), "reuse", html=done(node, reusing))
     return Part(doing.status, "doing", html=render("predict/_doing.html", node, doing=doing))
 
 
-def done(node: Node, reusing: Reusing, told: ReuseReport) -> str:
+def done(node: Node, reusing: Reusing) -> str:
     """What a session has come to; render it in a thread."""
+    told = reusing.reported
     return render("predict/_done.html", node, id=reusing.id, report=told, body=report.body(told, asked(node)))
 
 

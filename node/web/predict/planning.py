@@ -14,7 +14,7 @@ from atoll.node.errors import NothingFound
 from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.search.query import MixtureView
 from atoll.node.search.running import Running, Session
-from atoll.node.web.answers import html, scripted, sentence
+from atoll.node.web.answers import faulty, html, scripted, sentence
 from atoll.node.web.page import Page
 from atoll.node.web.parts import passing_folder, read_parts
 from atoll.node.web.predict.asking import FILES, Asking
@@ -46,7 +46,7 @@ async def plan(visit: Visit) -> web.StreamResponse:
             asking = Asking.read(await read_parts(visit.request, folder, check, begin, FILES))
             reusing = None if asking.errors else await _planned(visit, running, asking, folder)
     if reusing is None and scripted(visit):
-        return web.json_response({"errors": asking.errors}, status=422)
+        return faulty(asking.errors)
     if reusing is None:
         return await _form(visit, running, session, asking)
     if scripted(visit):

@@ -12,6 +12,7 @@ from atoll.engine.errors import AtollError
 from atoll.node.api.files import sent
 from atoll.node.api.streaming import last_event, streamed
 from atoll.node.errors import ConsentNeeded, RequestInvalid
+from atoll.node.language import gettext
 from atoll.node.reuse import report
 from atoll.node.reuse.result import ReuseReport
 from atoll.node.reuse.written import csv_file
@@ -40,7 +41,7 @@ async def start(visit: Visit) -> web.Response:
         async with visit.noting("reuse.start", id=reusing.id, send="yes" if send else "no"):
             visit.node.reuser.start(reusing.id, visit.user, send=send)
     except ConsentNeeded as error:
-        unsent = "Tick this if these rows may leave this node, or let only what runs here predict."
+        unsent = gettext("Tick this if these rows may leave this node, or let only what runs here predict.")
         return await _page(visit, reusing, {"send": unsent}, error.code)
     raise web.HTTPSeeOther(f"/reuses/{reusing.id}")
 
@@ -92,8 +93,8 @@ async def predictions(visit: Visit) -> web.StreamResponse:
 
 async def written(visit: Visit) -> web.Response:
     """The report as a file of its own."""
-    reusing, told = await _done(visit)
-    text = await asyncio.to_thread(report.page, told, asked(visit.node))
+    reusing, _ = await _done(visit)
+    text = await asyncio.to_thread(report.page, reusing.reported, asked(visit.node))
     headers = {"Content-Disposition": f'attachment; filename="report-{reusing.id}.html"'}
     return web.Response(text=text, content_type="text/html", headers=headers)
 
@@ -117,16 +118,16 @@ async def _act(visit: Visit) -> tuple[Reusing, dict[str, str]]:
 
 
 async def _page(visit: Visit, reusing: Reusing, errors: dict[str, str] | None = None, code: str = "") -> web.Response:
-    told, broken = None, ""
+    done, broken = "", ""
     if reusing.state in ("done", "failed"):
         try:
-            told = await reusing.result()
+            await reusing.result()
+            done = await asyncio.to_thread(following.done, visit.node, reusing)
         except AtollError as error:
             broken = sentence(error)
-    done = await asyncio.to_thread(following.done, visit.node, reusing, told) if told else ""
-    doing = Doing(reusing.plan).take(reusing.so_far)
+    doing = Doing(reusing.planned).take(reusing.so_far)
     return await html(
-        visit, "predict/reuse.html", code, reusing=reusing, plan=reusing.plan, doing=doing, done=done, broken=broken,
+        visit, "predict/reuse.html", code, reusing=reusing, plan=reusing.planned, doing=doing, done=done, broken=broken,
         errors=errors or {},
     )  # fmt: skip
 

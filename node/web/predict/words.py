@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.node.language import gettext, later, ngettext
+from atoll.node.reuse import words
 from atoll.node.reuse.query import ReusePlan
 from atoll.node.web.predict.asking import Runs
 from atoll.node.web.search.words import Choice
+from markupsafe import Markup
 
 if TYPE_CHECKING:
     from atoll.node.web.rendering import Names
@@ -52,3 +54,29 @@ def receivers(plan: ReusePlan, names: Names) -> list[str]:
     """The owners to whom rows go."""
     remote = [member for member in plan.members if member.place == "remote"]
     return list(dict.fromkeys(member.owner_name or names.peer(member.owner) for member in remote))
+
+
+def named(plan: ReusePlan, names: Names) -> Markup:
+    """Those, in a sentence."""
+    given = [Markup("<b><bdi>{}</bdi></b>").format(name) for name in receivers(plan, names)]
+    last = given.pop()
+    return Markup("{}{}{}").format(Markup(gettext(", ")).join(given), gettext(" and "), last) if given else last
+
+
+def uncovered(plan: ReusePlan) -> str:
+    """What becomes of rows that are unlike all that the models know."""
+    if plan.abstained:
+        told = ngettext("{count} row gets no answer", "{count} rows get no answer", plan.abstained)
+        return told.format(count=words.count(plan.abstained))
+    if plan.uncovered:
+        return gettext("of your rows; what is predicted for them is a guess")
+    return gettext("of your rows")
+
+
+def labelled(plan: ReusePlan) -> str:
+    """What becomes of labelled rows."""
+    told = ngettext(
+        "{count} row whose answer is known is predicted first.",
+        "{count} rows whose answer is known are predicted first.", plan.labelled,
+    )  # fmt: skip
+    return told.format(count=words.count(plan.labelled))

@@ -9,17 +9,18 @@ from typing import cast, get_args
 from atoll.engine import semantic
 from atoll.engine.semantic import MAX_TEXT, SemanticQuery
 from atoll.engine.specs.formats import SUFFIXES
+from atoll.node.language import gettext, later
 from atoll.node.search.query import Privacy, SearchQuery
 from atoll.node.web.parts import TABLES, Parts
 
 LIMITS = (10, 25, 50)
 FILES = (*TABLES, *SUFFIXES)
 GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "task": ("Task", semantic.TASKS),
-    "data": ("Data", semantic.DATA),
-    "scenario": ("Scenario", semantic.SCENARIOS),
-    "library": ("Library", semantic.LIBRARIES),
-    "license": ("Licence", semantic.LICENSES),
+    "task": (later("Task"), semantic.TASKS),
+    "data": (later("Data"), semantic.DATA),
+    "scenario": (later("Scenario"), semantic.SCENARIOS),
+    "library": (later("Library"), semantic.LIBRARIES),
+    "license": (later("Licence"), semantic.LICENSES),
 }
 
 
@@ -63,20 +64,20 @@ class Form:
         """Check and keep what the fields hold."""
         self.words = parts.first("words").strip()
         if len(self.words) > MAX_TEXT:
-            self.errors["words"] = f"At most {MAX_TEXT} characters."
+            self.errors["words"] = gettext("At most {most} characters.").format(most=MAX_TEXT)
         for group, (label, vocabulary) in GROUPS.items():
             self.tags[group] = tuple(dict.fromkeys(parts.values.get(group, ())))
             if not set(self.tags[group]) <= set(vocabulary):
-                self.errors["tags"] = f"{label}: choose from the list."
+                self.errors["tags"] = gettext("{label}: choose from the list.").format(label=gettext(label))
         privacy = parts.first("privacy") or self.privacy
         if privacy in get_args(Privacy):
             self.privacy = cast(Privacy, privacy)
         else:
-            self.errors["privacy"] = "Choose one of these."
+            self.errors["privacy"] = gettext("Choose one of these.")
         limit = parts.first("limit") or str(self.limit)
         if limit in map(str, LIMITS):
             self.limit = int(limit)
         else:
-            self.errors["limit"] = "Choose one of these."
+            self.errors["limit"] = gettext("Choose one of these.")
         self.island, self.same = parts.first("island")[:64], parts.first("same")[:64]
         self.impute = bool(parts.first("impute"))

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+from atoll.node import language
 from atoll.node.search.query import Hit, PeerDone, PeerFailed, SearchPlan, SearchResult
 from atoll.node.search.running import Event, Running
 from atoll.node.web.rendering import render
@@ -49,7 +50,7 @@ class Live:
                 return Part(self._status(), "peers", html=html)
             case SearchPlan() as plan:
                 self._peers = dict.fromkeys(plan.peers_asked)
-                html = render("search/_begun.html", self._node, plan=plan, peers=self._peers)
+                html = render("search/_begun.html", self._node, leaves=leaves(self._running), peers=self._peers)
                 return Part(self._status(), "results", html=html)
             case Hit() as hit:
                 self._hits += 1
@@ -60,14 +61,14 @@ class Live:
                 html = render("search/_peers.html", self._node, peers=self._peers, doubted=())
                 return Part(self._status(), "peers", html=html)
             case SearchResult() as result if event.event != "end":
-                return Part(_told(result), "results", html=results(self._node, self._running, result))
+                return Part(words.told(result), "results", html=results(self._node, self._running, result))
             case SearchResult() as result:  # all of it was told
-                return Part(_told(result))
+                return Part(words.told(result))
         return Part(self._status())
 
     def _status(self) -> str:
-        waiting = sum(why is None for why in self._peers.values())
-        return f"{self._hits} found from sketches so far; waiting for {waiting} of {len(self._peers)} owners…"
+        late = sum(why is None for why in self._peers.values())
+        return words.waiting(self._hits, late, len(self._peers))
 
 
 async def parts(node: Node, running: Running, after: int) -> AsyncIterator[tuple[Event, Part]]:
@@ -84,15 +85,16 @@ def results(node: Node, running: Running, result: SearchResult, wanted: list[str
     """The whole answer; render it in a thread."""
     picture = overlay(running, result, wanted or [])
     return render(
-        "search/_results.html", node, result=result, peers=peers_of(result), picture=picture, search=result.search_id
-    )
+        "search/_results.html", node, result=result, peers=peers_of(result), picture=picture, search=result.search_id,
+        leaves=leaves(running),
+    )  # fmt: skip
+
+
+def leaves(running: Running) -> str:
+    """What leaves the node for a search, in the language in force."""
+    return running.leaves.get(language.current(), "")
 
 
 def peers_of(result: SearchResult) -> Peers:
     waiting: Peers = dict.fromkeys(result.peers_asked)
     return {**waiting, **dict.fromkeys(result.peers_answered, ""), **result.peers_failed}
-
-
-def _told(result: SearchResult) -> str:
-    told = f"{words.found(result)}; {words.answered(result)}."
-    return told if result.final else f"{told} Late answers may still come…"

@@ -29,7 +29,7 @@ class Circle(NamedTuple):
 
 
 class Cloud(NamedTuple):
-    """One RKME; ``series`` 0 is the user's."""
+    """One RKME; ``series`` 0 is the user's, which has no name."""
 
     series: int
     name: str
@@ -64,15 +64,23 @@ def overlay(running: Running, result: SearchResult, wanted: Sequence[str]) -> Ov
     drawable = [hit for hit in drawable if _rkme(rkmes, hit).comparable(asked[1]) and hit.island == asked[0]]
     shown = [hit for hit in drawable if chosen(hit) in wanted] if wanted else _first(drawable, result)
     shown = shown[:MOST_SHOWN]
-    projection = projected(asked[1], *(_rkme(rkmes, hit) for hit in shown))
+    series, mine = [0, *_series(shown, result)], ("", "", asked[1])
+    theirs = [(hit.name, hit.owner, _rkme(rkmes, hit)) for hit in shown]
+    clouds, shares = drawn([(each, *of) for each, of in zip(series, [mine, *theirs], strict=True)])
+    choices = tuple(Choice(hit, hit in shown) for hit in drawable)
+    return Overlay(clouds, choices, shares, len(result.hits) - len(drawable))
+
+
+def drawn(sets: Sequence[tuple[int, str, str, Rkme]]) -> tuple[tuple[Cloud, ...], tuple[float, float]]:
+    """Reduced sets of one island as clouds on one plane, of each (series, name, owner, RKME); and which shares of the
+    spread lie along the axes."""
+    projection = projected(*(rkme for *_, rkme in sets))
     places, clouds, start = _on_paper(projection.places), [], 0
-    mine, theirs = ("your data", "", asked[1]), [(hit.name, hit.owner, _rkme(rkmes, hit)) for hit in shown]
-    for series, (name, owner, rkme) in zip([0, *_series(shown, result)], [mine, *theirs], strict=True):
+    for series, name, owner, rkme in sets:
         end = start + len(rkme.weights)
         clouds.append(Cloud(series, name, owner, _circles(places[start:end], rkme)))
         start = end
-    choices = tuple(Choice(hit, hit in shown) for hit in drawable)
-    return Overlay(tuple(clouds), choices, projection.shares, len(result.hits) - len(drawable))
+    return tuple(clouds), projection.shares
 
 
 def chosen(hit: Hit) -> str:

@@ -12,9 +12,10 @@ from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
 from atoll.node.api.streaming import last_event, streamed
 from atoll.node.clock import now_ms
+from atoll.node.language import gettext
 from atoll.node.search.query import SearchQuery, SearchResult, SpecificationQuery
 from atoll.node.search.running import Running
-from atoll.node.web.answers import html, scripted, sentence
+from atoll.node.web.answers import faulty, html, scripted, sentence
 from atoll.node.web.headers import guarded
 from atoll.node.web.page import Page
 from atoll.node.web.parts import passing_folder, read_parts
@@ -45,7 +46,7 @@ async def search(visit: Visit) -> web.StreamResponse:
     if form.errors:
         return await _faults(visit, form)
     if not (specifications or form.words or form.chosen):
-        form.errors["words"] = "Say what you are looking for: words, tags, or a file."
+        form.errors["words"] = gettext("Say what you are looking for: words, tags, or a file.")
         return await _faults(visit, form)
     query = SearchQuery(
         specifications, form.semantic, limit=form.limit, deadline_ms=visit.node.config.search.deadline_ms,
@@ -151,7 +152,7 @@ def _islands(visit: Visit) -> list[Island]:
 
 async def _faults(visit: Visit, form: Form) -> web.Response:
     if scripted(visit):
-        return web.json_response({"errors": form.errors}, status=422)
+        return faulty(form.errors)
     return await _search_page(visit, form, status=422)
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple, get_args
 
+from atoll.engine.islands import Island
 from atoll.node.language import gettext, later, ngettext
-from atoll.node.search.query import Hit, Privacy, Representation, SearchResult
+from atoll.node.search.query import Hit, Privacy, Representation, SearchResult, SpecificationQuery
+from atoll.node.web.search.overlay import Overlay
 from atoll.protocol.policy import ACTS, Act
+
+NAMES, NAMES_LENGTH = 3, 48  # of columns that tell islands apart
 
 
 class Choice(NamedTuple):
@@ -110,6 +114,66 @@ def found(result: SearchResult) -> str:
     if not count:
         return gettext("No learnwares")
     return ngettext("{count} learnware", "{count} learnwares", count).format(count=count)
+
+
+def known_here(learnwares: int, owners: int) -> str:
+    """How much there is to find."""
+    of = ngettext("{count} owner", "{count} owners", owners).format(count=owners)
+    known = ngettext("{count} learnware of {owners} is known here.", "{count} learnwares of {owners} are known here.",
+                     learnwares)  # fmt: skip
+    return known.format(count=learnwares, owners=of)
+
+
+def kept(asked: SpecificationQuery) -> str:
+    """By what a search goes, before the name of the island."""
+    if asked.rkme is None:
+        return gettext("a noised sketch in island")
+    points, rows = len(asked.rkme.weights), asked.rkme.count
+    return gettext("{points} points for {rows} rows in island").format(points=points, rows=rows)
+
+
+def island(known: Island) -> str:
+    """An island to choose, on one line."""
+    told = ngettext("{kind}, {count} dimension", "{kind}, {count} dimensions", known.dimension)
+    line = f"{known.id[:8]}: {told.format(kind=known.kind, count=known.dimension)}"
+    if not known.names:
+        return line
+    names = ", ".join(known.names[:NAMES])
+    shortened = names if len(names) <= NAMES_LENGTH else f"{names[:NAMES_LENGTH]}…"
+    return f"{line} ({shortened}{', …' if len(known.names) > NAMES else ''})"
+
+
+def plane(picture: Overlay) -> str:
+    """What is drawn."""
+    count = len(picture.clouds) - 1
+    told = ngettext(
+        "Your data and {count} learnware on the plane of their two main directions",
+        "Your data and {count} learnwares on the plane of their two main directions", count,
+    )  # fmt: skip
+    return told.format(count=count)
+
+
+def sizes(picture: Overlay) -> str:
+    """How many points each has."""
+    return " ".join(
+        gettext("{points} for {name}.").format(points=len(each.circles), name=each.name or gettext("your data"))
+        for each in picture.clouds
+    )
+
+
+def told(result: SearchResult) -> str:
+    """The answer in a line."""
+    line = gettext("{found}; {answered}.").format(found=found(result), answered=answered(result))
+    return line if result.final else f"{line} {gettext('Late answers may still come…')}"
+
+
+def waiting(hits: int, late: int, owners: int) -> str:
+    """What there is while owners are waited for."""
+    line = ngettext(
+        "{hits} found from sketches so far; waiting for {late} of {count} owner…",
+        "{hits} found from sketches so far; waiting for {late} of {count} owners…", owners,
+    )  # fmt: skip
+    return line.format(hits=hits, late=late, count=owners)
 
 
 def _band(hit: Hit) -> str:

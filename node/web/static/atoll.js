@@ -9,14 +9,14 @@ function followSearch(url) {
   follow(url, results, () => { document.documentElement.dataset.search = "ended"; });
 }
 
-sendBy(form, document.getElementById("go"), () => (file.files.length ? "This node is reading your file…" : "Searching…"), (said) => {
-  history.pushState(null, "", said.page);
-  document.getElementById("kept").innerHTML = said.kept;
+sendBy(form, document.getElementById("go"), () => (file.files.length ? form.dataset.reading : form.dataset.sending), (begun) => {
+  history.pushState(null, "", begun.page);
+  document.getElementById("kept").innerHTML = begun.kept;
   file.value = "";
   named(file);
   delete document.documentElement.dataset.search;
   if (results.getBoundingClientRect().top > innerHeight / 2) status.scrollIntoView();
-  followSearch(`${said.page}/events`);
+  followSearch(`${begun.page}/events`);
 });
 
 // Another choice of what is drawn.
@@ -31,7 +31,8 @@ document.addEventListener("change", (event) => {
   if (choose) draw(choose);
   if (event.target.closest(".tags")) {
     const count = form.querySelectorAll(".tags input:checked").length;
-    document.getElementById("chosen").textContent = count ? `${count} chosen` : "any";
+    const told = document.getElementById("chosen");
+    told.textContent = count ? told.dataset.some.replace("{count}", count) : told.dataset.any;
   }
 });
 document.addEventListener("submit", (event) => {

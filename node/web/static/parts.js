@@ -3,6 +3,7 @@
 "use strict";
 
 const status = document.getElementById("status");
+const said = document.getElementById("said").dataset; // what is said by none but scripts, in the page's language
 let stream = null;
 
 function tell(text) {
@@ -37,19 +38,20 @@ function follow(url, into, ended) {
   stream.addEventListener("end", (event) => { put(JSON.parse(event.data)); end(); });
   stream.addEventListener("broken", (event) => { tell(JSON.parse(event.data).status); end(); });
   stream.addEventListener("error", () => {
-    if (stream.readyState !== EventSource.CLOSED) return tell("The connection is lost; trying again…");
-    tell("This cannot be followed any more. Load the page anew.");
+    if (stream.readyState !== EventSource.CLOSED) return tell(said.lost);
+    tell(said.gone);
     end();
   });
 }
 
-// Errors beside their fields; the first takes the focus.
-function showErrors(form, errors) {
+// Errors beside their fields; the first takes the focus. Some are in English on every page.
+function showErrors(form, errors, english = []) {
   let first = null;
   for (const place of form.querySelectorAll(".error")) {
     const name = place.id.replace(/-error$/, "");
     const field = document.getElementById(name);
     place.textContent = errors[name] ?? "";
+    place.lang = english.includes(name) ? "en" : document.documentElement.lang;
     if (!field) continue;
     if (errors[name]) field.setAttribute("aria-invalid", "true");
     else field.removeAttribute("aria-invalid");
@@ -65,18 +67,17 @@ function sendBy(form, button, telling, taken) {
     tell(telling());
     const headers = { Accept: "application/json", "X-CSRF-Token": form.elements.csrf.value };
     const answer = await fetch(form.action, { method: "POST", body: new FormData(form), headers });
-    const said = await answer.json();
-    showErrors(form, said.errors ?? {});
-    if (said.errors) tell("");
-    else taken(said);
+    const given = await answer.json();
+    showErrors(form, given.errors ?? {}, given.english);
+    if (given.errors) tell("");
+    else taken(given);
   }
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     for (const file of form.querySelectorAll("input[type=file]")) {
       const [given] = file.files;
       if (!given || given.size <= Number(file.dataset.most)) continue;
-      const command = form.id === "search" ? "atoll search --data" : "atoll predict";
-      showErrors(form, { [file.id]: `Larger than the ${file.dataset.most >> 20} MiB that this page takes; use ${command}.` });
+      showErrors(form, { [file.id]: file.dataset.large });
       return;
     }
     if (form.dataset.busy) return;
@@ -85,7 +86,7 @@ function sendBy(form, button, telling, taken) {
     try {
       await send();
     } catch {
-      showErrors(form, { form: "The node does not answer. Is it running?" });
+      showErrors(form, { form: said.silent });
       tell("");
     } finally {
       delete form.dataset.busy;

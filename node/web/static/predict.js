@@ -2,6 +2,6 @@
 "use strict";
 
 const predict = document.getElementById("predict");
-sendBy(predict, document.getElementById("go"), () => "This node is reading your rows and making a plan…", (said) => {
-  location.assign(said.page);
+sendBy(predict, document.getElementById("go"), () => predict.dataset.sending, (planned) => {
+  location.assign(planned.page);
 });

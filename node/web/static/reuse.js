@@ -7,7 +7,7 @@ follow(reuse.dataset.events, reuse, () => {
     const title = reuse.querySelector("h1");
     title.tabIndex = -1;
     if (document.activeElement === document.body) title.focus();
-    document.title = document.title.replace(/^Predicting/, "Predictions");
-    document.querySelector(".forget button").textContent = "Delete rows and predictions";
-  } else if (status.textContent && !status.textContent.startsWith("This cannot")) location.reload();
+    document.title = reuse.dataset.title;
+    document.querySelector(".forget button").textContent = reuse.dataset.forget;
+  } else if (status.textContent && status.textContent !== said.gone) location.reload();
 });

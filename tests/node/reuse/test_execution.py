@@ -11,13 +11,14 @@ from atoll.engine.semantic import SemanticSpec
 from atoll.engine.specs import Rkme, sketch
 from atoll.engine.tables import Table
 from atoll.node.errors import NodeBusy
+from atoll.node.language import in_each
 from atoll.node.p2p.prediction import Answered
 from atoll.node.reuse import workers
 from atoll.node.reuse.brief import Brief
 from atoll.node.reuse.execution import Execution
 from atoll.node.reuse.planning import Directory, plan, survey
 from atoll.node.reuse.query import ReuseQuery
-from atoll.node.reuse.reporting import report
+from atoll.node.reuse.reporting import counted, report
 from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.reuse.running import Reusing
 from atoll.node.reuse.team import team_of
@@ -96,14 +97,14 @@ def run(island, drawn, tmp_path):
         rows = Rows.open(tmp_path / "rows.npy", COLUMNS, COUNT)
         brief = Brief.of(team_of(island, members, (0.4, 0.3, 0.3), query, labelled, ""), query, rows, labelled)
         directory = Directory(lambda peer: f"owner {peer[-4:]}", lambda revision: False, "")
-        planned = plan("r", query, brief, survey(brief, query), {}, directory)
-        reusing = Reusing(query, planned, brief, tmp_path, 0.0)
+        plans = in_each(lambda: plan("r", query, brief, survey(brief, query), {}, directory))
+        reusing = Reusing(query, plans, brief, tmp_path, 0.0)
         reusing.send = send
         with ThreadPoolExecutor(4) as threads:
             async with AsyncExitStack() as stack:
                 execution = Execution(reusing, owners.open, threads, stack)
                 await execution.run()
-        return reusing, report(reusing, execution, 1), np.load(reusing.predictions)
+        return reusing, report(reusing, execution, counted(reusing), 1), np.load(reusing.predictions)
 
     return whole
 
