@@ -75,10 +75,10 @@ def drawn(sets: Sequence[tuple[int, str, str, Rkme]]) -> tuple[tuple[Cloud, ...]
     """Reduced sets of one island as clouds on one plane, of each (series, name, owner, RKME); and which shares of the
     spread lie along the axes."""
     projection = projected(*(rkme for *_, rkme in sets))
-    places, clouds, start = _on_paper(projection.places), [], 0
+    places, clouds, start = on_paper(projection.places), [], 0
     for series, name, owner, rkme in sets:
         end = start + len(rkme.weights)
-        clouds.append(Cloud(series, name, owner, _circles(places[start:end], rkme)))
+        clouds.append(Cloud(series, name, owner, circles(places[start:end], rkme.weights)))
         start = end
     return tuple(clouds), projection.shares
 
@@ -120,7 +120,7 @@ def _series(shown: Sequence[Hit], result: SearchResult) -> list[int]:
     return [kept[key] if key in kept else next(left) for key in drawn]
 
 
-def _on_paper(places: NDArray[np.float64]) -> NDArray[np.float64]:
+def on_paper(places: NDArray[np.float64]) -> NDArray[np.float64]:
     """Places (m, 2) in the view box, one scale for both axes, y upwards."""
     low, high = places.min(axis=0), places.max(axis=0)
     room = np.array([WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN])
@@ -129,10 +129,10 @@ def _on_paper(places: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(centred + np.array([WIDTH, HEIGHT]) / 2)
 
 
-def _circles(places: NDArray[np.float64], rkme: Rkme) -> tuple[Circle, ...]:
+def circles(places: NDArray[np.float64], weights: NDArray[np.floating]) -> tuple[Circle, ...]:
     """The area is the weight: radii go with its root, and the same weight is as large in every cloud. Large ones come
     first, so that small ones lie upon them."""
-    radii = np.maximum(LARGEST * np.sqrt(rkme.weights.astype(np.float64) / 0.1), SMALLEST)
+    radii = np.maximum(LARGEST * np.sqrt(weights.astype(np.float64) / 0.1), SMALLEST)
     order = np.argsort(-radii, kind="stable")
     return tuple(
         Circle(round(float(places[each, 0]), 1), round(float(places[each, 1]), 1), round(float(radii[each]), 2))
