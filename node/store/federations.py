@@ -175,7 +175,7 @@ class Federations:
         own = entry.certificate
         if own.member != self._identity.public:  # this node has a new key
             return True
-        if now >= own.not_before + (own.expires_at - own.not_before) * 2 // 3:
+        if now >= renews_at(own):
             return True
         with self.lock:
             roll = self._rolls[federation]
@@ -287,6 +287,19 @@ class Federations:
         with self.lock:
             return self.roll(federation).authority
 
+    def taken_down_by(self, federation: bytes) -> dict[tuple[bytes, bytes], tuple[bytes, ...]]:
+        """Which admins' decrees have taken down what, by (owner, learnware id); each takes back its own."""
+        with self.lock:
+            roll = self.roll(federation)
+            return {
+                (owner, id_): tuple(
+                    admin
+                    for admin, signed in sorted(roll.decrees.items())
+                    if any((each.owner, each.learnware_id) == (owner, id_) for each in signed.decree.takedowns)
+                )
+                for owner, id_ in roll.authority.takedowns
+            }
+
     def admins(self, federation: bytes) -> frozenset[bytes]:
         """Founders and those they have appointed."""
         return self.authority(federation).admins
@@ -350,6 +363,11 @@ class Federations:
             own = [record for key, record in decrees if key[:32] == federation]
             for record in own:
                 roll.restore_decree(open_decree(record, federation=federation))
+
+
+def renews_at(certificate: Certificate) -> int:
+    """When a node begins to ask for the next one: two thirds of this one's life are over."""
+    return certificate.not_before + (certificate.expires_at - certificate.not_before) * 2 // 3
 
 
 def _founders_first(decrees: Sequence[Record], roll: Roll) -> list[Record]:

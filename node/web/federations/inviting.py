@@ -1,0 +1,49 @@
+"""Inviting: a line of text, and the same as a QR code, shown once."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from aiohttp import web
+from atoll.node.api import federations
+from atoll.node.clock import now_ms
+from atoll.node.language import ago, gettext
+from atoll.node.web.answers import html
+from atoll.node.web.federations.asked import federation_of
+from atoll.node.web.federations.forms import InviteForm
+from atoll.node.web.federations.qr import qr
+from atoll.node.web.page import Page
+from atoll.node.web.visit import Visit
+
+
+async def ask(visit: Visit) -> web.Response:
+    return await _form(visit, InviteForm())
+
+
+async def invite(visit: Visit) -> web.Response:
+    """The invite itself, which is kept nowhere: the page that answers the form is the only one that shows it."""
+    id_ = federation_of(visit)
+    form = InviteForm.read(await visit.fields())
+    if form.errors:
+        return await _form(visit, form, 422)
+    async with visit.noting("federation.invite", id=id_.hex(), role=form.role):
+        made = await federations.make_invite(visit.node, id_, form.body)
+    draw = partial(qr, made.invite, gettext("The invite as a QR code"))
+    return await html(
+        visit, "federations/invite.html", federation=visit.node.federations.get(id_), made=made, form=form,
+        qr=await asyncio.to_thread(draw), since=partial(ago, now=now_ms()),
+    )  # fmt: skip
+
+
+async def _form(visit: Visit, form: InviteForm, status: int = 200) -> web.Response:
+    federation = visit.node.federations.get(federation_of(visit))
+    response = await html(visit, "federations/inviting.html", federation=federation, form=form)
+    response.set_status(status)
+    return response
+
+
+PAGES = (
+    Page("GET", "/federations/{id}/invites", ask, "admin"),
+    Page("POST", "/federations/{id}/invites", invite, "admin"),
+)
