@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node import language
+from atoll.node.api.problems import BROKEN_OFF
+from atoll.node.api.routing import NODE
+from atoll.node.errors import RequestInvalid
 from atoll.node.web import door
 from atoll.node.web.admin import pages as admin
 from atoll.node.web.answers import refused
@@ -46,12 +49,14 @@ PAGES: tuple[Page, ...] = (
 
 def mount(app: web.Application) -> None:
     """Add the pages to the node's application."""
+    learnwares.prepare(app)
     for page in PAGES:
         app.router.add_route(page.method, page.path, _handler(page))
     app.router.add_get("/static/{name}", static)
 
 
 async def static(request: web.Request) -> web.Response:
+    request.app[NODE].limits.count(request, None)
     asset = ASSETS.get(request.match_info["name"])
     if asset is None:
         raise web.HTTPNotFound
@@ -80,6 +85,9 @@ def _handler(page: Page) -> Callable[[web.Request], Awaitable[web.StreamResponse
 
 async def _answer(page: Page, looking: Visit) -> web.StreamResponse:
     try:
+        if page.method != "GET":
+            looking.node.stopping.require_going_on()
+        looking.node.limits.count(looking.request, looking.token)
         if page.scope is not None:
             looking.check_may(page.scope)
         return await page.handler(looking)
@@ -87,6 +95,8 @@ async def _answer(page: Page, looking: Visit) -> web.StreamResponse:
         return await refused(looking, error)
     except web.HTTPException:
         raise
+    except BROKEN_OFF:
+        return await refused(looking, RequestInvalid("the request broke off", hint="send it again"))
     except Exception as error:  # the outermost edge of a page
-        log.exception("page failed: %s %s", page.method, page.path, exc_info=error)
+        log.exception("a page has failed", exc_info=error, extra={"route": page.path})
         return await refused(looking, AtollError("an unexpected error; the node's log says more"))
