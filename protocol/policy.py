@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Annotated, Literal, get_args
 
 import msgspec
-from atoll.protocol.errors import RecordRejected
+from atoll.protocol.errors import ProtocolError, RecordRejected
 from atoll.protocol.ids import public_key
 from atoll.protocol.listings import Audience, Offers
 
@@ -64,7 +64,7 @@ class Policy(msgspec.Struct, frozen=True):
             if len(peers) > MAX_NAMED:
                 raise RecordRejected(f"a rule names at most {MAX_NAMED} peers")
             for peer in peers:
-                public_key(peer)
+                _require_peer(peer)
         return self
 
 
@@ -95,3 +95,10 @@ def admits(rule: Rule, asker: Asker, *, granted: bool) -> bool:
     if not asker.user:
         return False
     return rule.audience == "members" or asker.peer in rule.peers or (rule.audience == "ask" and granted)
+
+
+def _require_peer(peer: str) -> None:
+    try:
+        public_key(peer)
+    except ProtocolError as error:
+        raise RecordRejected(f"a rule names no peer: {error.message}") from None

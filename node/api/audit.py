@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
+from atoll.node.api.described import Digest, Field
+from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import Route, reply
 from atoll.node.errors import RequestInvalid
 from atoll.node.store.audit import AuditRow, Head
-from atoll.protocol.ids import parse_digest
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -86,7 +87,19 @@ def view(row: AuditRow) -> EntryView:
     return EntryView(row.seq, row.at, row.actor, row.act, row.subject, row.outcome, row.previous.hex())
 
 
-ROUTES = (
-    Route("GET", "/api/v1/audit", index, "admin", "Who asked for what, and what came of it", result=AuditPage),
-    Route("GET", "/api/v1/audit/verification", verify, "admin", "Whether the log is unbroken", result=VerificationView),
+AFTER = Field("after", Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)], "rows after this one; without it, the newest")
+LIMIT = Field("limit", Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)], f"how many, {PAGE} without it")
+WITNESS = (
+    Field("seq", Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)], "of a witness, with its digest"),
+    Field("digest", Digest, "of a witness, with its seq"),
 )
+ROUTES = (
+    Route(
+        "GET", "/api/v1/audit", index, "admin", "Who asked for what, and what came of it", result=AuditPage,
+        query=(AFTER, LIMIT),
+    ),
+    Route(
+        "GET", "/api/v1/audit/verification", verify, "admin", "Whether the log is unbroken", result=VerificationView,
+        query=WITNESS,
+    ),
+)  # fmt: skip

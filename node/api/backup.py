@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 from atoll.engine.errors import AtollError
+from atoll.node.api.described import TAR, Field, Yes
 from atoll.node.api.files import NO_HEADERS
 from atoll.node.api.routing import Route
 from atoll.node.clock import now_ms
@@ -74,4 +75,10 @@ async def _send(backup: Backup, request: web.Request, more: Mapping[str, str]) -
     return stream
 
 
-ROUTES = (Route("GET", "/api/v1/backup", download, "admin", "The whole node as one tar file", act="node.backup"),)
+KEY = Field("key", Yes, "whether the private key of the node is in it; it is without this")
+ROUTES = (
+    Route(
+        "GET", "/api/v1/backup", download, "admin", "The whole node as one tar file", act="node.backup", query=(KEY,),
+        gives=(TAR,),
+    ),
+)  # fmt: skip

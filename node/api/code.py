@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
+from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
 from atoll.node.store.code import CodeRow
 from atoll.protocol.errors import NotFound
-from atoll.protocol.ids import parse_digest, peer_id
+from atoll.protocol.ids import peer_id
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -85,6 +86,7 @@ ROOT = "/api/v1/code"
 ROUTES = (
     Route("GET", ROOT, index, "read", "Others' code that was let in", result=list[CodeView]),
     Route("PUT", ROOT + "/{id}", put, "admin", "Let the code of a learnware in", CodeBody, CodeView,
-          act="code.allow", noted=("owner", "revision")),
+          act="code.allow", noted=("owner", "revision"),
+          optional=True),
     Route("DELETE", ROOT + "/{id}", delete, "admin", "Let it in no more", result=list[CodeView], act="code.refuse"),
 )  # fmt: skip

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
+from atoll.node.api.described import EVENTS, FILE_HEADERS, FILE_STATUSES, LINES, ZIP
 from atoll.node.api.files import NO_HEADERS, sent
+from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import TOKEN, Route, read_json, reply, user_of
 from atoll.node.api.streaming import follow, writer_of
 from atoll.node.clock import now_ms
@@ -21,7 +23,7 @@ from atoll.node.store.downloads import DownloadRow
 from atoll.node.store.tokens import TokenRow
 from atoll.node.telling import Telling
 from atoll.protocol.errors import NotFound, PolicyDenied
-from atoll.protocol.ids import parse_digest, peer_id
+from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
 
 if TYPE_CHECKING:
@@ -240,7 +242,10 @@ ROUTES = (
     Route(
         "POST", "/api/v1/downloads", fetch, "predict", "Fetch learnwares, or all of a search's mixture",
         DownloadBody, DownloadsView, act="download.fetch", noted=("learnwares", "search_id"),
+        gives=(EVENTS, LINES), reaches=True,
     ),
-    Route("GET", "/api/v1/downloads/{revision}", file, "predict", "A package that is here, as a file"),
-    Route("DELETE", "/api/v1/downloads/{revision}", forget, "admin", "Remove it", act="download.forget"),
+    Route("GET", "/api/v1/downloads/{revision}", file, "predict", "A package that is here, as a file",
+          headers=FILE_HEADERS, gives=(ZIP,), more=FILE_STATUSES),
+    Route("DELETE", "/api/v1/downloads/{revision}", forget, "admin", "Remove it", act="download.forget",
+          status=204),
 )  # fmt: skip

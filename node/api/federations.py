@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from aiohttp import web
 from atoll.node.administration import QUOTA, Role
+from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.clock import now_ms
 from atoll.node.store.federations import Federation
 from atoll.node.upkeep import renew_certificate
 from atoll.protocol import limits
 from atoll.protocol.errors import InviteInvalid
-from atoll.protocol.ids import parse_digest, peer_id
+from atoll.protocol.ids import peer_id
 from atoll.protocol.membership import Certificate, read_invite
 
 if TYPE_CHECKING:
@@ -193,19 +194,24 @@ ROUTES = (
     Route(
         "POST", "/api/v1/federations", create, "admin", "Found a federation", FederationBody, FederationView,
         act="federation.create", noted=("name",),
+        status=201,
     ),
     Route(
         "POST", "/api/v1/federations/{id}/invites", invite, "admin", "Invite one newcomer", InviteBody, InviteView,
         act="federation.invite", noted=("role",),
+        status=201, optional=True,
     ),
     Route(
         "POST", "/api/v1/federations/join", join, "admin", "Join by invite", JoinBody, FederationView,
         act="federation.join",
+        status=201, reaches=True,
     ),
-    Route("DELETE", "/api/v1/federations/{id}", leave, "admin", "Leave", act="federation.leave"),
+    Route("DELETE", "/api/v1/federations/{id}", leave, "admin", "Leave", act="federation.leave",
+          status=204),
     Route(
         "POST", "/api/v1/federations/{id}/renewal", renew, "admin", "Renew the membership", result=FederationView,
         act="federation.renew",
+        reaches=True,
     ),
     Route("GET", "/api/v1/federations/{id}/members", members, "read", "Known members", result=list[MemberView]),
 )  # fmt: skip

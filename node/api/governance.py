@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
+from atoll.node.api.ids import parse_digest, public_key
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.clock import now_ms
-from atoll.protocol.ids import parse_digest, peer_id, public_key
+from atoll.protocol.ids import peer_id
 from atoll.protocol.sync import Notice
 
 if TYPE_CHECKING:

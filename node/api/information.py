@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import atoll
 import msgspec
 from aiohttp import web
+from atoll.engine.errors import AtollError
 from atoll.engine.runtime import rung
-from atoll.engine.runtime.formats import LEVELS
+from atoll.node.api import auth
+from atoll.node.api.described import PLAIN
+from atoll.node.api.proxies import loopback
 from atoll.node.api.routing import Route, reply
-from atoll.node.clock import now_ms
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -45,30 +47,31 @@ async def healthy(node: Node, request: web.Request) -> web.Response:
     return web.Response(text="ok\n")
 
 
+async def ready(node: Node, request: web.Request) -> web.Response:
+    """503 with the reasons, one a line, where there are any."""
+    missing = ["it is about to stop"] if node.stopping.begun else []
+    if not node.network.running:
+        missing.append("the network is not up")
+    try:
+        await asyncio.to_thread(node.audit.head)
+    except AtollError:
+        missing.append("the store cannot be read")
+    if missing:
+        return web.Response(text="".join(f"{each}\n" for each in missing), status=503, headers={"Retry-After": "5"})
+    return web.Response(text="ready\n")
+
+
 async def metrics(node: Node, request: web.Request) -> web.Response:
-    """Figures of this moment, in the Prometheus text format."""
-    registry = CollectorRegistry()
-    figures = {
-        "atoll_dock_learnwares": ("Learnwares hosted here", len(node.dock.all())),
-        "atoll_catalogue_listings": ("Live listings known", len(node.catalogue.alive(now_ms()))),
-        "atoll_peers_live": ("Peers with a federation in common", len(node.peers.live())),
-        "atoll_islands": ("Islands known", len(node.catalogue.islands())),
-        "atoll_federations": ("Federations joined", len(node.federations.ids())),
-    }
-    for name, (text, value) in figures.items():
-        Gauge(name, text, registry=registry).set(value)
-    level = (await asyncio.to_thread(rung)).level
-    held = Gauge(
-        "atoll_sandbox", "Isolation in which models run: 1 for the rung that holds", ["rung"], registry=registry
-    )
-    for each in LEVELS:
-        held.labels(each).set(each == level)
-    return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    """What is counted, and figures of this moment, in the Prometheus text format."""
+    allowed = node.config.http.metrics
+    if allowed == "token" or (allowed == "local" and not loopback(request.remote or "")):
+        await auth.require(request, "read")
+    return web.Response(body=await asyncio.to_thread(node.metrics.text), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 ROUTES = (
-    Route("GET", "/healthz", healthy, None, "Whether the process answers"),
-    Route("GET", "/readyz", healthy, None, "Whether the node is ready to serve"),
-    Route("GET", "/metrics", metrics, None, "Prometheus metrics"),
+    Route("GET", "/healthz", healthy, None, "Whether the process answers", gives=(PLAIN,)),
+    Route("GET", "/readyz", ready, None, "Whether the node is ready to serve"),
+    Route("GET", "/metrics", metrics, None, "Prometheus metrics", gives=(PLAIN,)),
     Route("GET", "/api/v1/node", show, None, "Who this node is", result=NodeView),
 )

@@ -81,5 +81,6 @@ ROUTES = (
     Route(
         "POST", "/api/v1/islands", add, "publish", "Add an island definition", IslandView, IslandView,
         act="island.add", noted=("id", "kind"),
+        status=201,
     ),
 )  # fmt: skip

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
+from atoll.node.api.described import BYTES, Field
+from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.api.scratch import scratch
 from atoll.node.clock import now_ms
 from atoll.node.errors import PackageRefused, RequestInvalid
 from atoll.node.store.dock import Learnware
 from atoll.protocol.errors import NotFound
-from atoll.protocol.ids import parse_digest, peer_id
+from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, Offers, State
 from atoll.protocol.policy import Policy
 
@@ -225,11 +227,15 @@ def _learnware(node: Node, learnware: Learnware) -> LearnwareView:
     )
 
 
+CURSOR = Field("cursor", Annotated[str, msgspec.Meta(max_length=400)], "that of the page before")
 ROUTES = (
-    Route("GET", "/api/v1/catalogue", catalogue, "read", "Every live listing this node knows", result=ListingPage),
+    Route("GET", "/api/v1/catalogue", catalogue, "read", "Every live listing this node knows", result=ListingPage,
+          query=(CURSOR,)),
     Route("GET", "/api/v1/learnwares", index, "read", "The learnwares of this dock", result=list[LearnwareView]),
-    Route("POST", "/api/v1/learnwares", add, "publish", "Upload a package", result=LearnwareView, act="learnware.add"),
-    Route("GET", "/api/v1/learnwares/{id}", show, "read", "One learnware, of this dock or of the catalogue"),
+    Route("POST", "/api/v1/learnwares", add, "publish", "Upload a package", result=LearnwareView, act="learnware.add",
+          takes=BYTES, status=201),
+    Route("GET", "/api/v1/learnwares/{id}", show, "read", "One learnware, of this dock or of the catalogue",
+          result=(LearnwareView, ListingView)),
     Route(
         "PUT", "/api/v1/learnwares/{id}/listing", publish, "publish", "List it in a federation with a policy",
         Publication, LearnwareView, act="learnware.publish", noted=("federation",),
@@ -241,6 +247,8 @@ ROUTES = (
     Route(
         "DELETE", "/api/v1/learnwares/{id}/listing/{federation}", unlist, "publish", "Withdraw it from a federation",
         act="learnware.withdraw",
+        status=204,
     ),
-    Route("DELETE", "/api/v1/learnwares/{id}", remove, "publish", "Withdraw and remove", act="learnware.remove"),
+    Route("DELETE", "/api/v1/learnwares/{id}", remove, "publish", "Withdraw and remove", act="learnware.remove",
+          status=204),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 from aiohttp import web
 from atoll.node.admission import KINDS, Kind, Rules, Surroundings, weigh
+from atoll.node.api.described import Field, Yes
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.clock import now_ms
 from atoll.node.errors import LockOut, RequestInvalid
@@ -161,10 +162,16 @@ def _flag(request: web.Request, name: str) -> bool:
 
 
 NOTED = ("kind", "dry_run", "force")
+RULE = (
+    Field("kind", Kind, "the list", required=True),
+    Field("dry_run", Yes, "only say what it would do"),
+    Field("force", Yes, "even if a federation is left without an admitted admin"),
+)
 ROUTES = (
     Route("GET", "/api/v1/peers/rules", index, "read", "Whom the lists admit and deny", result=list[RuleView]),
     Route("PUT", "/api/v1/peers/rules/{peer}", put, "admin", "Put a peer on a list", RuleBody, ChangeView,
           act="peer_rule.add", noted=NOTED),
     Route("DELETE", "/api/v1/peers/rules/{peer}", delete, "admin", "Take a peer off a list", result=ChangeView,
-          act="peer_rule.remove", noted=NOTED),
+          act="peer_rule.remove", noted=NOTED,
+          query=RULE),
 )  # fmt: skip

@@ -31,7 +31,8 @@ class PeerView(msgspec.Struct, frozen=True):
 
     ``member``: connected, with ``federations`` proven in common; ``refused``: the hello found that one will not have
     the other; ``denied``: by a rule of this node. Bytes are those of Atoll's streams in this run of the node, gossip
-    not counted. ``next_dial`` is 0 if nothing speaks against dialling.
+    not counted. ``next_dial`` is 0 if nothing speaks against dialling. ``clock_ahead`` is by how many ms its clock was
+    ahead of ours at its last hello, as it says.
     """
 
     peer_id: str
@@ -47,6 +48,7 @@ class PeerView(msgspec.Struct, frozen=True):
     bytes_out: int
     misbehaved: int
     lags: tuple[LagView, ...]
+    clock_ahead: int | None = None
 
 
 class PeerBody(msgspec.Struct, frozen=True):
@@ -93,11 +95,15 @@ def peer_view(state: PeerState) -> PeerView:
     return PeerView(
         state.peer, state.name, state.state, state.why, state.places, len(state.shared), state.last_seen,
         state.next_dial, state.failures, state.bytes_in, state.bytes_out, state.misbehaved, tuple(lags),
+        state.ahead,
     )  # fmt: skip
 
 
 ROUTES = (
     Route("GET", "/api/v1/peers", index, "read", "Known peers and their state", result=list[PeerView]),
-    Route("POST", "/api/v1/peers", add, "admin", "Dial a peer", PeerBody, PeerView, act="peer.add", noted=("address",)),
-    Route("DELETE", "/api/v1/peers/{peer}", remove, "admin", "Forget a peer", act="peer.remove"),
-)
+    Route(
+        "POST", "/api/v1/peers", add, "admin", "Dial a peer", PeerBody, PeerView, act="peer.add", noted=("address",),
+        status=201, reaches=True,
+    ),
+    Route("DELETE", "/api/v1/peers/{peer}", remove, "admin", "Forget a peer", act="peer.remove", status=204),
+)  # fmt: skip

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
+from atoll.node.api.described import Short
+from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.clock import now_ms
 from atoll.node.policy.gate import Permission
@@ -15,7 +17,7 @@ from atoll.node.policy.usage import Use
 from atoll.protocol import limits
 from atoll.protocol.ask import MAX_WORDS, ActState, AskRequest, State
 from atoll.protocol.errors import NotFound
-from atoll.protocol.ids import parse_digest, peer_id
+from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
 from atoll.protocol.policy import Act, Asker, Policy
 
@@ -161,14 +163,19 @@ ROUTES = (
     Route(
         "POST", ROOT + "/policies/{federation}/who-can", who_can, "publish", "Who may do what, also by a policy that "
         "is only tried", WhoCanBody, list[Permission],
+        optional=True,
     ),
     Route("GET", f"{ROOT}/usage", usage, "publish", "What was done with it", result=list[Use]),
     Route("POST", "/api/v1/catalogue/{id}/requests", ask, "predict", "Ask its owner", AskBody, list[ActState],
-          act="learnware.ask"),
+          act="learnware.ask",
+          reaches=True),
     Route("GET", "/api/v1/requests", requests, "publish", "Requests to this node", result=list[RequestView]),
     Route("POST", "/api/v1/requests/{id}/grant", grant, "publish", "Grant it for some days", GrantBody, RequestView,
-          act="request.grant"),
-    Route("POST", "/api/v1/requests/{id}/deny", deny, "publish", "Deny it", result=RequestView, act="request.deny"),
+          act="request.grant",
+          ids=Short, optional=True),
+    Route("POST", "/api/v1/requests/{id}/deny", deny, "publish", "Deny it", result=RequestView, act="request.deny",
+          ids=Short),
     Route("POST", "/api/v1/requests/{id}/revoke", revoke, "publish", "Take a grant back", result=RequestView,
-          act="request.revoke"),
+          act="request.revoke",
+          ids=Short),
 )  # fmt: skip

@@ -13,11 +13,11 @@ from atoll.engine.islands import Island, positional_names
 from atoll.engine.naming import listed
 from atoll.engine.tables import Table
 from atoll.node.api.acts import noting
+from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import TOKEN, Route, read_json, reply, user_of
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
 from atoll.node.reuse.result import PredictionResult
-from atoll.protocol.ids import parse_digest
 from atoll.protocol.listings import Listing
 from atoll.protocol.predict import MAX_ROWS
 
@@ -113,9 +113,11 @@ ROUTES = (
     Route(
         "POST", "/api/v1/catalogue/{id}/predictions", predict_with, "predict", "Predict with one learnware",
         RowsBody, PredictionResult,
+        reaches=True,
     ),
     Route(
         "POST", "/api/v1/predictions", predict, "predict", "Reuse the mixture of a search on rows",
         PredictionBody, PredictionResult,
+        reaches=True,
     ),
 )  # fmt: skip

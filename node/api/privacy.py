@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
+from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.clock import now_ms
 from atoll.node.store.ledger import LedgerRow, Spending
-from atoll.protocol.ids import parse_digest
 
 if TYPE_CHECKING:
     from atoll.node.app import Node

@@ -10,7 +10,20 @@ import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.engine.reuse import Form, Method
+from atoll.node.api.described import (
+    BYTES,
+    CSV,
+    EVENTS,
+    FILE_HEADERS,
+    FILE_STATUSES,
+    HTML,
+    LAST_EVENT,
+    LINES,
+    OFFSET,
+    Session,
+)
 from atoll.node.api.files import sent
+from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.api.streaming import follow, last_event, sse, writer_of
 from atoll.node.api.uploading import UploadView, appended
@@ -22,7 +35,6 @@ from atoll.node.reuse.rows import Labelled
 from atoll.node.reuse.running import Reusing
 from atoll.node.reuse.written import csv_file
 from atoll.node.telling import Event
-from atoll.protocol.ids import parse_digest
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -172,15 +184,24 @@ ROUTES = (
     Route("GET", "/api/v1/rows/{sha256}", uploaded, "predict", "How much of an upload of rows is there",
           result=UploadView),
     Route("PUT", "/api/v1/rows/{sha256}", upload, "predict", "Go on with an upload of rows", result=UploadView,
-          act="rows.append"),
-    Route("DELETE", "/api/v1/rows/{sha256}", drop, "predict", "Remove an upload of rows", act="rows.forget"),
+          act="rows.append",
+          query=(OFFSET,), takes=BYTES),
+    Route("DELETE", "/api/v1/rows/{sha256}", drop, "predict", "Remove an upload of rows", act="rows.forget",
+          status=204),
     Route("POST", ROOT, plan, "predict", "Plan the reuse of what a search has found", ReuseBody, ReuseView,
-          act="reuse.plan", noted=("search_id",)),
-    Route("GET", ROOT + "/{id}", show, "predict", "A reuse session", result=ReuseView),
-    Route("DELETE", ROOT + "/{id}", forget, "predict", "End and forget it, with its rows", act="reuse.forget"),
+          act="reuse.plan", noted=("search_id",),
+          status=201, reaches=True),
+    Route("GET", ROOT + "/{id}", show, "predict", "A reuse session", result=ReuseView,
+          ids=Session),
+    Route("DELETE", ROOT + "/{id}", forget, "predict", "End and forget it, with its rows", act="reuse.forget",
+          ids=Session, status=204),
     Route("POST", ROOT + "/{id}/start", start, "predict", "Carry a plan out", StartBody, ReuseView, act="reuse.start",
-          noted=("send",)),
-    Route("GET", ROOT + "/{id}/events", events, "predict", "Follow it, after Last-Event-ID", result=Event),
-    Route("GET", ROOT + "/{id}/predictions", predictions, "predict", "What was predicted, as CSV or .npy"),
-    Route("GET", ROOT + "/{id}/report", report, "predict", "Its report as a page"),
+          noted=("send",),
+          ids=Session),
+    Route("GET", ROOT + "/{id}/events", events, "predict", "Follow it, after Last-Event-ID", result=Event,
+          ids=Session, headers=(LAST_EVENT,), gives=(EVENTS, LINES)),
+    Route("GET", ROOT + "/{id}/predictions", predictions, "predict", "What was predicted, as CSV or .npy",
+          ids=Session, headers=FILE_HEADERS, gives=(CSV, BYTES), more=FILE_STATUSES, reaches=True),
+    Route("GET", ROOT + "/{id}/report", report, "predict", "Its report as a page",
+          ids=Session, gives=(HTML,), reaches=True),
 )  # fmt: skip

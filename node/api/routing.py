@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from aiohttp import web
 from atoll.engine.encoding import unpack_json
 from atoll.engine.errors import EncodingError
+from atoll.node.api.described import Digest, Field
 from atoll.node.errors import RequestInvalid
 from atoll.node.store.tokens import Scope, TokenRow
 
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
 
 NODE: web.AppKey[Node] = web.AppKey("node")
 TOKEN = web.RequestKey("token", TokenRow)
+
+
+@dataclass
+class About:
+    """What this node knows of a request: its ``id``, whether it came through a trusted ``proxied`` way and by https
+    (``secure``), for which ``host``; and once that is clear, the id of its ``token``, and who is the ``caller``."""
+
+    id: str
+    proxied: bool = False
+    secure: bool = False
+    host: str = ""
+    token: str = ""
+    caller: str = ""
+
+
+ABOUT = web.RequestKey("about", About)
 MAX_JSON = 16 * 1024 * 1024
 AT_ONCE = 64 * 1024  # what is longer is read in a thread
 T = TypeVar("T")
@@ -33,6 +50,11 @@ class Route:
 
     ``act`` is the name under which the audit log keeps every call, None for what changes nothing and gives no
     secret away; ``noted`` are the fields of the JSON body that it keeps too, texts that are no secret.
+
+    The rest describes it: the type of ``{id}`` in its path, its ``query`` and ``headers``, a body that is a ``form`` or
+    bytes of a media type (``takes``) in place of JSON, whether a body may be left out (``optional``), media types that
+    it ``gives`` beside JSON, the ``status`` of what went well and what ``more`` there is, and whether it ``reaches``
+    for peers, which may fail.
     """
 
     method: str
@@ -46,6 +68,21 @@ class Route:
     noted: tuple[str, ...] = ()
     anonymous: bool = False
     enveloped: bool = False
+    ids: Any = Digest
+    query: tuple[Field, ...] = ()
+    headers: tuple[Field, ...] = ()
+    form: tuple[Field, ...] = ()
+    takes: str = ""
+    optional: bool = False
+    gives: tuple[str, ...] = ()
+    status: int = 200
+    more: Mapping[int, str] = field(default_factory=dict)
+    reaches: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may find no room."""
+        return self.act is not None or self.method != "GET"
 
 
 async def read_json(request: web.Request, type_: type[T]) -> T:

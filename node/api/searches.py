@@ -11,12 +11,13 @@ from atoll.engine.errors import DimensionMismatch
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.noised import NoisedSketch, Specification
 from atoll.engine.specs.rkme import Rkme
+from atoll.node.api.described import EVENTS, LAST_EVENT, LINES, Session
+from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.api.streaming import follow, last_event, sse, writer_of
 from atoll.node.errors import RequestInvalid
 from atoll.node.search.query import MAX_ISLANDS, Filters, Privacy, SearchQuery, SearchResult, SpecificationQuery
 from atoll.node.telling import Event
-from atoll.protocol.ids import parse_digest
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -106,13 +107,16 @@ def _query(node: Node, body: SearchBody, user: str) -> SearchQuery:
 ROUTES = (
     Route(
         "POST", "/api/v1/searches", search, "read", "Search the network", SearchBody, SearchResult, anonymous=True,
+        gives=(EVENTS, LINES),
     ),
     Route(
         "GET", "/api/v1/searches/{id}", result, "read", "The newest answer of a search", None, SearchResult,
         anonymous=True,
+        ids=Session,
     ),
     Route(
         "GET", "/api/v1/searches/{id}/events", events, "read", "Follow a search, after Last-Event-ID", None, Event,
         anonymous=True,
+        ids=Session, headers=(LAST_EVENT,), gives=(EVENTS, LINES),
     ),
 )  # fmt: skip

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
 from atoll.engine.packages.acceptance import AcceptanceReport
 from atoll.node.acceptance.submissions import LabelledRows, State, SubmissionRow
+from atoll.node.api.described import BYTES, OFFSET, Field, Session
+from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.api.uploading import UploadView, appended
 from atoll.protocol.errors import NotFound
-from atoll.protocol.ids import parse_digest
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -75,12 +76,16 @@ def _view(row: SubmissionRow) -> SubmissionView:
     return SubmissionView(row.id.hex(), row.state, row.submitted_at, row.decided_at, row.learnware_id.hex(), row.report)
 
 
+WAIT = Field("wait", Annotated[float, msgspec.Meta(ge=0, le=MAX_WAIT)], "seconds to wait until it is decided")
 ROUTES = (
     Route("GET", "/api/v1/uploads/{sha256}", uploaded, "publish", "How much of an upload is there", result=UploadView),
     Route("PUT", "/api/v1/uploads/{sha256}", upload, "publish", "Go on with an upload", result=UploadView,
-          act="upload.append"),
+          act="upload.append",
+          query=(OFFSET,), takes=BYTES),
     Route("GET", "/api/v1/submissions", index, "publish", "Packages and their checks", result=list[SubmissionView]),
     Route("POST", "/api/v1/submissions", submit, "publish", "Have an upload checked and taken in", SubmissionBody,
-          SubmissionView, act="learnware.submit", noted=("sha256",)),
-    Route("GET", "/api/v1/submissions/{id}", show, "publish", "One of them, with its log", result=SubmissionView),
+          SubmissionView, act="learnware.submit", noted=("sha256",),
+          status=201),
+    Route("GET", "/api/v1/submissions/{id}", show, "publish", "One of them, with its log", result=SubmissionView,
+          ids=Session, query=(WAIT,)),
 )  # fmt: skip

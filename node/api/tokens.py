@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
+from atoll.node.api.described import Short
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.clock import now_ms
 from atoll.node.store.tokens import Scope, TokenRow
@@ -66,6 +67,8 @@ ROUTES = (
     Route(
         "POST", "/api/v1/tokens", create, "admin", "Make a token", TokenBody, TokenView,
         act="token.create", noted=("name", "scopes"),
+        status=201,
     ),
-    Route("DELETE", "/api/v1/tokens/{id}", revoke, "admin", "Revoke a token", act="token.revoke"),
+    Route("DELETE", "/api/v1/tokens/{id}", revoke, "admin", "Revoke a token", act="token.revoke",
+          ids=Short, status=204),
 )  # fmt: skip

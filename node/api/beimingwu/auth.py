@@ -47,6 +47,7 @@ ROUTES = (
     Route(
         "POST", "/beimingwu/auth/login_by_token", login, None, "Sign in with a token of this node (Beimingwu's client)",
         LoginBody, result=Envelope, enveloped=True,
+        optional=True,
     ),
     Route(
         "POST", "/beimingwu/auth/logout", logout, "read", "Sign out, which ends nothing here", result=Envelope,

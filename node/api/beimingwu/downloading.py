@@ -15,6 +15,8 @@ from atoll.engine.runtime.formats import BEIMINGWU
 from atoll.node.api import acts
 from atoll.node.api.beimingwu import names
 from atoll.node.api.beimingwu.disclosed import not_disclosed, with_specification
+from atoll.node.api.beimingwu.search import CALLED
+from atoll.node.api.described import FILE_HEADERS, FILE_STATUSES, ZIP
 from atoll.node.api.downloads import file_name
 from atoll.node.api.files import sent
 from atoll.node.api.routing import TOKEN, Route, user_of
@@ -132,5 +134,6 @@ ROUTES = (
     Route(
         "GET", "/beimingwu/engine/download_learnware", download, "predict",
         "A learnware as a package of Beimingwu's, fetched from its owner under its policy",
+        query=(CALLED,), headers=FILE_HEADERS, gives=(ZIP,), more=FILE_STATUSES, reaches=True,
     ),
 )  # fmt: skip

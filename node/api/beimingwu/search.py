@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -15,6 +15,7 @@ from atoll.node.api.beimingwu import names, views
 from atoll.node.api.beimingwu.asking import specifications
 from atoll.node.api.beimingwu.envelope import Envelope, answer
 from atoll.node.api.beimingwu.forms import Held, Room, read_form
+from atoll.node.api.described import Field
 from atoll.node.api.routing import MAX_JSON, Route
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
@@ -217,6 +218,13 @@ def _of_known_kind(asked: Asked) -> bool:
     return not asked.models or any(each in asked.models for each in NO_KIND)
 
 
+CALLED = Field("learnware_id", Annotated[str, msgspec.Meta(max_length=400)], "an id or an alias", required=True)
+SEARCH = (
+    Field("semantic_specification", str, "words and tags, as JSON"),
+    Field("limit", Annotated[int, msgspec.Meta(ge=1)], "how many of a page"),
+    Field("page", Annotated[int, msgspec.Meta(ge=0)], "which page, from 0"),
+    Field(STATISTICAL, bytes, "a statistical specification, as JSON"),
+)
 ROUTES = (
     Route(
         "GET", "/beimingwu/engine/semantic_specification", vocabulary, None, "Beimingwu's vocabulary of tags",
@@ -225,11 +233,13 @@ ROUTES = (
     Route(
         "GET", "/beimingwu/engine/learnware_info", info, "read", "One learnware, by id or alias, as Beimingwu has it",
         anonymous=True, result=Envelope, enveloped=True,
+        query=(CALLED,),
     ),
     Route(
         "POST", "/beimingwu/engine/search_learnware", search, "read",
         "Search the federation as Beimingwu's client does: a form with semantic_specification, limit, page, and the "
         "file statistical_specification",
         anonymous=True, result=Envelope, enveloped=True,
+        form=SEARCH,
     ),
 )  # fmt: skip

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
@@ -18,6 +18,7 @@ from atoll.node.api import acts
 from atoll.node.api.beimingwu import listing, names, views
 from atoll.node.api.beimingwu.envelope import Envelope, answer
 from atoll.node.api.beimingwu.forms import Held, Room, Written, read_form
+from atoll.node.api.described import Field
 from atoll.node.api.learnwares import accepted, list_in, withdraw
 from atoll.node.api.routing import Route, read_json, user_of
 from atoll.node.api.scratch import in_threads, scratch
@@ -188,12 +189,24 @@ def _revise(node: Node, old: Learnware, words: Words, target: Path) -> None:
         revise(whole, target, semantic=words.spec)
 
 
+Md5 = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{32}$")]
+UPLOAD = (
+    Field("file_hash", Md5, "the MD5 of the whole", required=True),
+    Field("chunk_begin", Annotated[int, msgspec.Meta(ge=0)], "where the chunk begins", required=True),
+    Field(CHUNK, bytes, "the chunk", required=True),
+)
+UPDATE = (
+    Field("learnware_id", str, "an id or an alias", required=True),
+    Field("semantic_specification", str, "its words, as JSON", required=True),
+    Field(FILE, bytes, "a package of Beimingwu's; without one only the words change"),
+)
 ROUTES = (
     Route(
         "POST", "/beimingwu/user/chunked_upload", upload, "publish",
         "A chunk of an upload, as Beimingwu's client sends it: a form with file_hash (MD5), chunk_begin, and the file "
         "chunk_file",
         act="beimingwu.upload", result=Envelope, enveloped=True,
+        form=UPLOAD,
     ),
     Route(
         "POST", "/beimingwu/user/add_learnware_uploaded", add, "publish",
@@ -204,6 +217,7 @@ ROUTES = (
         "POST", "/beimingwu/user/update_learnware", update, "publish",
         "A later revision: a form with learnware_id, semantic_specification, and the file learnware_file or none",
         act="beimingwu.update", result=Envelope, enveloped=True,
+        form=UPDATE,
     ),
     Route(
         "POST", "/beimingwu/user/delete_learnware", delete, "publish", "Withdraw and remove, by id or alias", IdBody,
