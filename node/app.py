@@ -23,14 +23,19 @@ from atoll.node.acceptance.chunked import ChunkedUploads
 from atoll.node.acceptance.submissions import Submissions
 from atoll.node.acceptance.uploads import Uploads
 from atoll.node.administration import Administration
+from atoll.node.api.connections import Room
+from atoll.node.api.limits import Limits
 from atoll.node.api.sessions import Sessions
+from atoll.node.api.tls import Tls
 from atoll.node.api.visitors import Visitors
 from atoll.node.clock import now_ms
 from atoll.node.errors import ConfigError
+from atoll.node.gauges import figures
 from atoll.node.identity import Identity
 from atoll.node.matching import Desk, Matcher
 from atoll.node.matching.specifications import OwnSpecifications
 from atoll.node.matching.stand_ins import StandIns
+from atoll.node.metrics import Metrics
 from atoll.node.p2p.network import Network, Services
 from atoll.node.p2p.peers import Peers
 from atoll.node.policy import Gate
@@ -44,6 +49,7 @@ from atoll.node.reuse.members import Workshop
 from atoll.node.reuse.service import Reuser
 from atoll.node.search.service import Searcher
 from atoll.node.serving import Owner
+from atoll.node.stopping import Stopping
 from atoll.node.store import migration
 from atoll.node.store.audit import AuditLog
 from atoll.node.store.blobs import BlobStore
@@ -98,6 +104,12 @@ class Node:
     fitting: Fitting
     chunked: ChunkedUploads
     drafts: Drafts
+    models: ModelPool
+    metrics: Metrics
+    limits: Limits
+    room: Room
+    tls: Tls | None
+    stopping: Stopping = field(default_factory=Stopping)
     started_at: int = field(default_factory=now_ms)
 
 
@@ -108,6 +120,7 @@ async def running(home: Path) -> AsyncIterator[Node]:
     if (home / identities.NEXT).exists():
         raise ConfigError("a change of keys was interrupted", hint=f"run `atoll identity rotate --home {home}` again")
     identity = identities.load(home)
+    tls = Tls.of(config.http, home)
     with lock.exclusive(home):
         if lock.was_killed(home):
             await asyncio.to_thread(verify_after_crash, home)
@@ -124,7 +137,7 @@ async def running(home: Path) -> AsyncIterator[Node]:
                 unpacked=Unpacked(home / "unpacked"),
             )  # fmt: skip
             try:
-                node = _build(home, config, identity, store, models)
+                node = _build(home, config, identity, store, models, tls)
                 await asyncio.to_thread(begin_epochs_after_restore, node)
                 await asyncio.to_thread(lambda: models.keep_folders(node.dock.folders()))
                 await node.network.start()
@@ -151,7 +164,9 @@ async def running(home: Path) -> AsyncIterator[Node]:
                 store.close()
 
 
-def _build(home: Path, config: configs.Config, identity: Identity, store: Store, models: ModelPool) -> Node:
+def _build(
+    home: Path, config: configs.Config, identity: Identity, store: Store, models: ModelPool, tls: Tls | None
+) -> Node:
     blobs = BlobStore(home / "blobs")
     federations = Federations(store, identity, config.node.recovery_hash, config.node.name)
     catalogue = Catalogue(store, federations)
@@ -170,7 +185,10 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
     except ProtocolError as error:
         raise ConfigError(f"p2p.bootstrap, p2p.relay: {error.message}", hint=error.hint) from None
     administration = Administration(identity, federations, store)
-    services = Services(identity, config.node.name, federations, catalogue, owner, peers, administration, publisher)
+    metrics = Metrics()
+    services = Services(
+        identity, config.node.name, federations, catalogue, owner, peers, administration, publisher, metrics
+    )
     network = Network(services, config.p2p)
     pseudonyms = Pseudonyms(identity)
     searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms)
@@ -183,14 +201,21 @@ def _build(home: Path, config: configs.Config, identity: Identity, store: Store,
         Submissions(store), Uploads(blobs, config.http.max_upload_bytes), dock, catalogue, models, identity.peer,
         now_ms, publisher.require_kept, partial(_list_again, publisher, gate, network),
     )  # fmt: skip
-    tokens = Tokens(store)
-    return Node(
+    searcher.on_end(metrics.searched)
+    downloads.on_fetched(metrics.fetched)
+    reuser.on_end(metrics.predicted)
+    acceptance.on_decided(metrics.judged)
+    tokens, http = Tokens(store), config.http
+    node = Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
         pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, downloads, code,
         specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
         ChunkedUploads(blobs, config.http.max_upload_bytes),
-        Drafts(home / "drafts", config.http.max_upload_bytes, now_ms),
+        Drafts(home / "drafts", http.max_upload_bytes, now_ms), models, metrics, Limits(http, metrics.limited),
+        Room(http.connections), tls,
     )  # fmt: skip
+    metrics.show(partial(figures, node))
+    return node
 
 
 async def _list_again(publisher: Publisher, gate: Gate, network: Network, learnware_id: bytes) -> None:

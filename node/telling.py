@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgspec
+from atoll.node.stopping import stopping
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -23,13 +24,14 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Telling:
-    """``task`` is what is under way, None before it has begun."""
+    """``task`` is what is under way, None before it has begun; ``stopped``: it was ended with the node."""
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self._events: list[Event] = []
         self._changed = asyncio.Event()
         self._listening = 0
+        self.stopped = False
 
     @property
     def followed(self) -> bool:
@@ -53,6 +55,12 @@ class Telling:
         """Something has happened."""
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def stop(self) -> None:
+        """End what is under way; whoever waits for it is told that the node stops."""
+        if self.task is not None and not self.task.done():
+            self.stopped = True
+            self.task.cancel()
 
     async def events(self, after: int = 0) -> AsyncIterator[Event]:
         """All events with a higher id, until the end; what ended it if that was an error."""
@@ -83,4 +91,6 @@ class Telling:
 
     def _raise(self) -> None:
         if self.task is not None and self.task.done():
+            if self.stopped and self.task.cancelled():
+                raise stopping()
             self.task.result()

@@ -71,6 +71,12 @@ class ModelPool:
         finally:
             self._give_back(slot, process)
 
+    @property
+    def loaded(self) -> tuple[int, int]:
+        """Models that wait for a call, and those that are at one or being loaded."""
+        with self._changed:
+            return len(self._idle), len(self._busy)
+
     def environment(self, needs: Needs | None, *, wait: bool = True) -> Environment | None:
         """What is needed, built; None where nothing is. ModelRefused and SandboxBusy as Environments.built."""
         if needs is None:

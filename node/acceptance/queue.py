@@ -55,9 +55,14 @@ class AcceptanceQueue:
         self._permitted = permitted
         self._revised = revised
         self._changed = asyncio.Condition()
+        self._listeners: list[Callable[[SubmissionRow], None]] = []
         self._taken: set[bytes] = set()
         self._steps: dict[bytes, list[Step]] = {}
         self._news = asyncio.Event()
+
+    def on_decided(self, listener: Callable[[SubmissionRow], None]) -> None:
+        """Call ``listener`` with every submission that is accepted or refused."""
+        self._listeners.append(listener)
 
     async def run(self) -> None:
         """Until cancelled. What was being judged when the node ended is judged again."""
@@ -152,6 +157,8 @@ class AcceptanceQueue:
             running, state=state, report=report, learnware_id=learnware_id, decided_at=self._clock()
         )
         await asyncio.to_thread(self._submissions.put, decided, partial(self.uploads.forget, row.id))
+        for listener in self._listeners:
+            listener(decided)
         del self._steps[row.id]
         await asyncio.to_thread(lambda: self._models.keep_folders(self._dock.folders(), SPARED))
         if learnware_id in before:
@@ -164,7 +171,7 @@ class AcceptanceQueue:
             if self._dock.get(learnware_id).row.revision != before:
                 await self._revised(learnware_id)
         except AtollError as error:
-            log.warning("a revision is not listed yet, list it with its policy: %s", error.message)
+            log.warning("a revision is not listed yet, list it with its policy: %s", error.code)
 
     def _judged(self, row: SubmissionRow, told: Callable[[Step], None]) -> tuple[AcceptanceReport, bytes]:
         islands = {island.id: island for island in self._catalogue.islands()}

@@ -14,7 +14,7 @@ from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node.api.routing import NODE, Route, read_json
 from atoll.node.clock import now_ms
-from atoll.node.errors import RequestInvalid
+from atoll.node.errors import NodeStopping, RequestInvalid
 from atoll.node.store.audit import AuditLog
 from atoll.node.store.tokens import TokenRow
 
@@ -41,6 +41,9 @@ async def noting(
     subject, more = {**subject, "asked": str(asked.seq)}, dict[str, str]()
     try:
         yield more
+    except asyncio.CancelledError:  # the node ends before the act has
+        await asyncio.shield(_answer(audit, actor, act, {**more, **subject}, NodeStopping.code))
+        raise
     except Exception as error:  # noted, and passed on to where it becomes a response
         await _answer(audit, actor, act, {**more, **subject}, _code(error))
         raise
@@ -57,7 +60,7 @@ async def _answer(audit: AuditLog, actor: str, act: str, subject: Mapping[str, s
     try:
         await asyncio.to_thread(audit.append, actor, act, subject, outcome, now_ms())
     except AtollError as error:
-        log.exception("the outcome %s of %s by %s is not in the audit log", outcome, act, actor, exc_info=error)
+        log.exception("the outcome %s of %s is not in the audit log", outcome, act, exc_info=error)
 
 
 async def _subject(route: Route, request: web.Request) -> dict[str, str]:

@@ -9,7 +9,7 @@ from aiohttp import web
 from atoll.node.api.routing import NODE
 from atoll.node.api.visitors import unknown
 from atoll.node.clock import now_ms
-from atoll.node.errors import Forbidden, Forged
+from atoll.node.errors import Forbidden, Forged, Unauthorised
 from atoll.node.store.tokens import Scope, TokenRow
 
 FORM_HEADER = "X-CSRF-Token"
@@ -24,8 +24,9 @@ async def require(request: web.Request, scope: Scope, *, anonymous: bool = False
     node = request.app[NODE]
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer" and secret:
-        return await asyncio.to_thread(node.tokens.check, secret.strip(), scope, now_ms())
+        return await _by_token(request, secret.strip(), scope)
     id_, token = await signed_in(request)
+    node.limits.count(request, token)
     if token is not None:
         return _by_session(request, token, id_, scope)
     if not anonymous:
@@ -35,6 +36,20 @@ async def require(request: web.Request, scope: Scope, *, anonymous: bool = False
     else:
         node.visitors.search(request, time.monotonic())
     return None
+
+
+async def _by_token(request: web.Request, secret: str, scope: Scope) -> TokenRow:
+    node = request.app[NODE]
+    try:
+        token = await asyncio.to_thread(node.tokens.check, secret, scope, now_ms())
+    except Forbidden:
+        node.limits.count(request, None)
+        raise
+    except Unauthorised:
+        node.limits.wrong_token(request)
+        raise
+    node.limits.count(request, token)
+    return token
 
 
 async def signed_in(request: web.Request) -> tuple[str, TokenRow | None]:

@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import msgspec
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 from aiohttp.typedefs import Handler
 from atoll.engine.errors import AtollError
-from atoll.node.errors import NodeBusy, TooOften, outcome
+from atoll.node import journal
+from atoll.node.errors import NodeBusy, NodeStopping, TooOften, outcome
 
 log = logging.getLogger("atoll.http")
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "5"
+BROKEN_OFF = (ConnectionError, ClientPayloadError, web.RequestPayloadError)
 BEIMINGWU = ("auth", "engine", "user")  # where its client looks below its host
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a client gets; it branches on ``code``."""
+    """What a client gets; it branches on ``code``. ``request_id`` is what the node's log calls the request."""
 
     code: str
     title: str
     status: int
     hint: str | None = None
+    request_id: str | None = None
 
 
 def problem(code: str, title: str, status: int, hint: str | None = None) -> web.Response:
-    body = msgspec.json.encode(Problem(code, title, status, hint))
+    body = msgspec.json.encode(Problem(code, title, status, hint, journal.request_id()))
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     return web.Response(body=body, status=status, content_type=MEDIA_TYPE, headers=headers)
 
 
 def of(error: AtollError) -> web.Response:
     response = problem(error.code, error.message, outcome(error.code).status, error.hint)
-    if isinstance(error, (NodeBusy, TooOften)):
-        response.headers["Retry-After"] = RETRY_SECONDS
+    response.headers.update(retry_after(error))
     return response
+
+
+def retry_after(error: AtollError) -> dict[str, str]:
+    """The header that says when to ask again, for errors that pass."""
+    if isinstance(error, TooOften):
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    return {"Retry-After": RETRY_SECONDS} if isinstance(error, (NodeBusy, NodeStopping)) else {}
 
 
 def _elsewhere(request: web.Request) -> str:
@@ -59,6 +69,8 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         return problem("request.invalid", "the body is too large", 413)
     except web.HTTPException:
         raise
+    except BROKEN_OFF:
+        return problem("request.invalid", "the request broke off", 400, "send it again")
     except Exception as error:  # the outermost edge of a request
-        log.exception("request failed: %s %s", request.method, request.path, exc_info=error)
+        log.exception("a request has failed", exc_info=error)
         return problem("internal", "an unexpected error; the node's log says more", 500)

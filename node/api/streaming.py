@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 
 import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
+from atoll.node.api.routing import NODE
 from atoll.node.errors import RequestInvalid
+from atoll.node.stopping import stopping
 from atoll.node.telling import Event, Telling
 
 log = logging.getLogger("atoll.api")
@@ -49,6 +53,15 @@ async def streamed(
 ) -> web.StreamResponse:
     """Send the pieces as they come, and at the end of those what ``broken`` makes of an error. Whoever has gone may
     come back."""
+    node = request.app[NODE]
+    with node.limits.stream(request), node.stopping.followed():
+        async with aclosing(_until(node.stopping.over, pieces)) as until_over:
+            return await _streamed(request, stream, until_over, broken)
+
+
+async def _streamed(
+    request: web.Request, stream: web.StreamResponse, pieces: AsyncIterator[bytes], broken: Broken
+) -> web.StreamResponse:
     try:
         await stream.prepare(request)
         try:
@@ -59,12 +72,44 @@ async def streamed(
         except ConnectionError:
             raise
         except Exception as error:  # the outermost edge: there is no other answer any more
-            log.error("%s broke off: %r", request.path, error, exc_info=error)
+            log.error("a stream broke off", exc_info=error)
             await stream.write(broken("internal", "it failed; the node's log says why"))
         await stream.write_eof()
     except ConnectionError:
-        log.debug("whoever followed %s has gone", request.path)
+        log.debug("whoever followed has gone")
     return stream
+
+
+async def _until(over: asyncio.Event, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """The pieces; NodeStopping once it is ``over``, when all that have come have been passed on."""
+    ending = asyncio.ensure_future(over.wait())
+    coming: asyncio.Future[bytes] | None = None
+    try:
+        while True:
+            coming = asyncio.ensure_future(_next(pieces))
+            await asyncio.wait({coming, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                raise stopping()
+            try:
+                yield coming.result()
+            except _NoMore:
+                return
+    finally:
+        for each in (ending, coming):
+            if each is not None and not each.done():
+                each.cancel()
+                await asyncio.gather(each, return_exceptions=True)
+
+
+class _NoMore(Exception):
+    """A future cannot hold StopAsyncIteration."""
+
+
+async def _next(pieces: AsyncIterator[bytes]) -> bytes:
+    try:
+        return await anext(pieces)
+    except StopAsyncIteration:
+        raise _NoMore from None
 
 
 def last_event(request: web.Request) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 
 from aiohttp import web
 from atoll.node.errors import TooOften, Unauthorised
@@ -28,13 +29,18 @@ class Visitors:
     def search(self, request: web.Request, now: float) -> None:
         """Count a search at ``now`` (seconds); Unauthorised where there are none, TooOften beyond the rate."""
         self.admit()
-        if not self._searches.take(_address(request), now):
-            raise TooOften("too many searches from your address", hint="wait a few seconds, or use a token")
+        require(self._searches, address(request), now, "searches from your address", "wait, or use a token")
 
     def sign_in(self, request: web.Request, now: float) -> None:
         """Count an attempt to sign in; TooOften beyond the rate."""
-        if not self._sign_ins.take(_address(request), now):
-            raise TooOften("too many attempts to sign in from your address", hint="wait a minute")
+        require(self._sign_ins, address(request), now, "attempts to sign in from your address", "wait")
+
+
+def require(buckets: Buckets, key: str, now: float, what: str, hint: str) -> None:
+    """Count one more; TooOften, with the seconds to wait, beyond what the buckets hold."""
+    if not buckets.take(key, now):
+        pause = buckets.pause(key, now)
+        raise TooOften(f"too many {what}", hint=f"{hint}: one more in {math.ceil(pause)} s", retry_after=pause)
 
 
 def unknown() -> Unauthorised:
@@ -42,15 +48,15 @@ def unknown() -> Unauthorised:
     return Unauthorised("this needs a token", hint="send `Authorization: Bearer ...`, or pass --token")
 
 
-def _address(request: web.Request) -> str:
-    """Of the connection: what a header says of it anybody can say."""
+def address(request: web.Request) -> str:
+    """Of the client: of the connection, or what a trusted proxy says of it (proxies.as_sent)."""
     remote = (request.remote or "").partition("%")[0]
     try:
-        address = ipaddress.ip_address(remote)
+        found = ipaddress.ip_address(remote)
     except ValueError:
         return remote
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)

@@ -1,26 +1,16 @@
-"""``init`` and ``serve``: the home of a node and its life."""
+"""``init``: makes the home of a node."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
-import signal
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import click
 import msgspec
-import structlog
 from atoll.node import config as configs
 from atoll.node.cli.connection import home_option
 from atoll.node.cli.output import json_option, print_json
-from atoll.node.client.endpoint import ENDPOINT, Endpoint
 from atoll.node.clock import now_ms
-from atoll.node.errors import ConfigError
 
-RESTARTS = 5
 TEMPLATE = """\
 # Every key may also be given as ATOLL__SECTION__KEY. `atoll config show` prints all of them.
 [node]
@@ -70,85 +60,6 @@ def init(home: Path, name: str, http_port: int, listen: str, as_json: bool) -> N
     click.echo("the node can get a new key if this one is lost or stolen. Start the node with `atoll serve`.")
 
 
-@click.command()
-@home_option
-@click.option("--exit-with-stdin", is_flag=True, hidden=True, help="End when standard input closes.")
-@json_option
-def serve(home: Path, exit_with_stdin: bool, as_json: bool) -> None:
-    """Run the node until Ctrl-C or SIGTERM."""
-    _configure_logging()
-    asyncio.run(_serve(home, exit_with_stdin, as_json))
-
-
-async def _serve(home: Path, exit_with_stdin: bool, as_json: bool) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    if exit_with_stdin:
-        loop.add_reader(sys.stdin.fileno(), _on_stdin, loop, stop)
-    for _ in range(RESTARTS):
-        if await _serve_once(home, stop, as_json):
-            return
-    raise ConfigError("the network side crashed again and again", hint="see the log above; please report it")
-
-
-def _on_stdin(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
-        loop.remove_reader(sys.stdin.fileno())
-        stop.set()
-
-
-async def _serve_once(home: Path, stop: asyncio.Event, as_json: bool) -> bool:
-    """Whether it was asked to stop; False if the network side crashed and should be started again."""
-    from atoll.node.api.server import serving
-    from atoll.node.app import running
-    from atoll.node.store.loading import set_aside
-
-    async with running(home) as node, serving(node) as url:
-        _quieten_libp2p()
-        set_aside()
-        endpoint = Endpoint(url, node.identity.peer, node.network.addresses)
-        (home / ENDPOINT).write_bytes(msgspec.json.encode(endpoint))
-        if as_json:
-            print_json(endpoint)
-        else:
-            click.echo(f"{node.config.node.name} serves {url}\npeers reach it at {', '.join(endpoint.addresses)}")
-        stopped = asyncio.ensure_future(stop.wait())
-        failed = asyncio.ensure_future(node.network.wait_failed())
-        done, _ = await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (stopped, failed):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        with suppress(OSError):
-            (home / ENDPOINT).unlink()
-        if failed in done and stopped not in done:
-            logging.getLogger("atoll").error("the network side ended (%r); starting again", failed.result())
-        return stopped in done
-
-
 def _toml(text: str) -> str:
     """A TOML basic string: JSON's escapes are a subset of TOML's."""
     return msgspec.json.encode(text).decode()
-
-
-def _configure_logging() -> None:
-    """Log lines on standard error, with the fields that were logged beside the message."""
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[
-            structlog.stdlib.add_log_level,
-            structlog.stdlib.add_logger_name,
-            structlog.stdlib.ExtraAdder(),
-            structlog.processors.TimeStamper(fmt="iso"),
-        ],
-        processor=structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-
-
-def _quieten_libp2p() -> None:
-    """What a peer does wrong is logged by us, once; libp2p would print a stack trace for each."""
-    logging.getLogger("libp2p").setLevel(logging.CRITICAL)

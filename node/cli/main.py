@@ -27,6 +27,7 @@ from atoll.node.cli import (
     policy,
     predict,
     search,
+    serving,
     spec,
 )
 from atoll.node.cli.output import fail
@@ -39,7 +40,7 @@ def cli() -> None:
 
 
 for command in (
-    home.init, home.serve, configuration.config, doctor.doctor, demo.demo, spec.spec, learnware.learnware,
+    home.init, serving.serve, configuration.config, doctor.doctor, demo.demo, spec.spec, learnware.learnware,
     policy.request, code.code, search.search, predict.predict, fetch.fetch,
     peer.peer, federation.federation, network.island, network.token, audit.audit,
     identity.identity, backup.backup, backup.restore, backup.verify, beimingwu.beimingwu,

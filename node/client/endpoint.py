@@ -11,11 +11,13 @@ DEFAULT_URL = "http://127.0.0.1:8470"
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Written by ``atoll serve`` into its home."""
+    """Written by ``atoll serve`` into its home. ``certificate`` is the SHA-256 (hex) of the one that it had at its
+    start, empty without TLS."""
 
     url: str
     peer_id: str
     addresses: tuple[str, ...]
+    certificate: str = ""
 
 
 def url_of(home: Path) -> str:

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from atoll.node.config import ServingSection
 from atoll.node.errors import NodeBusy
+from atoll.node.journal import carrying
 from atoll.node.p2p.buckets import Buckets
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class Desk:
                     f"this node answers {self._config.match_per_second:g} searches a second of one peer",
                     hint=f"try again in {max(pause, 1.0):.0f} s",
                 )
-            future = self._threads.submit(work)
+            future = self._threads.submit(carrying(work))
             self._under_way[foreign] += 1
             self._of[peer] += 1
         future.add_done_callback(lambda _: self._left(peer))

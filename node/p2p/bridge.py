@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 import trio
+from atoll.node import journal
 from atoll.node.p2p.errors import ChannelClosed
 
 log = logging.getLogger("atoll.p2p")
@@ -74,14 +75,14 @@ class TrioThread:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         scope = trio.CancelScope()
-        deliver = self._deliver_to(loop, future)
+        deliver, bound = self._deliver_to(loop, future), journal.bound()
 
         def spawn() -> None:
             if self._nursery is None or self._closing:
                 deliver(None, _closed())
                 return
             try:
-                self._nursery.start_soon(_answer, scope, deliver, afn, args)
+                self._nursery.start_soon(_answer, scope, deliver, afn, args, bound)
             except RuntimeError:  # the nursery closed between the request and now
                 deliver(None, _closed())
 
@@ -114,6 +115,11 @@ class TrioThread:
             return future.result()
         except concurrent.futures.CancelledError:
             raise _closed() from None
+
+    @property
+    def running(self) -> bool:
+        """Whether calls are answered."""
+        return self._nursery is not None and self._ended is not None and not self._ended.done() and not self._closing
 
     async def wait_failed(self) -> BaseException | None:
         """Returns when the trio side has ended: the exception that ended it, or None after ``aclose``."""
@@ -187,12 +193,13 @@ class TrioThread:
 
 
 async def _answer(
-    scope: trio.CancelScope, deliver: Deliver[T], afn: Callable[..., Awaitable[T]], args: tuple[Any, ...]
-) -> None:
+    scope: trio.CancelScope, deliver: Deliver[T], afn: Callable[..., Awaitable[T]], args: tuple[Any, ...],
+    bound: dict[str, str],
+) -> None:  # fmt: skip
     value: T | None = None
     error: BaseException | None = _closed()  # the answer if the whole loop is cancelled
     try:
-        with scope:
+        with scope, journal.binding(**bound):
             value, error = await afn(*args), None
         if scope.cancelled_caught:
             error = asyncio.CancelledError()

@@ -14,10 +14,18 @@ class Buckets:
 
     def take(self, key: str, now: float) -> bool:
         """Whether ``key`` may act once more at ``now`` (seconds)."""
-        tokens, since = self._level.pop(key, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - since) * self._rate)
+        tokens = self._tokens(key, now)
+        self._level.pop(key, None)
         allowed = tokens >= 1
         self._level[key] = (tokens - 1 if allowed else tokens, now)
         if len(self._level) > self._keys:
             del self._level[next(iter(self._level))]
         return allowed
+
+    def pause(self, key: str, now: float) -> float:
+        """Seconds until ``key`` may act again."""
+        return max(0.0, (1 - self._tokens(key, now)) / self._rate)
+
+    def _tokens(self, key: str, now: float) -> float:
+        tokens, since = self._level.get(key, (self._burst, now))
+        return min(self._burst, tokens + (now - since) * self._rate)

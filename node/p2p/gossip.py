@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
 import trio
+from atoll.node import journal
 from atoll.node.p2p.bridge import Started
 from atoll.node.p2p.buckets import Buckets
 from atoll.node.p2p.errors import ChannelClosed, P2PError, PeerTimeout
@@ -39,7 +40,8 @@ Accept = Callable[[str, bytes], Awaitable[bool]]
 class Gossip:
     """Topics of one host. ``member(topic, peer)`` and ``admitted(peer)`` are asked often and must be quick.
 
-    ``on_misbehaviour(peer, why)`` is told when a peer forwards what ``accept`` refuses, or sends garbage.
+    ``on_misbehaviour(peer, why)`` is told when a peer forwards what ``accept`` refuses, or sends garbage;
+    ``on_message(direction)`` of every message: in, out or invalid.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class Gossip:
         member: Callable[[str, str], bool],
         admitted: Callable[[str], bool],
         on_misbehaviour: Callable[[str, str], None] | None = None,
+        on_message: Callable[[str], None] = lambda direction: None,
     ) -> None:
         self._host = host
+        self._on_message = on_message
         self._gate = Gate(admitted, member, self._report)
         self._on_misbehaviour = on_misbehaviour
         self._accepts: dict[str, Accept] = {}
@@ -119,9 +123,16 @@ class Gossip:
         while True:
             topic, data = await self._outbox.receive()
             await pubsub.publish(topic, data)
+            self._on_message("out")
             await trio.sleep(PACE)
 
     async def _judge(self, topic: str, author: str, forwarder: str, data: bytes) -> bool:
+        with journal.binding(peer=forwarder):
+            good = await self._judged(topic, author, forwarder, data)
+        self._on_message("in" if good else "invalid")
+        return good
+
+    async def _judged(self, topic: str, author: str, forwarder: str, data: bytes) -> bool:
         accept = self._accepts.get(topic)
         if accept is None:
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
@@ -10,6 +11,7 @@ from typing import TypeVar
 import trio
 from atoll.engine.errors import AtollError
 from atoll.node.errors import NodeBusy
+from atoll.node.metrics import Metrics
 from atoll.node.p2p.errors import ChannelClosed, ProtocolViolation
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.streams import Channel
@@ -20,15 +22,17 @@ from atoll.protocol.match import MatchRequest
 from atoll.protocol.messages import Refusal, decode, encode
 from atoll.protocol.policy import USER, Asker
 
+log = logging.getLogger("atoll.p2p")
 T = TypeVar("T")
 
 
 class MatchProvider:
     """Answers members of shared federations, as many and as often as the desk takes them."""
 
-    def __init__(self, owner: Owner, peers: Peers) -> None:
+    def __init__(self, owner: Owner, peers: Peers, metrics: Metrics) -> None:
         self._owner = owner
         self._peers = peers
+        self._metrics = metrics
 
     async def answer(self, channel: Channel) -> None:
         """Answer requests until the peer closes; garbage becomes a ProtocolViolation, for which the peer is blamed."""
@@ -37,24 +41,29 @@ class MatchProvider:
                 data = await channel.receive(limits.MATCH_FRAME)
             except ChannelClosed:
                 return
+            began = trio.current_time()
             try:
-                reply = await finished(self._owner.desk.take(partial(self._matched, channel.peer, data), channel.peer))
+                matched = partial(self._matched, channel.peer, data)
+                reply, outcome = await finished(self._owner.desk.take(matched, channel.peer))
             except NodeBusy as error:
-                reply = _busy(error)
+                reply, outcome = _busy(error), "busy"
+            seconds = trio.current_time() - began
+            self._metrics.served_match(outcome, seconds)
+            log.debug("a search of a peer has ended", extra={"outcome": outcome, "ms": round(seconds * 1000, 1)})
             await channel.send(reply)
 
-    def _matched(self, peer: str, data: bytes) -> bytes:
+    def _matched(self, peer: str, data: bytes) -> tuple[bytes, str]:
         try:
             request: MatchRequest = decode(data, MatchRequest, limit=limits.MATCH_FRAME)
         except ProtocolError as error:
             raise ProtocolViolation(error.message) from None
         try:
             self._peers.require_shared(peer, request.federation)
-            return encode(self._owner.match(Asker(peer, request.user[:USER]), request))
+            return encode(self._owner.match(Asker(peer, request.user[:USER]), request)), "answered"
         except NodeBusy as error:
-            return _busy(error)
+            return _busy(error), "busy"
         except AtollError as error:
-            return encode(Refusal.of(error))
+            return encode(Refusal.of(error)), "refused"
 
 
 def _busy(error: NodeBusy) -> bytes:

@@ -21,6 +21,7 @@ from atoll.node.administration import Administration
 from atoll.node.clock import now_ms
 from atoll.node.config import P2PSection
 from atoll.node.identity import Identity
+from atoll.node.metrics import Metrics
 from atoll.node.p2p import mdns
 from atoll.node.p2p.bridge import Started, TrioThread
 from atoll.node.p2p.circuits import MARK, Circuits, relay_of
@@ -81,6 +82,7 @@ class Services:
     peers: Peers
     administration: Administration
     publisher: Publisher
+    metrics: Metrics
 
 
 class Network:
@@ -102,7 +104,7 @@ class Network:
         )
         self._replication = Replication(
             services.identity.public, services.catalogue, services.federations, services.peers, services.publisher,
-            config,
+            config, services.metrics,
         )  # fmt: skip
         self._introductions = Introductions(services.federations, services.peers)
         self._membership = Membership(
@@ -120,6 +122,11 @@ class Network:
         """Listen and begin; returns the addresses. AddressInUse if the port is taken."""
         self._addresses = await self._thread.start(self._main)
         return self._addresses
+
+    @property
+    def running(self) -> bool:
+        """Whether it is up, and has not crashed."""
+        return self._thread.running
 
     async def wait_failed(self) -> BaseException | None:
         """Returns when the trio side has ended, with its error if it crashed."""
@@ -235,10 +242,11 @@ class Network:
                 on_misbehaviour=self._gatekeeper.misbehaved,
                 permitted=self._gatekeeper.permitted,
                 meter=self._peers.note_traffic,
+                on_traffic=self._services.metrics.traffic,
             )
             self._gossip = Gossip(
                 host, member=self._peers.member, admitted=self._peers.admitted,
-                on_misbehaviour=self._gatekeeper.misbehaved,
+                on_misbehaviour=self._gatekeeper.misbehaved, on_message=self._services.metrics.gossiped,
             )  # fmt: skip
             self._predictions = Predictions(self._streams)
             self._topics = Topics(self._greet, self._gossip.refresh, self._gossip.expel)
@@ -277,7 +285,7 @@ class Network:
 
     def _serve(self) -> None:
         permitted, admitted = self._gatekeeper.permitted, self._peers.admitted
-        owner, shares = self._services.owner, self._shares
+        owner, shares, metrics = self._services.owner, self._shares, self._services.metrics
         serve = partial(self._streams.serve, deadline=CONTROL_DEADLINE)
         serve(hello.PROTOCOL, self._answer_hello, admit=self._gatekeeper.heard, concurrency=4)
         serve(join.PROTOCOL, self._requests(join.Request, self._membership.answer), admit=permitted, concurrency=4)
@@ -288,8 +296,8 @@ class Network:
             admit=admitted,
         )
         serve(fetch.PROTOCOL, Provider(owner, self._peers).answer, admit=admitted)
-        predicting = PredictionProvider(shares(owner.predict)).answer
-        serve(match.PROTOCOL, MatchProvider(owner, self._peers).answer, admit=admitted)
+        predicting = PredictionProvider(shares(owner.predict), metrics.served_prediction).answer
+        serve(match.PROTOCOL, MatchProvider(owner, self._peers, metrics).answer, admit=admitted)
         serve(ask_protocol.PROTOCOL, self._requests(AskRequest, shares(owner.ask)), admit=admitted, concurrency=4)
         serve(predict.PROTOCOL, predicting, admit=admitted, concurrency=8)
 

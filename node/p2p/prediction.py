@@ -220,10 +220,12 @@ def _values(data: bytes, shape: tuple[int, int]) -> Rows:
 
 
 class PredictionProvider:
-    """The owner's side: requests are decoded, answered by ``answer(peer, request)`` and encoded in a thread."""
+    """The owner's side: requests are decoded, answered by ``answer(peer, request)`` and encoded in a thread, in which
+    ``on_answer`` is told: answered or refused."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, on_answer: Callable[[str], None] = lambda outcome: None) -> None:
         self._answer = answer
+        self._on_answer = on_answer
         self._threads = trio.CapacityLimiter(THREADS)
         self._turns: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()
 
@@ -243,9 +245,11 @@ class PredictionProvider:
         except ProtocolError as error:
             raise ProtocolViolation(error.message) from None
         try:
-            return encode(self._answer(peer, request))
+            reply, outcome = encode(self._answer(peer, request)), "answered"
         except AtollError as error:
-            return encode(Refusal.of(error))
+            reply, outcome = encode(Refusal.of(error)), "refused"
+        self._on_answer(outcome)
+        return reply
 
 
 class _Serving:

@@ -14,8 +14,10 @@ from functools import partial
 
 import trio
 from atoll.engine.errors import AtollError
+from atoll.node import journal
 from atoll.node.clock import now_ms
 from atoll.node.config import P2PSection
+from atoll.node.metrics import Metrics
 from atoll.node.p2p.exchange import CONTROL_DEADLINE
 from atoll.node.p2p.gossip import Gossip
 from atoll.node.p2p.peers import Peers
@@ -38,13 +40,14 @@ class Replication:
 
     def __init__(
         self, own: bytes, catalogue: Catalogue, federations: Federations, peers: Peers, publisher: Publisher,
-        config: P2PSection,
+        config: P2PSection, metrics: Metrics,
     ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._federations = federations
         self._peers = peers
         self._publisher = publisher
         self._config = config
+        self._metrics = metrics
         self._soon: trio.MemorySendChannel[str] | None = None
         self._wanted: trio.MemoryReceiveChannel[str]
         self._gossip: Gossip
@@ -64,12 +67,15 @@ class Replication:
             if not chosen:
                 continue
             try:
-                news = await self.replicator.sync(streams, chosen, CONTROL_DEADLINE)
+                with journal.binding(peer=chosen):
+                    news = await self.replicator.sync(streams, chosen, CONTROL_DEADLINE)
+                self._metrics.synced("news" if news else "level")
                 self.settled.set()
                 if news and len(live) > 1:  # pass it on at once: without gossip it would take a round a hop
                     self.want(random.choice([each for each in live if each != chosen]))
             except AtollError as error:
-                log.info("sync failed: %s", error.message, extra={"peer": chosen})
+                self._metrics.synced("failed")
+                log.info("sync failed: %s", error.code, extra={"peer": chosen})
 
     async def open(self, gossip: Gossip) -> None:
         """Begin to listen, in every federation of this node."""
@@ -117,7 +123,7 @@ class Replication:
         except (LogIncomplete, ForkDetected, Quarantined):
             self.want(author)
         except AtollError as error:
-            log.info("gossip refused: %s", error.message, extra={"peer": author})
+            log.info("gossip refused: %s", error.code, extra={"peer": author})
             return False
         if self._catalogue.missing_islands(federation):
             self.want(author)

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import trio
 from atoll.engine.errors import EncodingError
+from atoll.node import journal
 from atoll.node.errors import PeerDenied
 from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
 from atoll.node.p2p.host import CLEANUP, CLOSING, quiet_reset, shielded
@@ -144,7 +145,8 @@ class Channel:
 class Streams:
     """Dials, serves and watches peers on one host. Callbacks are plain functions, called in the trio loop.
 
-    A peer that ``permitted`` refuses is not dialled. ``meter`` hears of the bytes of every frame.
+    A peer that ``permitted`` refuses is not dialled. ``meter`` hears of the bytes of every frame, by peer, and
+    ``on_traffic`` of the same, by protocol.
     """
 
     def __init__(
@@ -156,12 +158,14 @@ class Streams:
         on_misbehaviour: Callable[[str, str], None] | None = None,
         permitted: Callable[[str], bool] = lambda _: True,
         meter: Meter | None = None,
+        on_traffic: Meter | None = None,
     ) -> None:
         self._host = host
         self._network = host.get_network()
         self._on_misbehaviour = on_misbehaviour
         self._permitted = permitted
         self._meter = meter
+        self._on_traffic = on_traffic
         self._opening: set[trio.CancelScope] = set()
         self._closing = False
         self._network.register_notifee(_Watcher(self._network, on_connected, on_disconnected))
@@ -184,7 +188,7 @@ class Streams:
         running: Counter[str] = Counter()
 
         async def serve_stream(stream: INetStream) -> None:
-            channel = Channel(stream, deadline=deadline, meter=self._meter)
+            channel = Channel(stream, deadline=deadline, meter=self._metering(protocol))
             crowded = running[channel.peer] >= concurrency or running.total() >= concurrency * PROTOCOL_FACTOR
             if crowded or not admit(channel.peer):
                 await channel.abort()
@@ -231,7 +235,7 @@ class Streams:
         try:
             with scope:
                 stream = await self._host.new_stream(ID.from_base58(peer), [protocol])
-                return Channel(stream, deadline=deadline, meter=self._meter)
+                return Channel(stream, deadline=deadline, meter=self._metering(protocol))
         except (BaseLibp2pError, ValueError) as error:
             raise Unreachable(f"{peer} does not take {protocol}: {error}") from error
         finally:
@@ -291,8 +295,24 @@ class Streams:
         }
         return frozenset(str(peer) for peer in self._network.connections if peer not in direct)
 
+    def _metering(self, protocol: str) -> Meter:
+        """Tells both of those who want to know of the bytes of a stream."""
+
+        def count(peer: str, received: int, sent: int) -> None:
+            if self._meter is not None:
+                self._meter(peer, received, sent)
+            if self._on_traffic is not None:
+                self._on_traffic(protocol, received, sent)
+
+        return count
+
     async def _handle(self, protocol: str, handler: Handler, channel: Channel) -> None:
+        """What happens within carries the peer and the protocol in the log."""
         fields = {"peer": channel.peer, "protocol": protocol}
+        with journal.binding(**fields):
+            await self._handled(protocol, handler, channel, fields)
+
+    async def _handled(self, protocol: str, handler: Handler, channel: Channel, fields: dict[str, str]) -> None:
         try:
             await handler(channel)
             await _linger(channel)

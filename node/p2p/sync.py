@@ -135,7 +135,7 @@ class Replicator:
             try:
                 advanced += await self._pull(channel, federation, entry)
             except ProtocolError as error:  # one bad log must not keep the others away
-                log.info("not taken in: %s", error.message, extra={"peer": channel.peer})
+                log.info("not taken in: %s", error.code, extra={"peer": channel.peer})
         if offer and not different.more:
             some = Offer(federation, tuple(offer[:ENTRIES]))
             await request(channel, some, Thanks, limit=limits.CONTROL_FRAME)

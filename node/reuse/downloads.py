@@ -7,8 +7,8 @@ written in threads.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import compress
 from pathlib import Path
@@ -48,6 +48,11 @@ class Downloads:
         self._cache = cache
         self._pseudonyms = pseudonyms
         self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._listeners: list[Callable[[int, bool, bool], None]] = []
+
+    def on_fetched(self, listener: Callable[[int, bool, bool], None]) -> None:
+        """Call ``listener(bytes, resumed, failed)`` after every fetch."""
+        self._listeners.append(listener)
 
     @asynccontextmanager
     async def using(
@@ -164,18 +169,45 @@ class Downloads:
         self, growing: Partial, owner: str, listing: Listing, user: str, progress: Progress | None
     ) -> DownloadRow:
         revision, message = listing.revision, self._message(listing, user)
-        resumed = await asyncio.to_thread(lambda: growing.size) > 0
+        before = await asyncio.to_thread(lambda: growing.size)
+        resumed, fetch = before > 0, _Fetch(before, progress)
         take_in = partial(
             self._cache.take_in, revision, growing, learnware_id=listing.learnware_id, owner=listing.owner, user=user
         )
-        with self._cache.coming(revision) as room, self._told_of(growing, resumed):
-            await self._network.fetch_package(owner, message, growing, room, progress)
+        with self._cache.coming(revision) as room, self._telling(fetch):
+            await self._network.fetch_package(owner, message, growing, room, fetch.came)
             try:
                 return await asyncio.to_thread(take_in)
             except IntegrityError as error:
                 if resumed:
                     raise _Resumed(error.message) from None
                 raise
+
+
+    @contextmanager
+    def _telling(self, fetch: _Fetch) -> Iterator[None]:
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            for listener in self._listeners:
+                listener(fetch.received, fetch.begun > 0, failed)
+
+
+class _Fetch:
+    """One fetch: bytes that were here when it began, and that have come since."""
+
+    def __init__(self, begun: int, progress: Progress | None) -> None:
+        self.begun = self._last = begun
+        self.received = 0
+        self._progress = progress
+
+    def came(self, done: int, size: int) -> None:
+        self.received += done - self._last if done > self._last else done
+        self._last = done
+        if self._progress is not None:
+            self._progress(done, size)
 
 
 class _Resumed(IntegrityError):

@@ -23,8 +23,8 @@ from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
 from atoll.engine.tables import Table
 from atoll.node.config import ReuseSection
-from atoll.node.journal import carrying
 from atoll.node.errors import ConsentNeeded, NodeBusy, RequestInvalid
+from atoll.node.journal import carrying
 from atoll.node.language import in_each
 from atoll.node.reuse.brief import Brief
 from atoll.node.reuse.execution import Execution

@@ -31,8 +31,7 @@ def guarded(response: Response) -> Response:
 
 def set_cookie(request: web.Request, response: web.StreamResponse, name: str, value: str, seconds: int) -> None:
     """For this node alone: no script reads it, no other site sends it, and where HTTPS is, only HTTPS carries it."""
-    secure = request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
-    response.set_cookie(name, value, max_age=seconds, path="/", httponly=True, samesite="Strict", secure=secure)
+    response.set_cookie(name, value, max_age=seconds, path="/", httponly=True, samesite="Strict", secure=request.secure)
 
 
 def drop_cookie(response: web.StreamResponse, name: str) -> None:

@@ -6,12 +6,11 @@ import logging
 from typing import Any
 
 import msgspec
-from aiohttp import ClientPayloadError, web
+from aiohttp import web
 from aiohttp.typedefs import Handler
 from atoll.engine.errors import AtollError
-from atoll.node.api.problems import RETRY_SECONDS
+from atoll.node.api.problems import BROKEN_OFF, retry_after
 from atoll.node.api.routing import reply
-from atoll.node.errors import NodeBusy, TooOften
 
 log = logging.getLogger("atoll.http")
 INVALID, INTERNAL = "request.invalid", "internal"
@@ -34,8 +33,7 @@ def answer(data: dict[str, Any] | None = None, msg: str = "success") -> web.Resp
 def refusal(error: AtollError) -> web.Response:
     """Of what did not."""
     response = _refused(error.code, f"{error.message} ({error.hint})" if error.hint else error.message)
-    if isinstance(error, (NodeBusy, TooOften)):
-        response.headers["Retry-After"] = RETRY_SECONDS
+    response.headers.update(retry_after(error))
     return response
 
 
@@ -47,12 +45,12 @@ def enveloped(handler: Handler) -> Handler:
             return await handler(request)
         except AtollError as error:
             return refusal(error)
-        except (ConnectionError, ClientPayloadError, web.RequestPayloadError):
+        except BROKEN_OFF:
             return _refused(INVALID, "the request broke off (send it again)")
         except web.HTTPException as error:
             return _refused(INVALID, error.reason)
         except Exception as error:  # the outermost edge of a request
-            log.exception("request failed: %s %s", request.method, request.path, exc_info=error)
+            log.exception("a request has failed", exc_info=error)
             return _refused(INTERNAL, "an unexpected error; the node's log says more")
 
     return handle

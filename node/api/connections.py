@@ -1,0 +1,99 @@
+"""Connections over HTTP: no more than there is room for, and none for those who send nothing, or next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiohttp import web
+
+log = logging.getLogger("atoll.http")
+KEPT_ALIVE = 75.0  # seconds that a connection stays open between two requests
+LEAST_RATE = 1024  # bytes a second of a body in the long run
+TICKS = 8  # looks at a body within the time that it may be silent
+
+
+class Room:
+    """How many connections there are, of how many that may be."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
+        self.refused = 0
+
+
+class Connection(web.RequestHandler):
+    """Cut off at once where there is no room, and after ``seconds`` without a whole first request."""
+
+    def __init__(self, server: web.Server, room: Room, seconds: float, **settings: Any) -> None:
+        super().__init__(server, keepalive_timeout=KEPT_ALIVE, **settings)
+        self._room = room
+        self._seconds = seconds
+        self._silent: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._room.taken += 1
+        if self._room.taken > self._room.most:
+            self._room.refused += 1
+            self._cut()
+        else:
+            self._silent = asyncio.get_running_loop().call_later(self._seconds, self._cut)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._room.taken -= 1
+        self.heard()
+        super().connection_lost(exc)
+
+    def heard(self) -> None:
+        """A whole request, but for its body, has come."""
+        if self._silent is not None:
+            self._silent.cancel()
+            self._silent = None
+
+    def _cut(self) -> None:
+        if isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
+
+
+@contextmanager
+def patient(request: web.Request, seconds: float) -> Iterator[None]:
+    """Within the block the body of a request may take its time, but not stand still for ``seconds``, nor come at less
+    than a kilobyte a second in the long run: the connection is cut off. What this node leaves unread does not count."""
+    watch = None if request.content.is_eof() else _Watch(request, seconds)
+    try:
+        yield
+    finally:
+        if watch is not None:
+            watch.end()
+
+
+class _Watch:
+    def __init__(self, request: web.Request, seconds: float) -> None:
+        self._request = request
+        self._seconds = seconds
+        self._tick = seconds / TICKS
+        self._waited = self._idle = 0.0
+        self._bytes = 0
+        self._next = asyncio.get_running_loop().call_later(self._tick, self._look)
+
+    def end(self) -> None:
+        self._next.cancel()
+
+    def _look(self) -> None:
+        content, transport = self._request.content, self._request.transport
+        if content.is_eof() or transport is None:
+            return
+        if transport.is_reading():
+            came = content.total_bytes - self._bytes
+            self._waited += self._tick
+            self._idle = 0.0 if came else self._idle + self._tick
+        self._bytes = content.total_bytes
+        if self._idle >= self._seconds or self._bytes < LEAST_RATE * (self._waited - self._seconds):
+            log.info("a body came too slowly")
+            transport.abort()
+            return
+        self._next = asyncio.get_running_loop().call_later(self._tick, self._look)

@@ -1,0 +1,143 @@
+"""TLS of this node: certificate and key are read and checked at the start, and again when they change.
+
+A renewal needs no restart: new connections get the new certificate. One that is wrong changes nothing, but for a line
+in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+from atoll.engine.errors import AtollError
+from atoll.node.config import HttpSection
+from atoll.node.errors import ConfigError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+log = logging.getLogger("atoll.http")
+LOOK_EVERY = 60.0  # seconds
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all good
+
+
+class Tls:
+    """``context`` is for the listening socket; ``fingerprint`` (SHA-256, hex) is that of the certificate in force."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """ConfigError says what is wrong with the files; blocking."""
+        self._files = (certificate, key)
+        self._seen = self._stamps()
+        self._current, self.fingerprint, self.expires_at = _read(*self._files)
+        self.context = _read(*self._files)[0]
+        self.context.sni_callback = self._choose
+
+    @classmethod
+    def of(cls, config: HttpSection, home: Path) -> Tls | None:
+        """None where the configuration names no files."""
+        names = {"http.tls_certificate": config.tls_certificate, "http.tls_key": config.tls_key}
+        missing = [key for key, name in names.items() if not name]
+        if len(missing) == len(names):
+            return None
+        if missing:
+            raise ConfigError(f"{missing[0]} is missing", hint="a certificate needs its key, and a key its certificate")
+        return cls(home / config.tls_certificate, home / config.tls_key)
+
+    def reload(self) -> bool:
+        """Read the files anew; whether they are good, and in force from now on. Blocking."""
+        self._seen = self._stamps()
+        try:
+            self._current, self.fingerprint, self.expires_at = _read(*self._files)
+        except AtollError as error:
+            log.error("the TLS certificate was not read anew, the one before stays: %s", error.message)
+            return False
+        log.info("the TLS certificate was read anew", extra={"expires": self.expires_at.isoformat()})
+        return True
+
+    async def watch(self, again: asyncio.Event) -> None:
+        """Reload whenever a file has changed, or at once when ``again`` is set; until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY):
+                    await again.wait()
+            if again.is_set() or self._seen != await asyncio.to_thread(self._stamps):
+                again.clear()
+                await asyncio.to_thread(self.reload)
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        """Every handshake takes the certificate that is in force."""
+        connection.context = self._current
+
+    def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
+        return tuple(_stamp(path) for path in self._files)
+
+
+def _read(certificate: Path, key: Path) -> tuple[ssl.SSLContext, str, datetime]:
+    chain, secret = _bytes("http.tls_certificate", certificate), _bytes("http.tls_key", key)
+    if key.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise ConfigError(f"http.tls_key: anybody on this machine can read {key}", hint=f"chmod 640 {key}")
+    leaf = _certificate(certificate, chain)
+    _require_key_of(leaf, key, secret)
+    now = datetime.now(UTC)
+    if now >= leaf.not_valid_after_utc:
+        ended = leaf.not_valid_after_utc.isoformat()
+        raise ConfigError(f"http.tls_certificate: {certificate} has expired, on {ended}", hint="renew it")
+    if now < leaf.not_valid_before_utc:
+        begins = leaf.not_valid_before_utc.isoformat()
+        raise ConfigError(f"http.tls_certificate: {certificate} is valid from {begins} on", hint="is the clock right?")
+    return _context(certificate, key), leaf.fingerprint(hashes.SHA256()).hex(), leaf.not_valid_after_utc
+
+
+def _bytes(name: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        hint = "the user that runs the node must be able to read it"
+        raise ConfigError(f"{name}: {path} cannot be read: {error.strerror}", hint=hint) from None
+
+
+def _certificate(path: Path, chain: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificates(chain)[0]
+    except ValueError:
+        hint = "it begins with -----BEGIN CERTIFICATE-----, the node's own first, then those between it and its root"
+        raise ConfigError(f"http.tls_certificate: {path} holds no certificates in PEM", hint=hint) from None
+
+
+def _require_key_of(leaf: x509.Certificate, path: Path, secret: bytes) -> None:
+    try:
+        key = serialization.load_pem_private_key(secret, None)
+    except TypeError:
+        raise ConfigError(f"http.tls_key: {path} is encrypted", hint="store it without a passphrase") from None
+    except ValueError:
+        raise ConfigError(f"http.tls_key: {path} holds no private key in PEM") from None
+    form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    if key.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
+        raise ConfigError(
+            f"http.tls_key: {path} is not the key of the certificate", hint="the first certificate must be the node's"
+        )
+
+
+def _context(certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_ciphers(CIPHERS)
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(certificate, key)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(f"http.tls_certificate: {certificate} and its key are not taken: {error}") from None
+    return context
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
