@@ -54,12 +54,14 @@ class Greeter:
             mine = self._tags(nonce, self._own, peer)
             hello = Hello(VERSIONS, now_ms(), nonce, tuple(sorted(mine)), self._name, self._addresses())
             welcome = await request(channel, hello, Welcome, limit=limits.CONTROL_FRAME)
+            ahead = welcome.now - now_ms()
             answers = {welcome_tag(fed, nonce, self._own, peer): fed for fed in mine.values()}
             common = {tag: answers[tag] for tag in welcome.tags if tag in answers}
             proven = {t: fed for t, fed in common.items() if not self._federations.barred(fed, public_key(peer))}
             done = await request(channel, Proof(self._certificates(proven)), Done, limit=limits.CONTROL_FRAME)
             shared = await self._verify(peer, common, done.certificates)
         self._peers.learn(peer, welcome.name, welcome.addresses if shared else ())
+        self._peers.timed(peer, ahead)
         return self._peers.admit(peer, shared, now_ms(), turn)
 
     async def answer(self, channel: Channel) -> tuple[frozenset[bytes], bool]:
@@ -70,6 +72,7 @@ class Greeter:
             await channel.send(encode(Refusal.of(PeerDenied("this node does not admit you"))))
             return frozenset(), False
         hello = await receive_request(channel, Hello, limits.CONTROL_FRAME)
+        ahead = hello.now - now_ms()
         turn = self._peers.turn()
         if not set(hello.versions) & set(VERSIONS):
             await channel.send(encode(Refusal("protocol.version", f"this node speaks versions {VERSIONS}")))
@@ -84,6 +87,7 @@ class Greeter:
         proof = await receive_request(channel, Proof, limits.CONTROL_FRAME)
         shared = await self._verify(channel.peer, common, proof.certificates)
         self._peers.learn(channel.peer, hello.name, hello.addresses if shared else ())
+        self._peers.timed(channel.peer, ahead)
         shared = self._peers.admit(channel.peer, shared, now_ms(), turn)
         await channel.send(encode(Done(self._certificates({t: fed for t, fed in common.items() if fed in shared}))))
         silent = [fed for tag, fed in common.items() if tag.hex() not in proof.certificates]

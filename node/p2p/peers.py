@@ -22,6 +22,7 @@ from atoll.protocol.messages import topic
 from atoll.protocol.peers import leading_to, peer_of
 
 Listener = Callable[[str], None]
+A_CENTURY = 100 * 365 * 86_400_000  # ms
 
 
 class Peers:
@@ -62,6 +63,12 @@ class Peers:
             if state is not None:
                 state.name = _plain(name) or state.name
                 state.addresses = leading_to(peer, addresses) or state.addresses
+
+    def timed(self, peer: str, ahead: int) -> None:
+        """How many ms the clock of a peer was ahead of ours when it said hello, as it says."""
+        with self._changing(peer, HEARSAY) as state:
+            if state is not None:
+                state.ahead = max(-A_CENTURY, min(ahead, A_CENTURY))
 
     def hear(self, peer: str, name: str, addresses: tuple[str, ...]) -> None:
         """What others say of a peer: tried after all else, never told on, and of no account while it is connected."""

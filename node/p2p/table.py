@@ -27,7 +27,8 @@ class PeerState(PeerRow):
     """A row and what is known of this run: connection, proven federations, traffic in bytes, lags by federation.
 
     ``configured`` are addresses of the configuration; ``why`` says why the peer was dropped, refused or denied;
-    ``turn`` is that of the hello, or of the loss, that said last what is shared.
+    ``turn`` is that of the hello, or of the loss, that said last what is shared; ``ahead`` is by how many ms the
+    peer's clock was ahead at its last hello.
     """
 
     state: Standing = "known"
@@ -38,6 +39,7 @@ class PeerState(PeerRow):
     bytes_in: int = 0
     bytes_out: int = 0
     lags: dict[bytes, Lag] = msgspec.field(default_factory=dict)
+    ahead: int | None = None
 
     @property
     def places(self) -> tuple[str, ...]:
