@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import gettext as standard
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from babel import dates, negotiate_locale, numbers
 from babel.messages.catalog import Catalog
-from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from jinja2 import Environment
 
@@ -77,12 +76,14 @@ def preferred(accepted: str) -> str:
 
 def gettext(message: str) -> str:
     """The message in the language in force."""
-    return _translations(current()).gettext(message)
+    return _messages(current()).plain.get(message, message)
 
 
 def ngettext(one: str, many: str, count: int) -> str:
     """One of the messages, by the count; it is not put in."""
-    return _translations(current()).ngettext(one, many, count)
+    messages = _messages(current())
+    forms = messages.counting.get((one, many))
+    return forms[messages.form(count)] if forms else one if count == 1 else many
 
 
 def later(message: str) -> str:
@@ -127,16 +128,26 @@ class English(str):
     __slots__ = ()
 
 
+class _Messages(NamedTuple):
+    """A language: messages by what they are in English, those that count by (one, many), and which of the latter's
+    forms goes with a count."""
+
+    plain: dict[str, str]
+    counting: dict[tuple[str, str], Sequence[str]]
+    form: Callable[[int], int]
+
+
 @cache
-def _translations(language: str) -> standard.NullTranslations:
-    whole = Catalog(locale=language)
+def _messages(language: str) -> _Messages:
+    made = _Messages({}, {}, standard.c2py(Catalog(locale=language).plural_expr))
     for catalogue in catalogues(language):
         for message in catalogue:
-            if message.id and message.string:
-                whole.add(message.id, message.string)
-    compiled = io.BytesIO()
-    write_mo(compiled, whole)
-    return standard.GNUTranslations(io.BytesIO(compiled.getvalue()))
+            match message.id, message.string:
+                case (one, many), forms if all(forms):
+                    made.counting[one, many] = tuple(forms)
+                case str(plain), str(text) if plain and text:
+                    made.plain[plain] = text
+    return made
 
 
 def _utc(at: int) -> datetime:

@@ -9,8 +9,11 @@ from babel.messages.extract import extract
 from jinja2.ext import babel_extract
 
 KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2), "later": None}
-TEMPLATES = {"extensions": "jinja2.ext.i18n", "trim_blocks": "true", "lstrip_blocks": "true", "trimmed": "true"}
-PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w*\}|%%")
+TEMPLATES = {
+    "extensions": "jinja2.ext.i18n", "trim_blocks": "true", "lstrip_blocks": "true", "trimmed": "true",
+    "newstyle_gettext": "true", "silent": "false",
+}  # fmt: skip
+PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w*\}")
 ELEMENT = re.compile(r"</?\w+[^>]*>")
 
 

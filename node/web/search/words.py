@@ -164,7 +164,8 @@ def sizes(picture: Overlay) -> str:
 def told(result: SearchResult) -> str:
     """The answer in a line."""
     line = gettext("{found}; {answered}.").format(found=found(result), answered=answered(result))
-    return line if result.final else f"{line} {gettext('Late answers may still come…')}"
+    late = gettext("Late answers may still come…")
+    return line if result.final else f"{line} {late}"
 
 
 def waiting(hits: int, late: int, owners: int) -> str:
