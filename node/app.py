@@ -137,7 +137,7 @@ async def running(home: Path) -> AsyncIterator[Node]:
                 unpacked=Unpacked(home / "unpacked"),
             )  # fmt: skip
             try:
-                node = _build(home, config, identity, store, models, tls)
+                node = await asyncio.to_thread(_build, home, config, identity, store, models, tls)
                 await asyncio.to_thread(begin_epochs_after_restore, node)
                 await asyncio.to_thread(lambda: models.keep_folders(node.dock.folders()))
                 await node.network.start()

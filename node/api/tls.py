@@ -11,6 +11,7 @@ import contextlib
 import logging
 import ssl
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,11 @@ class Tls:
         self._current, self.fingerprint, self.expires_at = _read(*self._files)
         self.context = _read(*self._files)[0]
         self.context.sni_callback = self._choose
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` when another certificate is in force, in a thread."""
+        self._listeners.append(listener)
 
     @classmethod
     def of(cls, config: HttpSection, home: Path) -> Tls | None:
@@ -56,6 +62,8 @@ class Tls:
             log.error("the TLS certificate was not read anew, the one before stays: %s", error.message)
             return False
         log.info("the TLS certificate was read anew", extra={"expires": self.expires_at.isoformat()})
+        for listener in self._listeners:
+            listener()
         return True
 
     async def watch(self, again: asyncio.Event) -> None:

@@ -17,7 +17,7 @@ from atoll.node.cli.connection import home_option, token_option, url_option
 from atoll.node.cli.output import json_option, print_json
 from atoll.node.cli.progress import progress_bars
 from atoll.node.client import AsyncClient
-from atoll.node.client.endpoint import url_of
+from atoll.node.client.endpoint import certificate_of, url_of
 from atoll.node.clock import now_ms
 from atoll.node.errors import ConfigError, HomeMissing
 from atoll.node.store.backup_file import BLOB, KEY, Manifest, Progress
@@ -127,8 +127,10 @@ def _taken(file: Path, with_key: bool, home: Path, url: str | None, token: str |
             if held:
                 return offline(home, file, now_ms(), with_key=with_key, progress=progress)
 
+    place = url or url_of(home)
+
     async def ask() -> Manifest:
-        async with AsyncClient(url or url_of(home), token) as client:
+        async with AsyncClient(place, token, certificate_of(home, place)) as client:
             return await client.backup(file, with_key=with_key, progress=progress)
 
     return asyncio.run(ask())

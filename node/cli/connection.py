@@ -11,7 +11,7 @@ from typing import Any
 import click
 from atoll.node import config
 from atoll.node.client import AsyncClient
-from atoll.node.client.endpoint import url_of
+from atoll.node.client.endpoint import certificate_of, url_of
 
 home_option = click.option(
     "--home", type=click.Path(path_type=Path, file_okay=False), default=config.default_home,
@@ -34,7 +34,8 @@ def connected(command: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
     @functools.wraps(command)
     def run(home: Path, url: str | None, token: str | None, **arguments: Any) -> None:
         async def session() -> None:
-            async with AsyncClient(url or url_of(home), token) as client:
+            place = url or url_of(home)
+            async with AsyncClient(place, token, certificate_of(home, place)) as client:
                 await command(client, **arguments)
 
         asyncio.run(session())

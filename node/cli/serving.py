@@ -120,13 +120,21 @@ async def _drain(node: Node, hurry: asyncio.Event) -> None:
 
 
 def _tell(home: Path, node: Node, url: str, as_json: bool) -> None:
-    certificate = node.tls.fingerprint if node.tls is not None else ""
-    endpoint = Endpoint(url, node.identity.peer, node.network.addresses, certificate)
-    (home / ENDPOINT).write_bytes(msgspec.json.encode(endpoint))
+    endpoint = _write_endpoint(home, node, url)
+    if node.tls is not None:
+        node.tls.on_change(lambda: _write_endpoint(home, node, url))
     if as_json:
         print_json(endpoint)
     else:
         click.echo(f"{node.config.node.name} serves {url}\npeers reach it at {', '.join(endpoint.addresses)}")
+
+
+def _write_endpoint(home: Path, node: Node, url: str) -> Endpoint:
+    """What programs beside it find it by."""
+    certificate = node.tls.fingerprint if node.tls is not None else ""
+    endpoint = Endpoint(url, node.identity.peer, node.network.addresses, certificate)
+    (home / ENDPOINT).write_bytes(msgspec.json.encode(endpoint))
+    return endpoint
 
 
 def _warn(node: Node) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -15,9 +16,9 @@ import msgspec
 from atoll.engine.errors import AtollError
 from atoll.node.api.problems import Problem
 from atoll.node.api.uploading import UploadView
-from atoll.node.client.endpoint import url_of
+from atoll.node.client.endpoint import certificate_of, url_of
 from atoll.node.config import default_home
-from atoll.node.errors import NodeUnreachable, RequestInvalid
+from atoll.node.errors import ConfigError, NodeUnreachable, RequestInvalid
 from atoll.node.store.backup_file import Progress
 
 T = TypeVar("T")
@@ -39,14 +40,17 @@ class RemoteError(AtollError):
 class Transport:
     """``async with``; every method raises RemoteError or NodeUnreachable.
 
-    Without a ``url`` it is the node of ``$ATOLL_URL``, else that of this machine's home, with ``$ATOLL_TOKEN``.
+    Without a ``url`` it is the node of ``$ATOLL_URL``, else that of this machine's home, with ``$ATOLL_TOKEN``. Over
+    https a node is known by ``certificate`` (SHA-256, hex), which that of this machine's home has written down; any
+    other by the authorities in the file ``$ATOLL_CA``, or by those that this machine trusts.
     """
 
-    def __init__(self, url: str | None = None, token: str | None = None) -> None:
+    def __init__(self, url: str | None = None, token: str | None = None, certificate: str = "") -> None:
         if url is None:
             url = os.environ.get("ATOLL_URL") or url_of(default_home())
             token = token or os.environ.get("ATOLL_TOKEN")
         self._url = url.rstrip("/")
+        self._trust = _trusted(certificate or certificate_of(default_home(), self._url))
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     @property
@@ -55,7 +59,8 @@ class Transport:
         return self._url
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT)
+        connector = aiohttp.TCPConnector(ssl=self._trust)
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=TIMEOUT, connector=connector)
         return self
 
     async def __aexit__(
@@ -101,12 +106,33 @@ class Transport:
     def _reaching(self) -> Iterator[None]:
         try:
             yield
+        except (aiohttp.ClientCertificateError, aiohttp.ServerFingerprintMismatch) as error:
+            raise NodeUnreachable(
+                f"{self._url} has a certificate that is not trusted here: {error}",
+                hint="is it the node that you mean? Its authority's certificate goes into the file $ATOLL_CA",
+            ) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise NodeUnreachable(
                 f"no node answers at {self._url}: {error or type(error).__name__}", hint="is `atoll serve` running?"
             ) from None
         except ValueError as error:
             raise RequestInvalid(f"{self._url} is not a URL: {error}") from None
+
+
+def _trusted(certificate: str) -> ssl.SSLContext | aiohttp.Fingerprint | bool:
+    """By what a node is known over https."""
+    if certificate:
+        return aiohttp.Fingerprint(bytes.fromhex(certificate))
+    authorities = os.environ.get("ATOLL_CA")
+    if not authorities:
+        return True
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"$ATOLL_CA: {authorities} holds no certificates that can be read: {error.strerror or error}",
+            hint="it is a file of one or more authorities in PEM",
+        ) from None
 
 
 def problem(answer: bytes, status: int) -> Problem:

@@ -51,7 +51,7 @@ async def institution(
         )  # fmt: skip
     try:
         endpoint = await _ready(name, process, home / "log")
-        async with AsyncClient(endpoint.url, token) as client:
+        async with AsyncClient(endpoint.url, token, endpoint.certificate) as client:
             yield Institution(name, endpoint, token, client, process)
     finally:
         await _stop(process)
