@@ -16,8 +16,8 @@ from atoll.node.web.network.around import STATES, Line, State
 WIDTH, HEIGHT = 600, 480
 CENTRE = (WIDTH / 2, HEIGHT / 2)
 NAMED, MANY, PIECES = 14, 60, 7
-LETTERS = 14
-NODE = 30  # radius of this node
+LETTERS = 12
+NODE = 36  # radius of this node
 GAP = 14.0  # degrees between two pieces of reef
 FAR = 10  # logs from which on a lag is a large one
 Key = tuple[str, ...]
@@ -85,7 +85,7 @@ def chart(lines: Sequence[Line]) -> Chart:
     places = {key: _each(found) if whole else _by_state(found) for key, found in pieces.items()}
     total = sum(map(len, places.values()))
     named = total <= NAMED
-    radius = 150.0 if named else 196.0
+    radius = 146.0 if named else 196.0
     gap = GAP if len(pieces) > 1 else 24.0
     turn, reefs, marks = -90.0 + gap / 2, list[Reef](), list[Mark]()
     for number, (key, found) in enumerate(places.items(), start=1):
@@ -139,9 +139,9 @@ def _reef(
     begin, end = _at(turn, radius), _at(turn + span, radius)
     path = f"M{begin[0]:.1f} {begin[1]:.1f}A{radius:g} {radius:g} 0 {int(span > 180)} 1 {end[0]:.1f} {end[1]:.1f}"
     names = () if rest else tuple(each.name for each in lines[0].common)
-    letters = 26 if pieces <= 2 else 16 if pieces <= 4 else 11
-    x, y = (CENTRE[0], CENTRE[1] + 0.56 * radius) if pieces == 1 else _at(turn + span / 2, radius * 0.62)
-    return Reef(path, x, y, names, cut(" + ".join(names), letters), (number - 1) % 5 + 1, len(lines), rest)
+    letters = (26 if pieces <= 2 else 15 if pieces <= 4 else 11) // max(len(names), 1)
+    x, y = (CENTRE[0], CENTRE[1] + 0.56 * radius) if pieces == 1 else _at(turn + span / 2, radius * 0.56)
+    return Reef(path, x, y, names, " + ".join(cut(each, letters) for each in names[:3]), (number - 1) % 5 + 1, len(lines), rest)
 
 
 def _mark(place: _Place, angle: float, radius: float, federation: str, *, named: bool) -> Mark:
