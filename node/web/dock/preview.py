@@ -15,6 +15,7 @@ from atoll.node.clock import now_ms
 from atoll.node.language import gettext, ngettext
 from atoll.node.policy.checking import AUDIENCES
 from atoll.node.policy.gate import Permission
+from atoll.node.web.dock.words import ACTS as ACT_WORDS
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
 from atoll.protocol.policy import ACTS, Act, Policy, Rule
@@ -158,7 +159,11 @@ def _warnings(policy: Policy, before: Policy) -> list[str]:
         found.append(gettext("“Anyone” takes in people whom a member node lets ask without a token."))
     shut = [act for act in ACTS if 0 in (policy.rule(act).per_peer, policy.rule(act).per_user)]
     if shut:
-        found.append(gettext("A quota of 0 lets nobody do it: {acts}.").format(acts=", ".join(shut)))
+        found.append(
+            gettext("A quota of 0 lets nobody do it: {acts}.").format(
+                acts=gettext(", ").join(gettext(ACT_WORDS[act].name) for act in shut)
+            )
+        )
     return found
 
 

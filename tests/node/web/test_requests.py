@@ -1,0 +1,93 @@
+"""Requests: who asked, what for and why; granted, denied and taken back as by the API."""
+
+import pytest
+from atoll.engine.errors import AtollError
+from atoll.protocol.policy import Policy, Rule
+from browser import CHROMIUM, choose, serious, sign_in
+
+browsing = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+WORDS = "for <b>our</b> ward \u202e round"
+
+
+@pytest.fixture
+async def asked_for(federated, publish, changed):
+    """``owner, asker, learnware``: the asker has asked for predictions and for the model."""
+    (owner, asker), federation = await federated("Owner House", "Asking House")
+    learnware = await publish(owner, federation, Policy(predict=Rule("ask"), download=Rule("ask")), 0, 1)
+    raw = bytes.fromhex(federation)
+    await changed(asker, lambda: asker.node.catalogue.of_owner(raw, owner.node.identity.public))
+    await asker.client.ask(learnware, ("predict", "download"), WORDS)
+    return owner, asker, learnware
+
+
+async def test_a_grant_lets_the_others_predict_and_taking_it_back_ends_that(asked_for, visitor, digits):
+    owner, asker, learnware = asked_for
+    browser = await visitor(owner)
+    await browser.sign_in()
+    page = await browser.open("/dock")
+    assert 'Requests <span class="badge warn">2</span>' in page.body
+    page = await browser.open("/requests")
+    assert "Waiting 2" in page.text
+    assert "Asking House" in page.text
+    assert "Digits 0 1" in page.text
+    assert "for &lt;b&gt;our&lt;/b&gt; ward" in page.body
+    assert "<b>our" not in page.body
+    assert "cannot be recalled" in page.text  # where the model itself is asked for
+    request, model = sorted(await owner.client.requests(), key=lambda each: each.act != "predict")
+    rows = digits.of(0, 1)
+
+    async def predicted():
+        found = await asker.client.search_rows(rows)
+        try:
+            return learnware in (await asker.client.predict(found.search_id, rows, force=True, send=True)).places
+        except AtollError:
+            return False
+
+    assert not await predicted()
+    assert (await browser.send(f"/requests/{request.id}/grant", [("days", "3")], token="0" * 40)).status == 403
+    for days in ("", "0", "4000", "1e3"):
+        await browser.open("/requests")
+        assert (await browser.send(f"/requests/{request.id}/grant", [("days", days)])).status == 400
+    await browser.open("/requests")
+    page = await browser.send(f"/requests/{request.id}/grant", [("days", "3"), ("group", "pending")])
+    assert page.url == "/requests"
+    assert "Granted" in page.text
+    assert "Waiting 1" in page.text
+    assert "In force 1" in page.text
+    assert await predicted()
+    page = await browser.send(f"/requests/{model.id}/deny", [])
+    assert "Denied" in page.text
+    assert "badge warn" not in page.body.partition("<main")[0]
+    page = await browser.open("/requests?state=granted")
+    assert "holds until" in page.text
+    assert "Take it back" in page.text
+    page = await browser.send(f"/requests/{request.id}/revoke", [("group", "granted")])
+    assert "It ends at once" in page.text
+    assert not await predicted()
+    rows = [(row.act, row.subject["id"]) for row in (await owner.client.audit()).items
+            if row.act.startswith("request.") and row.outcome == "done"]  # fmt: skip
+    assert rows == [("request.grant", request.id), ("request.deny", model.id), ("request.revoke", request.id)]
+    assert (await browser.send("/requests/nothing/deny", [])).status == 404
+
+
+async def test_whoever_asks_is_led_to_the_learnwares_that_are_given_on_request(asked_for, visitor):
+    _, asker, learnware = asked_for
+    browser = await visitor(asker)
+    await browser.sign_in()
+    page = await browser.open("/requests")
+    assert "Nobody has asked for anything yet" in page.text
+    assert f'href="/learnwares/{learnware}"' in page.body
+    assert "Predict, Download" in page.text
+
+
+@browsing
+async def test_requests_are_for_everybody_and_fit_narrow_screens(asked_for, page):
+    owner, *_ = asked_for
+    await sign_in(page, owner)
+    await page.goto(f"{owner.url}/requests")
+    await page.locator(".granting summary").first.click()
+    for scheme in ("light", "dark"):
+        await choose(page, scheme=scheme)
+        assert await serious(page) == []
+    await page.set_viewport_size({"width": 360, "height": 800})
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
