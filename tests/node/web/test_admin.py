@@ -262,7 +262,7 @@ async def test_what_needs_a_hand_is_said_with_what_to_do(federated, admin_of, mo
     assert ("bad", "The membership in test has expired.") in await said(at=now + 91 * DAY)
     usage = SimpleNamespace(free=100 << 20, total=1 << 40)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    assert (await said())[0] == ("bad", "The disk is nearly full: 100 MiB of 1,024 GiB are free.")
+    assert (await said())[0] == ("bad", "The disk is nearly full: 100 MiB of 1 TiB are free.")
     page = await (await admin_of(node)).open("/admin")
     assert "The disk is nearly full" in page.text
     assert federation in page.body
