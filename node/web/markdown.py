@@ -5,6 +5,7 @@ What is made of the text is sanitised once more, by a list of what may be there.
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import MutableMapping, Sequence
@@ -47,6 +48,12 @@ def markdown(text: str, *, under: int = 1, own: bool = False) -> Markup:
 def plain(text: str) -> str:
     """Others' text in one line, without what turns the direction of other text."""
     return " ".join(STEERING.sub("", text).split())
+
+
+def summary(text: str) -> str:
+    """The words of others' markdown, in one line without its marks."""
+    made = _parser(False).render(text[:MAX_DESCRIPTION], {"under": 1, "own": False})
+    return plain(html.unescape(nh3.clean(made, tags=set())))
 
 
 @lru_cache(maxsize=2)

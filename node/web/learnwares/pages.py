@@ -18,7 +18,7 @@ from atoll.node.web.learnwares import about, browsing, fetching, snippets, speci
 from atoll.node.web.learnwares.browsing import Wanted
 from atoll.node.web.learnwares.finding import OnlyHidden, Shown, find
 from atoll.node.web.learnwares.kept import KEPT, prepare
-from atoll.node.web.markdown import markdown, plain
+from atoll.node.web.markdown import markdown, plain, summary
 from atoll.node.web.page import Page
 from atoll.node.web.rendering import render
 from atoll.node.web.visit import Visit
@@ -37,7 +37,7 @@ async def index(visit: Visit) -> web.Response:
     _check_may_look(visit)
     found = await asyncio.to_thread(browsing.browse, visit, Wanted.read(visit.request.query))
     return await html(
-        visit, "learnwares/browse.html", found=found, plain=plain, sorts=browsing.SORTS, may_filters=browsing.MAY
+        visit, "learnwares/browse.html", found=found, summary=summary, sorts=browsing.SORTS, may_filters=browsing.MAY
     )
 
 
@@ -178,7 +178,7 @@ def _values(visit: Visit, shown: Shown) -> dict[str, Any]:
         "running": running, "candidate": candidate, "quality": about.quality(shown), "publishes": publishes,
         "taken_in": taken_in, "report": about.checks(taken_in), "used": about.used(visit, shown) if publishes else (),
         "doubts": visit.node.searcher.doubts(shown.listings[:1])[0] if shown.listings else None,
-        "code": about.is_code(shown), "let_in": about.admitted(visit, shown), "fetch": fetching.stands(visit, shown),
+        "is_code": about.is_code(shown), "let_in": about.admitted(visit, shown), "fetch": fetching.stands(visit, shown),
         "ground": trying.ground(visit, shown, allowed) if visit.may("predict") else None, "about": about,
         "first_seen": min(map(visit.node.catalogue.first_seen, shown.listings), default=0), "max_words": MAX_WORDS,
         "snippets": snippets.snippets(

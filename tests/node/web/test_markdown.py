@@ -5,7 +5,7 @@ import time
 
 import pytest
 from atoll.engine.semantic import MAX_DESCRIPTION
-from atoll.node.web.markdown import markdown, plain
+from atoll.node.web.markdown import markdown, plain, summary
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,3 +110,9 @@ def test_our_own_text_links_within_the_node_and_can_be_linked_to():
     assert '<a href="/docs/cli">' in made
     assert 'href="#two-words"' in made
     assert "javascript:x)" in made
+
+
+def test_a_summary_has_the_words_without_the_marks():
+    assert summary("# One\n\n**two** [three](https://a.example) <b>4</b> & `five`\n\n* six") == (
+        "One two three <b>4</b> & five six"
+    )
