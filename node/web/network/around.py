@@ -18,8 +18,8 @@ WORDS: dict[State, str] = {
     "relayed": later("connected by relay"),
     "connected": later("nothing in common"),
     "away": later("away"),
-    "refused": later("refused"),
-    "denied": later("denied"),
+    "refused": later("turned away"),
+    "denied": later("denied by rule"),
 }
 HERE: tuple[State, ...] = ("member", "relayed", "connected")
 SHORT = 8
