@@ -197,3 +197,23 @@ OUTCOMES: dict[str, Outcome] = {
 def outcome(code: str) -> Outcome:
     """The outcome of a code; a code that a peer made up counts as a bad gateway."""
     return OUTCOMES.get(code, Outcome(502, 1))
+
+
+EXIT_CODES: dict[int, str] = {
+    0: "done",
+    1: "unexpected",
+    2: "usage: the command line, or a request, is not as it should be",
+    10: "the node, or a peer, cannot be reached, or is busy",
+    11: "not authorised",
+    12: "denied by policy",
+    13: "not found",
+    14: "partial: some peers failed",
+    15: "bad specification or rows",
+    16: "model refused or failed",
+    17: "sandbox limit",
+    18: "integrity",
+    20: "configuration, or a home that is none; and what `atoll doctor` calls bad",
+    21: "the store is too new",
+    130: "interrupted",
+}
+"""What a command ends with; a test compares it with the table above."""

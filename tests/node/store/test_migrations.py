@@ -1,0 +1,295 @@
+"""Stores of older versions: opened, migrated, kept; and whatever goes wrong, nothing is lost."""
+
+import asyncio
+import json
+import logging
+import lzma
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from atoll.engine.encoding import pack, unpack
+from atoll.node.app import running
+from atoll.node.cli.main import cli
+from atoll.node.errors import StoreError, StoreFull, StoreTooNew, outcome
+from atoll.node.identity import Identity
+from atoll.node.store import backup, environment, migration, restoring, verification
+from atoll.node.store.environment import SCHEMA, Store
+from atoll.node.store.migration import STEPS, Step, migrate, schema_of
+from atoll.protocol.listings import Offers
+from atoll.protocol.policy import Policy, Rule
+from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+HOMES = Path(__file__).parent / "homes"
+NOW = 1_900_000_000_000
+NEXT = SCHEMA + 1
+RARE = {"successions", "forks", "submissions", "admitted_code", "heads"}  # not in every home
+
+
+def silent(done, total):
+    pass
+
+
+def renamed(txn, tables):
+    """A step as one could be due: every token gets a new name."""
+    for key, raw in list(txn.cursor(db=tables("tokens"))):
+        row = unpack(bytes(raw), dict, limit=1 << 20)
+        txn.put(bytes(key), pack({**row, "name": row["name"] + ", migrated"}), db=tables("tokens"))
+
+
+RENAMING = Step(NEXT, "tokens are named anew", renamed)
+
+
+@pytest.fixture
+def old(make_home):
+    """A home that this version has made, and its token."""
+    return make_home("old")
+
+
+@pytest.fixture
+def newer(monkeypatch):
+    """From here on this is the version after, whose schema is the next one: ``newer(step)``."""
+
+    def become(*steps):
+        for module in (environment, verification):
+            monkeypatch.setattr(module, "SCHEMA", NEXT)
+        monkeypatch.setattr(migration, "STEPS", (*STEPS, *steps))
+
+    return become
+
+
+def names(home):
+    """Those of the tokens in a store, whatever its schema."""
+    with closing(lmdb.open(str(home / "store"), readonly=True, lock=False, max_dbs=64)) as env, env.begin() as txn:
+        tokens = env.open_db(b"tokens", txn=txn, create=False)
+        return [unpack(bytes(raw), dict, limit=1 << 20)["name"] for _, raw in txn.cursor(db=tokens)]
+
+
+def files(home):
+    return sorted(path.name for path in home.iterdir())
+
+
+def test_there_is_one_step_for_each_schema_since_the_first():
+    assert [step.to for step in STEPS] == list(range(2, SCHEMA + 1))
+
+
+@pytest.mark.parametrize("frozen", sorted(HOMES.glob("schema-*.tar.xz")), ids=lambda path: path.name)
+async def test_a_home_that_an_older_version_made_opens_with_all_that_is_in_it(frozen, tmp_path, start_home):
+    wanted = json.loads(frozen.with_name(frozen.name.replace(".tar.xz", ".json")).read_text())
+    (tmp_path / "home.tar").write_bytes(lzma.decompress(frozen.read_bytes()))
+    report = restoring.verify(tmp_path / "home.tar", silent)
+    assert report.damage == ()
+    assert {name: report.tables[name] for name in wanted["tables"]} == wanted["tables"]
+    restoring.restore(tmp_path / "home.tar", tmp_path / "home", NOW, identity=None, progress=silent)
+    assert schema_of(tmp_path / "home" / "store") == SCHEMA
+    async with start_home(tmp_path / "home", wanted["token"]) as running:
+        assert sorted(each.name for each in await running.client.learnwares()) == wanted["learnwares"]
+        assert [each.name for each in await running.client.federations()] == wanted["federations"]
+        assert sorted(each.name for each in await running.client.tokens()) == wanted["tokens"]
+        audited = await running.client.verify_audit()
+        assert (audited.broken, audited.seq >= wanted["tables"]["audit"]) == (None, True)
+    assert verification.verify_home(tmp_path / "home").damage == ()
+
+
+async def test_a_node_migrates_its_store_at_the_start_says_so_and_keeps_the_old_one(old, newer, caplog):
+    home, _ = old
+    newer(RENAMING)
+    with caplog.at_level(logging.WARNING, "atoll.store"):
+        async with running(home) as node:
+            assert [token.name for token in node.tokens.all()] == ["first admin, migrated"]
+            assert node.store.marked(f"migrated_to_{NEXT}") is not None
+    assert f"from schema {SCHEMA} to {NEXT}" in caplog.text
+    assert schema_of(home / "store") == NEXT
+    kept = home / f"store.schema-{SCHEMA}"
+    assert str(kept) in caplog.text
+    assert schema_of(kept) == SCHEMA
+    assert verification.verify_home(home).damage == ()
+    before = files(home)
+    async with running(home):
+        pass
+    assert files(home) == before
+
+
+def test_the_kept_store_put_back_is_that_of_before(old, newer, monkeypatch):
+    home, _ = old
+    newer(RENAMING)
+    done = migrate(home / "store", NOW)
+    assert names(home) == ["first admin, migrated"]
+    (done.kept / "data.mdb").replace(home / "store" / "data.mdb")
+    assert names(home) == ["first admin"]
+    assert migrate(home / "store", NOW).before == SCHEMA
+
+
+def fails(txn, tables):
+    renamed(txn, tables)
+    raise KeyError("name")
+
+
+def scrambles(txn, tables):
+    for key, _ in list(txn.cursor(db=tables("tokens"))):
+        txn.put(bytes(key), b"\xc1", db=tables("tokens"))
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (Step(NEXT, "fails", fails), "KeyError: 'name'"),
+        (Step(NEXT, "scrambles", scrambles), "the migrated copy is not whole"),
+        (Step(NEXT + 1, "is another's", renamed), "knows no way from there"),
+    ],
+    ids=lambda each: getattr(each, "words", None),
+)
+async def test_a_step_that_fails_leaves_the_old_store_and_the_node_does_not_start(old, newer, step, words):
+    home, _ = old
+    before, data = files(home), (home / "store" / "data.mdb").read_bytes()
+    newer(step)
+    with pytest.raises(StoreError, match=words) as refused:
+        async with running(home):
+            raise AssertionError("it must not start")
+    assert "nothing was changed" in refused.value.hint
+    assert (home / "store" / "data.mdb").read_bytes() == data
+    assert files(home) == sorted({*before, "lock"})
+
+
+def test_a_full_disk_is_named(old, newer):
+    home, _ = old
+
+    def full(txn, tables):
+        raise lmdb.DiskError("mdb_txn_commit: No space left on device")
+
+    newer(Step(NEXT, "fills the disk", full))
+    with pytest.raises(StoreFull, match="no room to migrate"):
+        migrate(home / "store", NOW)
+    assert names(home) == ["first admin"]
+
+
+def test_a_step_that_needs_a_larger_map_gets_one(old, newer, monkeypatch):
+    home, _ = old
+    monkeypatch.setattr(environment, "MAP_SIZE", 1 << 20)
+
+    def large(txn, tables):
+        for number in range(40):
+            txn.put(b"%d" % number, bytes(100_000), db=tables("another"))
+
+    newer(Step(NEXT, "writes 4 MB", large))
+    migrate(home / "store", NOW)
+    assert (home / "store" / "data.mdb").stat().st_size > 4_000_000
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from atoll.node.store import environment, migration, verification
+environment.SCHEMA = verification.SCHEMA = {next}
+def step(txn, tables):
+    txn.put(b"half", b"done", db=tables("tokens"))
+    if {where!r} == "step":
+        os.kill(os.getpid(), signal.SIGKILL)
+    txn.delete(b"half", db=tables("tokens"))
+link = os.link
+def linked(*arguments):
+    link(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+if {where!r} == "exchange":
+    os.link = linked
+migration.migrate(Path(sys.argv[1]), 1, steps=(migration.Step({next}, "is killed", step),))
+"""
+
+
+@pytest.mark.parametrize("where", ["step", "exchange"])
+async def test_a_node_that_is_killed_in_the_middle_migrates_at_the_next_start(old, newer, where):
+    home, _ = old
+    script = KILLED.format(next=NEXT, where=where)
+    child = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script, str(home / "store")])
+    assert child.returncode == -signal.SIGKILL
+    assert names(home) == ["first admin"]
+    newer(RENAMING)
+    async with running(home) as node:
+        assert [token.name for token in node.tokens.all()] == ["first admin, migrated"]
+    assert not [name for name in files(home) if "migrating" in name]
+    assert names(home) == ["first admin, migrated"]
+
+
+async def test_a_killed_node_of_the_version_before_is_verified_then_migrated(old, newer):
+    home, _ = old
+    (home / "running").write_text("1\n")
+    newer(RENAMING)
+    async with running(home) as node:
+        assert [token.name for token in node.tokens.all()] == ["first admin, migrated"]
+
+
+def test_commands_that_only_read_an_old_store_read_a_copy_and_change_nothing(old, newer):
+    home, _ = old
+    data = (home / "store" / "data.mdb").read_bytes()
+    newer(RENAMING)
+    report = verification.verify_home(home)
+    assert (report.damage, report.tables["tokens"]) == ((), 1)
+    with pytest.raises(StoreError, match="writes") as refused:
+        backup.offline(home, home.parent / "b.tar", NOW, with_key=True, progress=silent)
+    assert "`atoll serve` migrates it" in refused.value.hint
+    assert (home / "store" / "data.mdb").read_bytes() == data
+
+
+def test_a_backup_of_the_version_before_is_migrated_as_it_is_restored(old, newer):
+    home, _ = old
+    backup.offline(home, home.parent / "b.tar", NOW, with_key=True, progress=silent)
+    newer(RENAMING)
+    assert restoring.verify(home.parent / "b.tar", silent).damage == ()
+    restoring.restore(home.parent / "b.tar", home.parent / "new", NOW, identity=None, progress=silent)
+    assert names(home.parent / "new") == ["first admin, migrated"]
+    assert not [name for name in files(home.parent / "new") if name.startswith("store.")]
+
+
+def test_the_version_before_refuses_a_migrated_store(old):
+    home, _ = old
+    with pytest.MonkeyPatch.context() as later:
+        for module in (environment, verification):
+            later.setattr(module, "SCHEMA", NEXT)
+        migrate(home / "store", NOW, steps=(RENAMING,))
+    with pytest.raises(StoreTooNew, match=str(NEXT)):
+        Store(home / "store")
+    for command in (["serve"], ["verify"], ["backup", str(home.parent / "b.tar")]):
+        result = CliRunner().invoke(cli, [*command, "--home", str(home)])
+        assert outcome(result.exception.code).exit_code == 21, command
+    assert names(home) == ["first admin, migrated"]
+
+
+@pytest.mark.slow
+async def test_a_home_of_this_version_can_be_frozen(federated, publish, digits, changed, tmp_path):
+    """Writes into ``tmp_path`` what ``homes/`` holds; by hand, once for each schema that was released."""
+    (one, two, third), federation = await federated("Harbour Clinic", "South Post", "North University")
+    asked = Policy(predict=Rule("ask"), disclose=Rule("members", peers=(two.node.identity.peer,)))
+    await publish(one, federation, Offers(predict="members"), 0, 1)
+    granted = await publish(one, federation, asked, 4, 5)
+    other = await publish(two, federation, Offers(disclose="members", download="members"), 2, 3)
+    await one.client.create_token("a colleague", ("read", "predict"), None)
+    await one.client.invite(federation)
+    await one.client.add_peer_rule("deny", Identity.of(Ed25519PrivateKey.generate()).peer)
+    owners = bytes.fromhex(federation), one.node.identity.public, two.node.identity.public
+    await changed(two, lambda: len(two.node.catalogue.of_owner(*owners[:2])) == 2)
+    await changed(one, lambda: len(one.node.catalogue.of_owner(owners[0], owners[2])) == 1)
+    await two.client.ask(granted, ("predict",), "for a study")
+    await one.client.grant((await one.client.requests())[0].id)
+    found = await two.client.search_rows(digits.of(0, 1))
+    await two.client.predict(found.search_id, digits.of(0, 1), send=True)
+    rows = digits.of(2, 3).values.astype(np.float32)
+    await one.client.spend_privacy("digits", rows, digits.island(), 1.0, 1e-5)
+    (tmp_path / "fetched").mkdir()
+    await one.client.fetch([other], folder=tmp_path / "fetched")
+    await one.client.revoke(federation, third.node.identity.peer)
+    await one.client.backup(tmp_path / "home.tar")
+    tables = restoring.verify(tmp_path / "home.tar", silent).tables
+    assert {name for name, count in tables.items() if not count} <= RARE
+    wanted = {
+        "token": one.token, "tables": tables, "tokens": sorted(each.name for each in await one.client.tokens()),
+        "learnwares": sorted(each.name for each in await one.client.learnwares()),
+        "federations": [each.name for each in await one.client.federations()],
+    }  # fmt: skip
+    (tmp_path / "home.json").write_text(json.dumps(wanted, indent=1) + "\n")
+    (tmp_path / "home.tar.xz").write_bytes(lzma.compress((tmp_path / "home.tar").read_bytes(), preset=9))
