@@ -31,7 +31,7 @@ ROOM = 2  # times the size of the largest upload, that one token's drafts may ta
 FORGOTTEN = DAY
 SWEEP_SECONDS = 10 * MINUTE / 1000
 MAX_ROW = 64 << 20  # bytes of what is kept of a draft, but for its files
-FILE, ROW, PARTS = "file", "draft", "parts"
+ROW, PARTS = "draft", "parts"
 GIVEN, MODEL = "given", "model"  # what was uploaded, and the model as it is packed
 PASSING = "passing"
 
@@ -39,7 +39,7 @@ Way = Literal["model", "package", "words"]
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """``owner`` is the id of a token. ``way``: a model with rows, a package, or other words for a learnware of the dock;
+    """``owner`` is the id of a token. ``way``: a model with rows, a package, or other words for one of this dock;
     ``revises`` is the id (hex) of the one of which this becomes a revision. ``name``, ``size`` and ``key`` are those of
     the file that comes or has come, ``whole`` once all of it is here and fit to go on with; ``packed`` are the parts
     made of it without the specification's bytes; ``submission`` (hex) is where its checks are told."""
@@ -197,7 +197,8 @@ class Drafts:
             raise RequestInvalid("your drafts take too many bytes", hint="delete one of them first")
 
     def _bytes(self, id_: str) -> int:
-        return sum(each.stat().st_size for each in self._place(id_).iterdir() if each.is_file())
+        paths = [self._place(id_) / name for name in (GIVEN, MODEL, PARTS)]
+        return sum(path.stat().st_size for path in paths if path.exists())
 
     def _place(self, id_: str) -> Path:
         return self._folder / id_

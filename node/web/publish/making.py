@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +80,8 @@ async def fitted(visit: Visit, draft: Draft, form: ModelForm, folder: Path) -> D
 async def _noised(visit: Visit, form: ModelForm, packing: Packing, asked: Packed, folder: Path) -> Packed:
     """The same with a noised sketch, whose budget is in the ledger before it is made."""
     node, island = visit.node, Island.from_definition(asked.island)
-    assert form.budget is not None and form.rows is not None  # else nobody asks
+    assert form.budget is not None  # else nobody asks
+    assert form.rows is not None  # the form was checked
     spending = Spending(form.dataset, asked.digest, island.digest, asked.rows, form.budget, DELTA)
     async with visit.noting("privacy.spend", dataset=form.dataset, island=island.id):
         row = await asyncio.to_thread(node.ledger.spend, spending, now_ms())
@@ -104,7 +104,8 @@ async def sample(visit: Visit, file: Path, target: str, folder: Path) -> Labelle
 async def submitted(visit: Visit, draft: Draft, labelled: LabelledRows | None) -> Draft:
     """The package of the draft is in the queue; an island that was minted for it is known here then."""
     node = visit.node
-    assert visit.token is not None and draft.words is not None  # nobody else gets here, nor earlier
+    assert visit.token is not None  # nobody else gets here
+    assert draft.words is not None  # they are a step before
     if draft.packed is not None and draft.packed.minted:
         island = Island.from_definition(draft.packed.island)
         async with visit.noting("island.add", id=island.id, kind=island.kind):

@@ -1,0 +1,343 @@
+"""Publishing step by step in a browser: from a model and rows, or a package, to a listing that others find."""
+
+import asyncio
+import hashlib
+import json
+import pickle
+import re
+
+import msgspec
+import pytest
+from atoll.engine.packages.convert import to_onnx
+from atoll.node.clock import now_ms
+from atoll.node.errors import RequestInvalid
+from atoll.node.web.publish import making
+from atoll.node.web.publish.drafts import AT_A_TIME, FORGOTTEN, GIVEN, MODEL, Draft, Drafts
+from atoll.protocol.errors import NotFound
+from sklearn.linear_model import LogisticRegression
+
+WORDS = (
+    ("name", "Digits zero to two"), ("description", "Reads **digits** <script>alert(1)</script>"),
+    ("task", "Classification"), ("data", "Table"), ("library", "Scikit-learn"), ("license", "MIT"),
+    ("scenario", "Business"), ("scenario", "Education"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def model(digits):
+    """``model(0, 1)``: ONNX of a classifier of these digits; with ``columns`` it takes the first of the pixels only."""
+
+    def of(*classes, columns=64):
+        rows, labels = digits.of(*classes), digits.labels_of(*classes)
+        return to_onnx(LogisticRegression(max_iter=300).fit(rows.values[:, :columns], labels), columns)
+
+    return of
+
+
+@pytest.fixture
+async def publisher(federated, visitor):
+    """A browser signed in at the first of two federated nodes, and the second node."""
+    (one, other), _ = await federated("Asked House", "Other House")
+    browser = await visitor(one)
+    await browser.sign_in()
+    return browser, other
+
+
+async def begun(browser, way, *more):
+    """The path of a new draft."""
+    await browser.open("/publish" + (f"?revises={more[0]}" if more else ""))
+    page = await browser.send("/publish", [("way", way), *(("revises", each) for each in more)])
+    assert page.status == 200, page.text
+    return re.match(r"/publish/[0-9a-f]{32}", page.url)[0]
+
+
+async def send_files(browser, path, *fields):
+    return await browser.send(path, fields, multipart=True)
+
+
+async def checked(browser, draft, *fields):
+    """The page of the checks once they are decided."""
+    await browser.open(f"{draft}/checks")
+    page = await send_files(browser, f"{draft}/checks", *fields)
+    assert page.status == 200, page.text
+    stream = await browser.open(f"{draft}/events")
+    assert "event: end" in stream.body
+    return await browser.open(f"{draft}/checks")
+
+
+def fault(page, name):
+    (told,) = re.findall(rf'id="{name}-error" role="alert">(.*?)</p>', page.body)
+    return re.sub("<[^>]*>", "", told).replace("&#39;", "'")
+
+
+async def test_a_model_and_rows_become_a_listing_that_another_node_finds(
+    publisher, visitor, model, csv, digits, labelled, changed
+):
+    browser, other = publisher
+    draft = await begun(browser, "model")
+    assert browser.page.url == f"{draft}/model"
+    page = await send_files(
+        browser, f"{draft}/model", ("given", ("digits.onnx", model(0, 1, 2))), ("rows", ("rows.csv", csv(0, 1, 2))),
+        ("size", "40"),
+    )  # fmt: skip
+    assert page.url == f"{draft}/words", page.text
+    assert "<option selected>Classification" in page.body
+    bad = await browser.send(f"{draft}/words", [("name", ""), ("description", "x")])
+    assert (bad.status, fault(bad, "name")) == (422, "A name of 1 to 80 characters.")
+    shown = await browser.send(f"{draft}/words", [*WORDS, ("preview", "1")])
+    assert "Reads <strong>digits</strong>" in shown.body
+    assert "<script>alert" not in shown.body
+    page = await browser.send(f"{draft}/words", WORDS)
+    assert page.url == f"{draft}/specification"
+    for said in ("minted from your rows", "rows stand behind every point", "deleted", "AUC", "0, 1, 2"):
+        assert said in page.text, said
+    assert page.body.count("<circle") > 20
+    assert page.body.count('class="cell') > 20
+    assert await files_of(browser, draft) == ["draft", GIVEN, MODEL, "parts"]  # and no rows
+    sample = labelled(0, 1, 2, count=50)
+    page = await checked(browser, draft, ("labelled", ("labelled.csv", sample)), ("target", "digit"))
+    assert "Accepted: it is in your dock" in page.text
+    for said in ("The model runs", "Quality on labelled rows", "accuracy 1 on 50 rows"):
+        assert said in page.text, said
+    page = await browser.open(f"{draft}/federation")
+    for said in ("Who could do what", "Other House", "Predict for members"):
+        assert said in page.text, said
+    (federation,) = browser.running.node.federations.all()
+    choice = [("federation", federation.id.hex()), ("policy", "open")]
+    page = await browser.send(f"{draft}/federation", choice)
+    assert (page.status, fault(page, "sure")) == (422, "Tick this if that is what you want.")
+    page = await browser.send(f"{draft}/federation", [*choice, ("preview", "1")])
+    assert "That cannot be recalled" in page.text
+    page = await browser.send(f"{draft}/federation", [("federation", federation.id.hex()), ("policy", "predict")])
+    assert re.fullmatch(r"/publish/done/[0-9a-f]{64}", page.url), page.text
+    id_ = page.url.rpartition("/")[2]
+    assert f'href="/learnwares/{id_}"' in page.body
+    assert (await browser.open(f"{draft}/words")).status == 404
+    learnware = browser.running.node.dock.get(bytes.fromhex(id_))
+    assert learnware.row.quality.rows == 50
+    assert learnware.manifest.semantic.scenario == ("Business", "Education")
+    rows = (await browser.running.client.audit(0, 1000)).items
+    done = {row.act for row in rows if row.outcome == "done"}
+    assert {"upload.append", "island.add", "learnware.submit", "learnware.publish"} <= done
+    await changed(other, lambda: len(other.node.catalogue.alive(now_ms())) == 1)
+    seeker = await visitor(other)
+    await seeker.sign_in()
+    page = await seeker.search(("file", ("mine.csv", csv(0, 1, 2))))
+    assert "Digits zero to two" in page.text
+
+
+async def test_what_the_checks_refuse_goes_back_to_its_step_and_nothing_is_lost(publisher, model, csv, monkeypatch):
+    browser, _ = publisher
+    draft = await begun(browser, "model")
+    narrow = [("given", ("digits.onnx", model(0, 1, columns=60))), ("rows", ("rows.csv", csv(0, 1)))]
+    page = await send_files(browser, f"{draft}/model", *narrow)
+    assert page.status == 422
+    assert "60" in fault(page, "given")
+    page = await send_files(
+        browser, f"{draft}/model", ("given", ("digits.onnx", model(0, 1))), ("rows", ("rows.csv", csv(0, 1))),
+        ("classes", "a, b, c"),
+    )  # fmt: skip
+    assert fault(page, "classes").startswith("3 names for a model that gives 2 outputs")
+    assert "Here: digits.onnx" in page.text
+    page = await send_files(browser, f"{draft}/model", ("rows", ("rows.csv", csv(0, 1))), ("classes", "zero\none"))
+    assert page.url == f"{draft}/words"
+    page = await browser.send(f"{draft}/words", WORDS)
+    with monkeypatch.context() as patch:  # a model that lies: it promises two outputs, and has another file behind it
+        put_together = making.put_together
+        patch.setattr(making, "put_together", lambda node, draft, words, target: put_together(
+            node, lying(node, draft, model(0, 1, 2)), words, target))  # fmt: skip
+        page = await checked(browser, draft)
+    assert "Refused." in page.text
+    assert "The model runs failed" in page.text
+    assert "promised is float32" in page.text
+    assert f'href="{draft}/model">Mend it' in page.body
+    page = await browser.open(f"{draft}/model")
+    for said in ("The checks refused it.", "promised is float32", "Here: digits.onnx", "zero one"):
+        assert said in page.text, said
+    page = await send_files(
+        browser, f"{draft}/model", ("given", ("digits.onnx", model(0, 1))), ("rows", ("rows.csv", csv(0, 1))),
+    )  # fmt: skip
+    assert page.url == f"{draft}/words"
+    assert 'value="Digits zero to two"' in page.body
+    page = await checked(browser, draft)
+    assert "Accepted: it is in your dock" in page.text
+    listed = await browser.open("/publish")
+    assert "Digits zero to two" in listed.text
+    page = await browser.send(f"{draft}/leave", [])
+    assert "is in your dock" in page.text
+    assert "None is open." in (await browser.open("/publish")).text
+
+
+async def test_code_is_refused_and_told_which_command_to_use(publisher, csv):
+    browser, _ = publisher
+    draft = await begun(browser, "model")
+    for name, data, said in (
+        ("model.pkl", pickle.dumps({"a": 1}), "It is a pickle: to load it runs the code inside"),
+        ("model.joblib", b"\x78\x9c" + bytes(50), "joblib"),
+        ("model.py", b"def predict(rows):\n    return rows\n", "It is Python code"),
+        ("model.txt", b"nothing that is known", "no model format"),
+    ):
+        page = await send_files(browser, f"{draft}/model", ("given", (name, data)), ("rows", ("r.csv", csv(0))))
+        assert page.status == 422
+        assert said in fault(page, "given"), name
+        assert "atoll learnware pack" in fault(page, "given")
+        assert await files_of(browser, draft) == ["draft"]
+    assert "atoll learnware pack model.pkl" in page.text
+
+
+async def test_a_package_comes_in_pieces_goes_on_after_a_break_and_is_the_same_bytes(publisher, digits):
+    browser, _ = publisher
+    running = browser.running
+    island = digits.island()
+    package = digits.package(running.node.identity.peer, island, 3, 4)
+    draft = await begun(browser, "package")
+    headers = {"X-CSRF-Token": browser.page.form_token, "Accept": "application/json"}
+    path, query = f"{draft}/file", {"key": "k", "name": "p.zip", "size": str(len(package))}
+
+    async def piece(offset, data, **more):
+        sent = {**query, "offset": str(offset), **more}
+        return await browser.session.post(running.url + path, params=sent, data=data, headers=headers)
+
+    forged = await browser.session.post(running.url + path, params=query, data=b"x")
+    assert forged.status == 403
+    assert (await (await piece(0, package[:7000])).json()) == {"received": 7000, "whole": False}
+    gap = await piece(9000, package[9000:])
+    assert (gap.status, "stands at 7000" in await gap.text()) == (400, True)
+    stands = await browser.session.get(running.url + path, params={"key": "k"})
+    assert await stands.json() == {"received": 7000, "whole": False}
+    other = await browser.session.get(running.url + path, params={"key": "another file"})
+    assert (await other.json())["received"] == 0
+    assert (await (await piece(7000, package[7000:])).json()) == {"received": len(package), "whole": True}
+    here = await asyncio.to_thread(drafts_of(browser).path(draft_of(draft), GIVEN).read_bytes)
+    assert hashlib.sha256(here).digest() == hashlib.sha256(package).digest()
+    large = await piece(0, b"x", key="z", size=str(running.node.config.http.max_upload_bytes + 1))
+    assert "this node takes" in (await large.json())["errors"]["given"]
+    page = await browser.open(f"{draft}/specification")
+    assert "not known here" in page.text
+    definition = json.dumps({"id": island.id, **msgspec.to_builtins(island)}).encode()
+    page = await send_files(browser, f"{draft}/specification", ("definition", ("i.json", b"{}")))
+    assert page.status == 422
+    page = await send_files(browser, f"{draft}/specification", ("definition", ("i.json", definition)))
+    assert "can be compared with yours" in page.text
+    page = await checked(browser, draft)
+    assert "Accepted: it is in your dock" in page.text
+    (learnware,) = running.node.dock.all()
+    submission = running.node.acceptance.all()[0]
+    assert submission.package == hashlib.sha256(package).digest()
+    page = await browser.open(f"/publish/{submission.id.hex()}")
+    assert page.url == f"{draft}/federation"
+    await browser.send(f"{draft}/delete", [])
+    page = await browser.open(f"/publish/{submission.id.hex()}")
+    assert ("Checks of a package" in page.text, "accepted" in page.text) == (True, True)
+    revision = await begun(browser, "words", learnware.id.hex())
+    page = await browser.send(f"{revision}/words", WORDS)
+    page = await checked(browser, revision)
+    assert "only words and tags are others" in page.text
+    assert running.node.dock.get(learnware.id).manifest.semantic.name == "Digits zero to two"
+
+
+async def test_a_package_of_beimingwus_is_imported(publisher, beimingwu_zip):
+    browser, _ = publisher
+    draft = await begun(browser, "package")
+    page = await send_files(browser, f"{draft}/model", ("given", ("learnware.zip", beimingwu_zip)))
+    assert page.url == f"{draft}/words", page.text
+    page = await send_files(browser, f"{draft}/model", ("given", ("x.zip", b"PK\x03\x04 nothing")))
+    assert page.status == 422
+    assert "no package" in fault(page, "given")
+
+
+async def test_drafts_are_seen_by_their_token_alone_and_are_few(publisher, visitor):
+    browser, _ = publisher
+    draft = await begun(browser, "model")
+    token = await browser.running.client.create_token("another", ("read", "publish"), 1)
+    stranger = await visitor(browser.running)
+    await stranger.sign_in(token.secret)
+    assert "None is open." in (await stranger.open("/publish")).text
+    for path in ("", "/model", "/words", "/specification", "/checks", "/events", "/federation", "/file"):
+        assert (await stranger.open(f"{draft}{path}")).status == 404, path
+    await stranger.open("/publish")
+    assert (await stranger.send(f"{draft}/delete", [])).status == 404
+    assert (await stranger.send(f"{draft}/words", WORDS, token="")).status == 404
+    for _ in range(AT_A_TIME - 1):
+        await begun(browser, "package")
+    await browser.open("/publish")
+    page = await browser.send("/publish", [("way", "model")])
+    assert page.status == 400
+    assert "drafts are begun already" in page.text
+    await browser.open("/publish")
+    page = await browser.send(f"{draft}/delete", [])
+    assert "The draft is deleted." in page.text
+    reader = await visitor(browser.running)
+    await reader.sign_in((await browser.running.client.create_token("reader", ("read",), 1)).secret)
+    assert (await reader.open("/publish")).status == 403
+
+
+def test_a_draft_is_swept_when_nobody_has_touched_it_for_a_day(tmp_path):
+    now = [0]
+    drafts = Drafts(tmp_path / "drafts", 1000, lambda: now[0])
+    old, fresh = drafts.begin("mine", "model"), drafts.begin("mine", "package")
+    with pytest.raises(RequestInvalid, match="this node takes 1000"):
+        drafts.append(fresh, "k", "x", 1001, 0, b"")
+    drafts.append(fresh, "k", "x", 1000, 0, bytes(900))
+    with pytest.raises(RequestInvalid, match="more has come"):
+        drafts.append(fresh, "k", "x", 1000, 900, bytes(101))
+    third, fourth = drafts.begin("mine", "package"), drafts.begin("mine", "package")
+    drafts.append(third, "k", "x", 1000, 0, bytes(1000))
+    with pytest.raises(RequestInvalid, match="too many bytes"):
+        drafts.append(fourth, "k", "x", 1000, 0, b"")
+    (tmp_path / "drafts" / fresh.id / "passing-left").mkdir()
+    drafts.delete(third)
+    drafts.delete(fourth)
+    now[0] = FORGOTTEN
+    drafts.save(fresh)
+    now[0] += 1
+    again = Drafts(tmp_path / "drafts", 1000, lambda: now[0])
+    again.sweep()
+    assert [each.id for each in again.all("mine")] == [fresh.id]
+    assert not (tmp_path / "drafts" / fresh.id / "passing-left").exists()
+    with pytest.raises(NotFound):
+        again.save(old)
+
+
+async def test_a_noised_sketch_costs_its_budget_once(publisher, model, csv):
+    browser, _ = publisher
+    draft = await begun(browser, "model")
+    given = [("given", ("digits.onnx", model(0, 1))), ("rows", ("rows.csv", csv(0, 1)))]
+    page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "20"), ("dataset", "digits"))
+    assert fault(page, "epsilon") == "A number above 0, up to 10."
+    page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "1"))
+    assert "Name the data set" in fault(page, "dataset")
+    for _ in range(2):
+        page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "3"), ("dataset", "digits"))
+        assert page.url == f"{draft}/words"
+    page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "2"), ("dataset", "digits"))
+    assert "4 is the limit" in fault(page, "epsilon")
+    page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "3"), ("dataset", "digits"))
+    page = await browser.send(f"{draft}/words", WORDS)
+    assert "a noised sketch, under differential privacy" in page.text
+    assert "<circle" not in page.body
+    entries = await asyncio.to_thread(browser.running.node.ledger.entries)
+    assert [row.spending.epsilon for row in entries] == [3.0]
+    page = await checked(browser, draft)
+    assert "Accepted: it is in your dock" in page.text
+
+
+def drafts_of(browser):
+    return browser.running.node.drafts
+
+
+async def files_of(browser, path):
+    """The names of a draft's files."""
+    folder = drafts_of(browser).path(draft_of(path), "")
+    return await asyncio.to_thread(lambda: sorted(each.name for each in folder.iterdir()))
+
+
+def draft_of(path):
+    """As much of a draft as its files are found by."""
+    return Draft(path.rpartition("/")[2], "", "model", 0, 0)
+
+
+def lying(node, draft, other):
+    """The draft with another model behind what it promises."""
+    node.drafts.path(draft, MODEL).write_bytes(other)
+    return draft
