@@ -9,6 +9,7 @@ from aiohttp import web
 from atoll.engine.errors import AtollError, PrivacyRefusal
 from atoll.node.api.learnwares import list_in
 from atoll.node.errors import outcome
+from atoll.node.language import English
 from atoll.node.store.dock import Learnware
 from atoll.node.web.answers import html, scripted, sentence
 from atoll.node.web.dock import words
@@ -60,7 +61,8 @@ async def try_out(visit: Visit) -> web.Response:
         return await _page(visit, editing, form)
     shown = await asyncio.to_thread(_previewed, visit, editing, form)
     part = await asyncio.to_thread(render, "dock/_preview.html", visit.node, preview=shown, says=words)
-    return web.json_response({"html": part, "errors": form.errors})
+    english = [name for name, text in form.errors.items() if isinstance(text, English)]
+    return web.json_response({"html": part, "errors": form.errors, "english": english})
 
 
 async def save(visit: Visit) -> web.Response:

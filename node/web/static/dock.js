@@ -7,10 +7,12 @@ const shown = document.getElementById("preview");
 let waiting = 0;
 let asked = null;
 
-function tell(errors) {
+function tell(errors, english = []) {
   for (const place of form.querySelectorAll(".error")) {
     const name = place.id.replace(/-error$/, "");
     place.textContent = errors[name] ?? "";
+    if (english.includes(name)) place.lang = "en";
+    else place.removeAttribute("lang");
     const field = document.getElementById(name);
     if (!field || field.type === "radio") continue;
     if (errors[name]) field.setAttribute("aria-invalid", "true");
@@ -31,7 +33,7 @@ async function preview() {
     });
     const said = await answer.json();
     if (said.html) shown.innerHTML = said.html;
-    tell(said.errors ?? {});
+    tell(said.errors ?? {}, said.english);
   } catch (error) {
     if (error.name === "AbortError") return;
     tell({ form: form.dataset.silent });
