@@ -13,8 +13,8 @@ import secrets
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import Context, copy_context
 from typing import IO, Any, TypeVar
 
@@ -22,7 +22,13 @@ import structlog
 from atoll.engine.errors import AtollError
 from atoll.node.config import LogSection
 from atoll.node.store.audit import SECRET
-from structlog.contextvars import bound_contextvars, get_contextvars, merge_contextvars
+from structlog.contextvars import (
+    bind_contextvars,
+    bound_contextvars,
+    clear_contextvars,
+    get_contextvars,
+    merge_contextvars,
+)
 
 T = TypeVar("T")
 Event = MutableMapping[str, Any]
@@ -46,14 +52,7 @@ def configure(config: LogSection, stream: IO[str] | None = None) -> logging.Hand
     root.setLevel(max(logging.WARNING, logging.getLevelName(level)))
     logging.getLogger(OURS).setLevel(level)
     logging.captureWarnings(True)
-    quieten()
     return handler
-
-
-def quieten() -> None:
-    """libp2p sets its own level when it is imported: to be called again after that."""
-    for name, level in QUIET.items():
-        logging.getLogger(name).setLevel(level)
 
 
 def catch_strays() -> None:
@@ -65,6 +64,19 @@ def catch_strays() -> None:
 def binding(**ids: str) -> AbstractContextManager[None]:
     """What is logged within the block, in its tasks and in threads that it hands work to, carries these."""
     return bound_contextvars(**ids)
+
+
+@contextmanager
+def only(**ids: str) -> Iterator[None]:
+    """As :meth:`binding`, and nothing else is carried: for work that runs in a task which somebody else's has begun."""
+    before = get_contextvars()
+    clear_contextvars()
+    bind_contextvars(**ids)
+    try:
+        yield
+    finally:
+        clear_contextvars()
+        bind_contextvars(**before)
 
 
 def bound() -> dict[str, str]:
@@ -96,13 +108,25 @@ def kind(error: BaseException) -> str:
     return type(error).__name__
 
 
+class _Kind(str):
+    """Without quotes, also where a line wants the ``repr`` of an error."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
 class _Handler(logging.StreamHandler[IO[str]]):
-    """Errors among the arguments are told by their kind; the record itself is left to other handlers as it was."""
+    """Errors among the arguments are told by their kind; the record itself is left to other handlers as it was. What is
+    quiet is so here: libp2p sets the level of its loggers anew when it is imported."""
+
+    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+        family = record.name if record.name in QUIET else record.name.partition(".")[0]
+        return record.levelno >= QUIET.get(family, logging.NOTSET) and super().filter(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         told = copy.copy(record)
         if isinstance(told.args, tuple):
-            told.args = tuple(kind(each) if isinstance(each, BaseException) else each for each in told.args)
+            told.args = tuple(_Kind(kind(each)) if isinstance(each, BaseException) else each for each in told.args)
         super().emit(told)
 
 
@@ -129,14 +153,21 @@ def _failure(_: object, __: str, event: Event) -> Event:
     given = event.pop("exc_info", None)
     error = sys.exception() if given is True else given[1] if isinstance(given, tuple) else given
     if isinstance(error, BaseException):
+        error = _single(error)
         event["error"] = kind(error)
         event["at"] = [f"{each.filename}:{each.lineno} {each.name}" for each in _frames(error)]
     return event
 
 
 def _frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """Of the error, and of the one behind it if it has none of its own."""
     return list(traceback.extract_tb(error.__traceback__))[-FRAMES:]
+
+
+def _single(error: BaseException) -> BaseException:
+    """The first of those in a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _plain(_: object, __: str, event: Event) -> Event:
@@ -149,8 +180,7 @@ def _plain(_: object, __: str, event: Event) -> Event:
 
 
 def _stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    error = context.get("exception")
-    log.error("an error that nobody waited for: %s", context["message"].partition("\n")[0], exc_info=error)
+    log.error("an error that nobody waited for", exc_info=context.get("exception"))
 
 
 def _stray_of_thread(arguments: threading.ExceptHookArgs) -> None:

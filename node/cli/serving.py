@@ -89,7 +89,6 @@ async def _serve_once(home: Path, signals: Signals, as_json: bool) -> bool:
     from atoll.node.store.loading import set_aside
 
     async with running(home) as node, serving(node, signals.reload) as url:
-        journal.quieten()
         set_aside()
         _tell(home, node, url, as_json)
         _warn(node)

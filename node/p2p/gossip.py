@@ -127,7 +127,7 @@ class Gossip:
             await trio.sleep(PACE)
 
     async def _judge(self, topic: str, author: str, forwarder: str, data: bytes) -> bool:
-        with journal.binding(peer=forwarder):
+        with journal.only(peer=forwarder):
             good = await self._judged(topic, author, forwarder, data)
         self._on_message("in" if good else "invalid")
         return good

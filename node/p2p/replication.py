@@ -67,7 +67,7 @@ class Replication:
             if not chosen:
                 continue
             try:
-                with journal.binding(peer=chosen):
+                with journal.only(peer=chosen):
                     news = await self.replicator.sync(streams, chosen, CONTROL_DEADLINE)
                 self._metrics.synced("news" if news else "level")
                 self.settled.set()

@@ -309,7 +309,7 @@ class Streams:
     async def _handle(self, protocol: str, handler: Handler, channel: Channel) -> None:
         """What happens within carries the peer and the protocol in the log."""
         fields = {"peer": channel.peer, "protocol": protocol}
-        with journal.binding(**fields):
+        with journal.only(**fields):
             await self._handled(protocol, handler, channel, fields)
 
     async def _handled(self, protocol: str, handler: Handler, channel: Channel, fields: dict[str, str]) -> None:

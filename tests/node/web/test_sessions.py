@@ -82,12 +82,17 @@ async def test_whoever_has_a_token_signs_in_and_out(start, visitor):
     assert (await browser.open("/")).url == "/login"
 
 
-async def test_behind_https_cookies_are_for_https_only(start):
-    (node,) = await start("node")
+async def test_cookies_are_for_https_only_where_a_trusted_proxy_says_that_it_came_by_it(start, monkeypatch):
+    headers = {"X-Forwarded-Proto": "https"}
+    monkeypatch.setenv("ATOLL__HTTP__TRUSTED_PROXIES", "10.0.0.0/8,127.0.0.1")
+    (behind,) = await start("behind")
+    monkeypatch.delenv("ATOLL__HTTP__TRUSTED_PROXIES")
+    (bare,) = await start("bare")
     async with aiohttp.ClientSession() as session:
-        headers = {"X-Forwarded-Proto": "https"}
-        async with session.get(f"{node.url}/login", headers=headers) as response:
+        async with session.get(f"{behind.url}/login", headers=headers) as response:
             assert "Secure" in response.headers["Set-Cookie"]
+        async with session.get(f"{bare.url}/login", headers=headers) as response:
+            assert "Secure" not in response.headers["Set-Cookie"]  # anybody can say so
 
 
 async def test_a_revoked_token_ends_the_session(start, visitor):
