@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
+from atoll.node.api.problems import problem
 
 log = logging.getLogger("atoll.http")
 KEPT_ALIVE = 75.0  # seconds that a connection stays open between two requests
@@ -53,6 +54,16 @@ class Connection(web.RequestHandler):
         if self._silent is not None:
             self._silent.cancel()
             self._silent = None
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """What is not HTTP as it should be is told so like all else."""
+        super().handle_error(request, status, exc, message)
+        code, title = ("internal", "an unexpected error") if status >= 500 else ("request.invalid", "this is no HTTP")
+        response = problem(code, title, status)
+        response.force_close()
+        return response
 
     def _cut(self) -> None:
         if isinstance(self.transport, asyncio.Transport):

@@ -20,9 +20,13 @@ CODES = "the stable code of an error; branch on it, never on words"
 REACHING = (502, 504)  # a peer failed, or did not answer in time
 WRITING = (503, 507)  # the store did not take it, or no space is left
 STOPPING = (503,)
-STREAMED = {
-    EVENTS: {"description": "server-sent events: `id`, `event`, and `data` in JSON"},
-    LINES: {"description": "a line of JSON for each event, as `Event`"},
+STREAMED = {  # of each event, and of each line
+    EVENTS: {
+        "type": "object",
+        "description": "a server-sent event; its data is JSON",
+        "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+    },
+    LINES: {"$ref": "#/components/schemas/Event"},
 }
 DESCRIPTION = (
     "A node of Atoll, a federated dock of learnwares. One node is enough to use the whole network. "
@@ -130,7 +134,7 @@ def _responses(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
 def _content(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     found = [schemas[str(each)] for each in _results(route) if each is not Event]
     whole: dict[str, Any] = {JSON: {"schema": found[0] if len(found) == 1 else {"anyOf": found}}} if found else {}
-    return whole | {media: {"schema": {"type": "string", **STREAMED.get(media, {})}} for media in route.gives}
+    return whole | {media: {"schema": STREAMED.get(media, {"type": "string"})} for media in route.gives}
 
 
 def _problem(schema: dict[str, Any]) -> dict[str, Any]:

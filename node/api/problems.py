@@ -54,6 +54,13 @@ def _elsewhere(request: web.Request) -> str:
     return "see /api/v1/openapi.json"
 
 
+def _not_allowed(request: web.Request, methods: list[str]) -> web.Response:
+    allowed = ", ".join(methods)
+    response = problem("request.invalid", f"{request.method} is not allowed here", 405, f"use {allowed}")
+    response.headers["Allow"] = allowed
+    return response
+
+
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into a problem; unexpected errors are logged and say nothing of the inside."""
@@ -64,7 +71,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     except web.HTTPNotFound:
         return problem("not_found", f"no resource {request.path}", 404, _elsewhere(request))
     except web.HTTPMethodNotAllowed as error:
-        return problem("request.invalid", f"{request.method} is not allowed here", 405, f"use {error.allowed_methods}")
+        return _not_allowed(request, sorted(error.allowed_methods))
     except web.HTTPRequestEntityTooLarge:
         return problem("request.invalid", "the body is too large", 413)
     except web.HTTPException:

@@ -79,7 +79,7 @@ ROUTES: tuple[Route, ...] = (
 
 
 def application(node: Node) -> web.Application:
-    middlewares = [access.middleware, problems.middleware, access.named]
+    middlewares = [access.middleware, problems.middleware, access.named, routes.nowhere]
     app = web.Application(middlewares=middlewares, client_max_size=64 * 1024 * 1024)
     app[NODE] = node
     app[access.PROXIES] = Proxies(node.config.http)

@@ -85,5 +85,5 @@ def id_of(digest: bytes) -> str:
 
 
 def hash_of(secret: str) -> bytes:
-    """SHA-256, as which a token is kept."""
-    return hashlib.sha256(secret.encode()).digest()
+    """SHA-256, as which a token is kept; of whatever came in a header, which need not be text."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from atoll.engine.errors import AtollError
 from atoll.node import language
 from atoll.node.api.problems import BROKEN_OFF
@@ -27,8 +28,10 @@ from atoll.node.web.rendering import ASSETS
 from atoll.node.web.search import pages as search
 from atoll.node.web.visit import Visit, visit
 from atoll.node.web.welcome import pages as welcome
+from atoll.protocol.errors import NotFound
 
 log = logging.getLogger("atoll.web")
+PROGRAMS = ("/api/", "/beimingwu/", "/static/")  # where no pages are
 A_YEAR = "public, max-age=31536000, immutable"
 
 PAGES: tuple[Page, ...] = (
@@ -63,6 +66,22 @@ async def static(request: web.Request) -> web.Response:
     fresh = request.query.get("v") == asset.version
     headers = {"Cache-Control": A_YEAR if fresh else "no-cache"}
     return guarded(web.Response(body=asset.data, content_type=asset.type, charset="utf-8", headers=headers))
+
+
+@web.middleware
+async def nowhere(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whoever looks with a browser where nothing is sees a page that says so; programs are told as elsewhere."""
+    try:
+        return await handler(request)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        if "text/html" not in request.headers.get("Accept", "") or request.path.startswith(PROGRAMS):
+            raise
+        looking = await visit(request)
+        with language.speaking(looking.language):
+            response = await refused(looking, NotFound("there is no page under this address"))
+        response.set_status(error.status)
+        looking.mark(response)
+        return guarded(response)
 
 
 def _handler(page: Page) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
