@@ -29,7 +29,8 @@ PAGE = 25
 MOST_PAGES = 10_000
 STATES: tuple[State, ...] = ("live", "paused")
 MAY: dict[Act, str] = {
-    "predict": later("have predicted"), "download": later("download"), "disclose": later("see the reduced set of"),
+    "predict": later("have rows predicted"), "download": later("download the model"),
+    "disclose": later("see its reduced set"),
 }  # fmt: skip
 Sort = Literal["best", "newest", "name", "owner"]
 SORTS: dict[Sort, str] = {

@@ -194,7 +194,7 @@ async def test_others_do_what_the_policy_lets_them(federated, sepsis, visitor, c
     browser = await visitor(asker)
     await browser.sign_in()
     page = await browser.open(f"/learnwares/{asked}")
-    assert "by Clinic in test" in page.text
+    assert "by Clinic · test" in page.text
     assert "atoll learnware ask" in page.text
     assert "atoll fetch" not in page.text
     assert "The reduced set is not disclosed" in page.text
