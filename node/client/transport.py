@@ -106,7 +106,7 @@ class Transport:
     def _reaching(self) -> Iterator[None]:
         try:
             yield
-        except (aiohttp.ClientCertificateError, aiohttp.ServerFingerprintMismatch) as error:
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch) as error:
             raise NodeUnreachable(
                 f"{self._url} has a certificate that is not trusted here: {error}",
                 hint="is it the node that you mean? Its authority's certificate goes into the file $ATOLL_CA",
