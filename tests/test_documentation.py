@@ -42,6 +42,16 @@ def commands(text):
     yield from (found.replace("\n", " ") for found in INLINE.findall(BLOCK.sub("", text)))
 
 
+def wrong(command):
+    """What is wrong with a command, None if nothing; in the middle of a sentence the last option may lack its value."""
+    try:
+        parse(known(command))
+    except (click.ClickException, ValueError) as error:
+        named = isinstance(error, click.BadOptionUsage) and command.endswith(error.option_name)
+        return None if named and error.message.endswith("requires an argument.") else str(error)
+    return None
+
+
 def parse(command):
     """Go down to the command that is named and have it parse what follows; click's errors say what is wrong."""
     words = shlex.split(command)[1:]
@@ -67,22 +77,17 @@ def known(command):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_command_shown_parses(path):
-    wrong = []
-    for command in commands(read(path)):
-        try:
-            parse(known(command))
-        except (click.ClickException, ValueError) as error:
-            wrong.append((command, str(error)))
-    assert wrong == []
+    shown = [command for command in commands(read(path)) if "[OPTIONS]" not in command]  # of the generated page
+    assert shown or not path.stem.startswith("start-")
+    assert {command: wrong(command) for command in shown if wrong(command)} == {}
 
 
 def test_the_check_itself_finds_what_is_wrong():
     assert list(commands("```\n.venv/bin/atoll demo   # runs\nx && atoll nope\n```\nand `atoll serve --nope`")) == [
         "atoll demo", "atoll nope", "atoll serve --nope",
     ]  # fmt: skip
-    for wrong in ("atoll nope", "atoll serve --nope", "atoll federation nope"):
-        with pytest.raises(click.ClickException):
-            parse(wrong)
+    for command in ("atoll nope", "atoll serve --nope", "atoll federation nope", "atoll serve this"):
+        assert wrong(command), command
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

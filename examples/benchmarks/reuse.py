@@ -4,7 +4,7 @@
     python reuse.py [--data images|flights] [--seeds 0,1,2] [--users 10] [--work FOLDER]
                     [--package-python PYTHON] [--selector-users 3]
     python reuse.py kill          an owner is killed in the middle of a prediction of 1e5 rows
-    python reuse.py stranger      from nothing to predictions and a report with the commands of the README
+    python reuse.py stranger      from nothing to predictions and a report with the commands of the documentation
 
 Prints a table for each data set and what is asked of it, and exits with 1 if something is missed. ``--work`` keeps
 trained models and the package's figures. Seeds from 100 on are for tuning. Needs lightgbm, pandas, and the data that

@@ -1,4 +1,4 @@
-"""A stranger with a CSV: the commands of the README, run as they stand there, against a running federation.
+"""A stranger with a CSV: the commands of the documentation, run as they stand there, against a running federation.
 
 The first command, `pip install .`, takes minutes: with ``install`` it is run in a fresh virtual environment too.
 """

@@ -16,7 +16,7 @@ from atoll.node.api.federations import FederationView
 from atoll.node.api.information import NodeView
 from atoll.node.api.peers import PeerView
 from atoll.node.client import AsyncClient
-from atoll.node.client.endpoint import url_of
+from atoll.node.client.endpoint import certificate_of, url_of
 from atoll.node.identity import Identity
 from atoll.node.identity import load as load_identity
 from atoll.node.store.glance import Glance, glance
@@ -77,14 +77,14 @@ def admit(home: Path, environ: Mapping[str, str]) -> Patient:
     identity = _tried(lambda: load_identity(home))
     url = environ.get("ATOLL_URL") or url_of(home)
     try:
-        running, silence = asyncio.run(_ask(url, environ.get("ATOLL_TOKEN"), identity)), ""
+        running, silence = asyncio.run(_ask(url, environ.get("ATOLL_TOKEN"), certificate_of(home, url), identity)), ""
     except AtollError as error:
         running, silence = None, error.message
     return Patient(home, environ, config, identity, running, silence)
 
 
-async def _ask(url: str, token: str | None, identity: Identity | None) -> Running:
-    async with AsyncClient(url, token) as client:
+async def _ask(url: str, token: str | None, certificate: str, identity: Identity | None) -> Running:
+    async with AsyncClient(url, token, certificate) as client:
         node = await client.node()
         foreign = identity is None or node.peer_id != identity.peer
         if token is None or foreign:

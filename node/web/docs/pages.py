@@ -22,8 +22,9 @@ HEADING = re.compile(r'<h2 id="([^"]+)">(.*?)</h2>')
 
 
 class Rendered(NamedTuple):
-    """A page of the documentation; ``language`` is that of its text, ``sections`` are (id, heading)."""
+    """A page of the documentation, its heading apart; ``language`` is that of its text, ``sections`` (id, heading)."""
 
+    title: Markup
     body: Markup
     language: str
     sections: tuple[tuple[str, Markup], ...]
@@ -55,7 +56,8 @@ def rendered(name: str, language: str) -> Rendered:
     frame = f'<div class="wide" tabindex="0" role="region" aria-label="{label}"><table>'
     body = body.replace("<table>", frame).replace("</table>", "</table></div>").replace("<pre>", '<pre tabindex="0">')
     sections = tuple((id_, Markup(words)) for id_, words in HEADING.findall(body))
-    return Rendered(Markup(body), spoken, sections)
+    title, end, rest = body.partition("</h1>")
+    return Rendered(Markup(title + end), Markup(rest), spoken, sections)
 
 
 PAGES: tuple[Page, ...] = (Page("GET", "/docs", index), Page("GET", "/docs/{page}", show))

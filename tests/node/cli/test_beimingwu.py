@@ -20,7 +20,7 @@ from atoll.node.clock import now_ms
 from atoll.protocol.listings import Offers
 from sklearn.datasets import load_iris
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "node" / "docs" / "beimingwu.md"
 COLUMNS = ("sepal length", "sepal width", "petal length", "petal width")
 YAML = """
 id: "00000417"
@@ -233,13 +233,13 @@ def test_what_cannot_be_meant_is_a_usage_error(atoll, zipped, arguments, words):
     assert words in " ".join(err.replace("│", " ").split())
 
 
-async def test_what_the_readme_says_runs_as_it_stands(two, atoll, zipped, words, monkeypatch, tmp_path):
+async def test_what_the_documentation_says_runs_as_it_stands(two, atoll, zipped, words, monkeypatch, tmp_path):
     (one, _), federation, _ = two
     zipped("sepsis.zip")
     monkeypatch.setenv("ATOLL_URL", one.url)
     monkeypatch.setenv("ATOLL_TOKEN", one.token)
     (tmp_path / "words.json").write_text(json.dumps(words | {"Name": {"Type": "String", "Values": "Other words"}}))
-    section = README.read_text().partition("\n## At home with Beimingwu\n")[2].partition("\n## ")[0]
+    section = PAGE.read_text("utf-8")
     commands = re.findall(r"^atoll (.+?)(?:  +#.*)?$", section, re.MULTILINE)
     assert len(commands) == 5
     assert await one.client.learnwares() == []

@@ -31,7 +31,7 @@ from atoll.protocol.errors import PolicyDenied
 from atoll.protocol.listings import Offers
 from sklearn.linear_model import LinearRegression
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "node" / "docs" / "reuse.md"
 PREDICTS = Offers(disclose="members", predict="members")
 DOWNLOADED = Offers(disclose="members", predict="members", download="members")
 
@@ -359,11 +359,11 @@ async def test_ctrl_c_ends_it_at_the_node_too(two, digit_files, monkeypatch):
     assert not asked.node.reuser._sessions
 
 
-async def test_the_commands_of_the_readme_run_as_they_stand(two, predict, digit_files):
+async def test_the_commands_of_the_documentation_run_as_they_stand(two, predict, digit_files):
     asked, *_ = await two(DOWNLOADED)
     for name, target in (("rows", "my_rows"), ("few", "few")):
         pd.read_csv(f"{name}.csv").rename(columns={"digit": "outcome"}).to_csv(f"{target}.csv", index=False)
-    section = README.read_text().partition("\n## Reuse\n")[2].partition("\n## ")[0]
+    section = PAGE.read_text("utf-8")
     block = section.partition("```\n")[2].partition("```")[0].strip().splitlines()
     assert len(block) == 3
     install, export, command = block

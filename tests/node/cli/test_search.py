@@ -21,7 +21,7 @@ from atoll.node.search.query import Holder, SearchResult
 from atoll.protocol.listings import Offers
 from rich.console import Console
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "node" / "docs" / "search.md"
 SHOWN = Offers(disclose="members", predict="members")
 ALSO_DOWNLOAD = Offers(disclose="members", predict="members", download="members")
 
@@ -333,10 +333,10 @@ async def test_nothing_that_others_write_moves_the_cursor(two, capsys, digits):
     assert "[red]" in out
 
 
-async def test_what_the_readme_says_runs_as_it_stands(two, search, atoll, rows, monkeypatch, capsys):
+async def test_what_the_documentation_says_runs_as_it_stands(two, search, atoll, rows, monkeypatch, capsys):
     monkeypatch.chdir(rows.parent)
     rows.rename("my_rows.csv")
-    section = README.read_text().partition("\n## Search\n")[2].partition("\n## ")[0]
+    section = PAGE.read_text("utf-8")
     commands = re.findall(r"^atoll (.+?)(?:  +#.*)?$", section, re.MULTILINE)
     assert len(commands) == 8
     for command in commands:
