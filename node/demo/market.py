@@ -1,11 +1,14 @@
-"""The demo's market: what each institution trains on scikit-learn's bundled data, and three users."""
+"""What is trained on scikit-learn's bundled data: the demo's market with three users, and the first visit's example."""
 
 from __future__ import annotations
 
+import io
+import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from atoll.engine.islands import Island
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.tables import Table
 from atoll.protocol.listings import Offers
@@ -73,13 +76,52 @@ class Market:
         return [product for product in products if product.rows.columns == PIXELS]
 
 
-def build() -> Market:
-    """Train everything; a second or two."""
+@dataclass(frozen=True)
+class Example:
+    """Models that each know a part of the world, and the rows of somebody who needs all of it."""
+
+    products: tuple[Product, ...]
+    user: User
+
+
+def example() -> Example:
+    """Train two that read half of the digits each, and one of something else; a second or two."""
+    digits, values, labels = _digits()
+    products = (
+        digits.product("Digits 0 to 4", (0, 1, 2, 3, 4), BOTH),
+        digits.product("Digits 5 to 9", (5, 6, 7, 8, 9), BOTH),
+        _tabular("Wine cultivars", load_wine(), "Agriculture", BOTH),
+    )
+    return Example(products, User("somebody with all ten digits", _pixels(values), labels))
+
+
+def packed(product: Product, island: Island, owner: str, now: int) -> bytes:
+    """The package of a product; PrivacyRefusal where the gate keeps its specification in."""
+    from atoll.engine.packages.convert import to_onnx
+    from atoll.engine.packages.pack import pack
+    from atoll.engine.runtime import Signature
+
+    inputs = product.rows.values.shape[1]
+    package = io.BytesIO()
+    pack(
+        package, to_onnx(product.estimator, inputs), product.rows, island, product.semantic,
+        Signature(product.task, inputs, len(product.class_names) or 1), owner=owner, created_at=now,
+        salt=secrets.token_bytes(16), class_names=product.class_names,
+    )  # fmt: skip
+    return package.getvalue()
+
+
+def _digits() -> tuple[_Digits, NDArray[np.float64], NDArray[np.int64]]:
+    """What models are trained on, and the rows and labels that are held back."""
     values, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(SEED).permutation(len(values))
     values, labels = values[order], labels[order]
-    train, held = slice(0, MARKET_ROWS), slice(MARKET_ROWS, None)
-    digits = _Digits(values[train], labels[train])
+    return _Digits(values[:MARKET_ROWS], labels[:MARKET_ROWS]), values[MARKET_ROWS:], labels[MARKET_ROWS:]
+
+
+def build() -> Market:
+    """Train everything; a second or two."""
+    digits, values, labels = _digits()
     institutions = {
         "North University": (
             digits.product("Digits 0 to 3", (0, 1, 2, 3), DOWNLOAD),
@@ -95,7 +137,7 @@ def build() -> Market:
             _tabular("Diabetes progression", load_diabetes(), "Health", MATCH),
         ),
     }
-    return Market(institutions, _users(values[held], labels[held]))
+    return Market(institutions, _users(values, labels))
 
 
 def _users(values: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[User, ...]:

@@ -7,8 +7,6 @@ that is removed at the end, whatever happens.
 from __future__ import annotations
 
 import asyncio
-import io
-import secrets
 import signal
 import tempfile
 from contextlib import AsyncExitStack
@@ -17,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from atoll.engine.islands import Island
 from atoll.node.clock import now_ms
-from atoll.node.demo.market import Market, Product, User, build
+from atoll.node.demo.market import Market, User, build, packed
 from atoll.node.demo.processes import Institution, institution
 from atoll.node.demo.report import (
     Accuracy,
@@ -89,24 +87,9 @@ async def _publish(market: Market, nodes: list[Institution], federation: str) ->
             else:
                 island = minted[columns] = Island.mint(product.rows)
                 await node.client.add_island(island)
-            package = await asyncio.to_thread(_pack, product, island, node.endpoint.peer_id)
+            package = await asyncio.to_thread(packed, product, island, node.endpoint.peer_id, now_ms())
             learnware = await node.client.add_learnware(package)
             await node.client.publish(learnware.learnware_id, federation, product.offers)
-
-
-def _pack(product: Product, island: Island, owner: str) -> bytes:
-    from atoll.engine.packages.convert import to_onnx
-    from atoll.engine.packages.pack import pack
-    from atoll.engine.runtime import Signature
-
-    inputs = product.rows.values.shape[1]
-    package = io.BytesIO()
-    pack(
-        package, to_onnx(product.estimator, inputs), product.rows, island, product.semantic,
-        Signature(product.task, inputs, len(product.class_names) or 1), owner=owner, created_at=now_ms(),
-        salt=secrets.token_bytes(16), class_names=product.class_names,
-    )  # fmt: skip
-    return package.getvalue()
 
 
 async def _knows_island(node: Institution, island: Island) -> None:

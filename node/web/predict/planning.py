@@ -44,7 +44,7 @@ async def plan(visit: Visit) -> web.StreamResponse:
     with visit.node.fitting.room(known=True) as begin:
         async with passing_folder() as folder:
             asking = Asking.read(await read_parts(visit.request, folder, check, begin, FILES))
-            reusing = None if asking.errors else await _planned(visit, running, asking, folder)
+            reusing = None if asking.errors else await planned(visit, running, asking, folder)
     if reusing is None and scripted(visit):
         return faulty(asking.errors)
     if reusing is None:
@@ -63,7 +63,7 @@ async def _searched(visit: Visit) -> tuple[Running, Session]:
     return running, running.session
 
 
-async def _planned(visit: Visit, running: Running, asking: Asking, folder: Path) -> Reusing | None:
+async def planned(visit: Visit, running: Running, asking: Asking, folder: Path) -> Reusing | None:
     """The plan for the rows; None if there is none, whose faults are told by field."""
     node = visit.node
     into = (str(folder / "rows.array"), str(folder / "labelled.array"))
