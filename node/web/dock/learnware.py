@@ -23,7 +23,7 @@ from atoll.node.web.dock.shelf import item
 from atoll.node.web.page import Page
 from atoll.node.web.visit import Visit
 from atoll.protocol.listings import Listing
-from atoll.protocol.policy import ACTS, Policy
+from atoll.protocol.policy import ACTS, Act, Policy
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -51,7 +51,7 @@ class Place:
 class Served:
     """``charts`` by act, of what was done at all in 30 days; ``lines`` the newest first, ``more`` of them not shown."""
 
-    charts: dict[str, Chart]
+    charts: dict[Act, Chart]
     lines: list[Use]
     more: int
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import msgspec
 from atoll.engine.errors import AtollError
@@ -105,7 +104,7 @@ class PolicyForm:
         if audience not in AUDIENCES:
             self.errors[act] = gettext("Choose for whom.")
             audience = self.kept.rule(act).audience
-        self.offers[act] = cast(Audience, audience)
+        self.offers[act] = audience
         self.peers[act] = [peer for peer in self.named if peer in fields.get(f"{act}-peers", ())]
         for quota in QUOTAS:
             name = f"{act}-{quota}"

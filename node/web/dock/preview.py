@@ -86,7 +86,7 @@ def preview(node: Node, listing: Listing | None, draft: Listing, policy: Policy)
     lines = [_line(node, each, were.get(each.peer_id), before, policy) for each in after]
     changed = Counter(act for line in lines for act, cell in zip(ACTS, line.cells, strict=True)
                       if cell.before != cell.after)  # fmt: skip
-    shown, more = _gathered(lines, _named(before) | _named(policy))
+    shown, more = gathered(lines, _named(before) | _named(policy))
     return Preview(
         tuple(shown), more, len(lines), dict(changed), tuple(_warnings(policy, before)), widened(policy, before),
         listing is not None, listing is not None and listing.status == "paused", _same(policy, before),
@@ -124,7 +124,7 @@ def _level(act: Act, permission: Permission | None, policy: Policy) -> Level:
     return "ask" if policy.rule(act).audience == "ask" else "no"
 
 
-def _gathered(lines: Sequence[Line], named: frozenset[str]) -> tuple[list[Line], int]:
+def gathered(lines: Sequence[Line], named: frozenset[str]) -> tuple[list[Line], int]:
     """This node, then those who are named or changed or like no other, by name; last what the rest may do, in one."""
     own = [line for line in lines if line.own]
     others = sorted((line for line in lines if not line.own), key=lambda line: (line.name.casefold(), line.peer))

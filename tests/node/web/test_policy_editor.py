@@ -4,6 +4,9 @@ import re
 
 import pytest
 from atoll.node.clock import now_ms
+from atoll.node.web.dock.policy_form import SHOWN, PolicyForm
+from atoll.node.web.dock.preview import Cell, Line, gathered
+from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Offers
 from atoll.protocol.policy import ACTS, Asker, Policy, Rule
 from browser import CHROMIUM, choose, serious, sign_in
@@ -78,6 +81,8 @@ async def test_the_preview_is_what_the_gate_lets_through_once_it_is_saved(scene)
     assert "cannot be recalled" in page.text
     assert "Changes what members may do in 4 acts." in page.text
     assert let_through(owner, learnware, members) == before  # a preview changes nothing
+    page = await browser.open(f"{path}/preview")  # one that is loaded anew begins with what is in force
+    assert page.url == path
     page = await browser.send(path, edited)
     assert "This cannot be taken back" in page.text
     assert let_through(owner, learnware, members) == before
@@ -212,3 +217,28 @@ async def test_the_preview_follows_every_change_and_the_page_is_for_everybody(sc
     await page.click("#sure button")
     await expect(page.locator(".said")).to_contain_text("in force")
     assert (await owner.client.policies(learnware))[federation].download.audience == "members"
+
+
+def test_members_that_are_alike_share_a_line_and_those_that_are_not_have_their_own():
+    plain, granted = (Cell("users", "users"),) * 4, (Cell("no", "users"),) * 4
+    own = [Line("me", "Me", 1, True, plain)]
+    others = [Line(f"peer {place}", f"Member {place:02d}", 1, False, plain) for place in range(40)]
+    others[7] = Line("peer 7", "Member 07", 1, False, granted)
+    lines, more = gathered([*others, *own], frozenset({"peer 3"}))
+    assert [line.peer for line in lines] == ["me", "peer 3", "peer 7", ""]
+    assert (lines[-1].count, lines[-1].cells, more) == (38, plain, 0)
+    few, _ = gathered([*others[:5], *own], frozenset())
+    assert [line.peer for line in few] == ["me", *(f"peer {place}" for place in range(5))]
+    lines, more = gathered(others, frozenset(line.peer for line in others[:39]))
+    assert (len(lines), more, sum(line.count for line in lines)) == (40, 0, 40)
+
+
+def test_named_peers_without_a_line_stay_as_they_are():
+    peers = tuple(peer_id(bytes([place]) * 32) for place in range(SHOWN + 5))
+    kept = Policy(predict=Rule("nobody", peers))
+    form = PolicyForm.of(kept)
+    assert (len(form.named), form.hidden) == (SHOWN, 5)
+    sent = {act: [getattr(kept, act).audience] for act in ACTS} | {"named": form.named, "predict-peers": peers[:2]}
+    read = PolicyForm.read({**sent, "add": [peer_id(bytes([99]) * 32)]}, kept, [])
+    assert set(read.policy().predict.peers) == {*peers[:2], *peers[SHOWN:]}
+    assert list(read.errors) == ["add"]  # there is no line left
