@@ -65,6 +65,7 @@ from atoll.node.store.verification import verify_after_crash
 from atoll.node.upkeep import begin_epochs_after_restore, upkeep
 from atoll.node.web.publish.drafts import Drafts
 from atoll.node.web.reading.fitting import Fitting
+from atoll.node.web.welcome.example import Example
 from atoll.protocol.errors import ProtocolError
 
 log = logging.getLogger("atoll")
@@ -104,6 +105,7 @@ class Node:
     fitting: Fitting
     chunked: ChunkedUploads
     drafts: Drafts
+    example: Example
     models: ModelPool
     metrics: Metrics
     limits: Limits
@@ -144,7 +146,13 @@ async def running(home: Path) -> AsyncIterator[Node]:
                 node.specifications.start()
                 tasks = [
                     asyncio.create_task(work)
-                    for work in (upkeep(node), node.acceptance.run(), node.reuser.tidy(), node.drafts.tidy())
+                    for work in (
+                        upkeep(node),
+                        node.acceptance.run(),
+                        node.reuser.tidy(),
+                        node.drafts.tidy(),
+                        node.example.run(node),
+                    )
                 ]
                 try:
                     yield node
@@ -211,8 +219,8 @@ def _build(
         pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, downloads, code,
         specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
         ChunkedUploads(blobs, config.http.max_upload_bytes),
-        Drafts(home / "drafts", http.max_upload_bytes, now_ms), models, metrics, Limits(http, metrics.limited),
-        Room(http.connections), tls,
+        Drafts(home / "drafts", http.max_upload_bytes, now_ms), Example(store), models, metrics,
+        Limits(http, metrics.limited), Room(http.connections), tls,
     )  # fmt: skip
     metrics.show(partial(figures, node))
     return node

@@ -1,0 +1,5 @@
+// The example as it is made.
+"use strict";
+
+const making = document.getElementById("making");
+if (making?.dataset.events) follow(making.dataset.events, making, () => location.replace("/welcome#search"));
