@@ -122,7 +122,7 @@ async def running(home: Path) -> AsyncIterator[Node]:
     if (home / identities.NEXT).exists():
         raise ConfigError("a change of keys was interrupted", hint=f"run `atoll identity rotate --home {home}` again")
     identity = identities.load(home)
-    tls = Tls.of(config.http, home)
+    tls = await asyncio.to_thread(Tls.of, config.http, home)
     with lock.exclusive(home):
         if lock.was_killed(home):
             await asyncio.to_thread(verify_after_crash, home)

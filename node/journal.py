@@ -33,8 +33,10 @@ from structlog.contextvars import (
 T = TypeVar("T")
 Event = MutableMapping[str, Any]
 OURS = "atoll"
-QUIET: Mapping[str, int] = {"libp2p": logging.CRITICAL, "py.warnings": logging.ERROR}
-"""What a peer does wrong is logged by us, once; libp2p would say it for each, with a stack."""
+QUIET: Mapping[str, int] = {
+    "libp2p": logging.CRITICAL, "aiohttp.server": logging.CRITICAL, "py.warnings": logging.ERROR,
+}  # fmt: skip
+"""What a peer or a client does wrong is logged by us, once; these would say it with a stack for each."""
 FRAMES = 30  # innermost ones that are shown of an error
 
 log = logging.getLogger("atoll")

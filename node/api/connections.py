@@ -27,13 +27,15 @@ class Room:
 
 
 class Connection(web.RequestHandler):
-    """Cut off at once where there is no room, and after ``seconds`` without a whole first request."""
+    """Cut off at once where there is no room, and after ``seconds`` without a whole first request. ``gone`` is set at
+    its end."""
 
     def __init__(self, server: web.Server, room: Room, seconds: float, **settings: Any) -> None:
         super().__init__(server, keepalive_timeout=KEPT_ALIVE, **settings)
         self._room = room
         self._seconds = seconds
         self._silent: asyncio.TimerHandle | None = None
+        self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -46,6 +48,7 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._room.taken -= 1
+        self.gone.set()
         self.heard()
         super().connection_lost(exc)
 

@@ -10,6 +10,7 @@ from contextlib import aclosing
 import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
+from atoll.node.api.connections import Connection
 from atoll.node.api.routing import NODE
 from atoll.node.errors import RequestInvalid
 from atoll.node.stopping import stopping
@@ -55,7 +56,9 @@ async def streamed(
     come back."""
     node = request.app[NODE]
     with node.limits.stream(request), node.stopping.followed():
-        async with aclosing(_until(node.stopping.over, pieces)) as until_over:
+        protocol = request.protocol
+        gone = protocol.gone if isinstance(protocol, Connection) else asyncio.Event()
+        async with aclosing(_until(node.stopping.over, gone, pieces)) as until_over:
             return await _streamed(request, stream, until_over, broken)
 
 
@@ -80,22 +83,24 @@ async def _streamed(
     return stream
 
 
-async def _until(over: asyncio.Event, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """The pieces; NodeStopping once it is ``over``, when all that have come have been passed on."""
+async def _until(over: asyncio.Event, gone: asyncio.Event, pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """The pieces that come until it is ``over``, NodeStopping then; ConnectionError once whoever follows has ``gone``,
+    so that nobody's place is held while nothing happens."""
     ending = asyncio.ensure_future(over.wait())
+    leaving = asyncio.ensure_future(gone.wait())
     coming: asyncio.Future[bytes] | None = None
     try:
         while True:
             coming = asyncio.ensure_future(_next(pieces))
-            await asyncio.wait({coming, ending}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({coming, ending, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not coming.done():
-                raise stopping()
+                raise ConnectionResetError if leaving.done() else stopping()
             try:
                 yield coming.result()
             except _NoMore:
                 return
     finally:
-        for each in (ending, coming):
+        for each in (ending, leaving, coming):
             if each is not None and not each.done():
                 each.cancel()
                 await asyncio.gather(each, return_exceptions=True)

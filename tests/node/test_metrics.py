@@ -63,7 +63,7 @@ async def test_what_happens_is_counted_where_it_happens(federated, publish, chan
     assert found.complete
     rows = digits.of(0, 1)
     await asked.client.predict(found.search_id, rows, prefer="remote", send=True)
-    await asked.client.fetch(learnware, tmp_path)
+    await asked.client.fetch(learnware, folder=tmp_path)
     _, at_asked = await scraped(asked)
     _, at_owner = await scraped(owner)
 
