@@ -99,8 +99,8 @@ async def tried(visit: Visit, shown: Shown, listing: Listing, on: Ground) -> tup
 
 
 def _read(parts: Parts, on: Ground) -> Trying:
-    trying = Trying(errors=dict(parts.errors), send=bool(parts.first("send")))
-    trying.prefer = "remote" if parts.first("prefer") == "remote" or not on.here else "local"
+    prefer: Prefer = "remote" if parts.first("prefer") == "remote" or not on.here else "local"
+    trying = Trying(prefer=prefer, send=prefer == "remote" and bool(parts.first("send")), errors=dict(parts.errors))
     if on.island is not None:
         trying.typed = tuple(parts.first(f"v{place}").strip()[:40] for place in range(on.island.dimension))
     if "file" not in parts.files and not any(trying.typed) and not trying.errors:
