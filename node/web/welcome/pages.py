@@ -1,4 +1,4 @@
-"""The first visit: in three steps what a node is for, by doing it, with an example that is made here and removed again."""
+"""The first visit: in three steps what a node is for, with a real example that is made here and removed again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from atoll.protocol.errors import NotFound
 
 SAID = {
     "removed": later("The example is removed: nothing of it is listed, in the dock, or a federation of this node."),
-    "kept": later("The models of the example are removed. Its federation stays, since others or other learnwares are in it."),
+    "kept": later("The models of the example are removed. Its federation stays, since it is used otherwise."),
 }  # fmt: skip
 STEPS = {
     "trained": later("Three models are trained on data that ships with scikit-learn"),
@@ -163,8 +163,8 @@ PAGES: tuple[Page, ...] = (
     Page("GET", "/welcome", show, "admin"),
     Page("POST", "/welcome/make", make, "admin"),
     Page("GET", "/welcome/events", events, "admin"),
-    Page("POST", "/welcome/search", search, "admin"),
-    Page("POST", "/welcome/predict", predict, "admin"),
+    Page("POST", "/welcome/find", search, "admin"),
+    Page("POST", "/welcome/plan", predict, "admin"),
     Page("GET", "/welcome/{name}.csv", download, "admin"),
     Page("POST", "/welcome/remove", remove, "admin"),
 )
