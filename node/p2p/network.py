@@ -55,7 +55,7 @@ from atoll.protocol.join import KnownPeer
 from atoll.protocol.match import MatchReply, MatchRequest
 from atoll.protocol.membership import Invite
 from atoll.protocol.messages import Message, PeerRefused
-from atoll.protocol.peers import PeersRequest, peer_of
+from atoll.protocol.peers import PeersRequest, leading_to, peer_of
 from atoll.protocol.policy import USER, Asker
 from atoll.protocol.predict import NO_ROWS, PredictRequest
 from libp2p.abc import IHost
@@ -251,7 +251,8 @@ class Network:
             self._predictions = Predictions(self._streams)
             self._topics = Topics(self._greet, self._gossip.refresh, self._gossip.expel)
             self._circuits = Circuits(host, self._streams, self._peers)
-            self._addresses = self._config.announce or tuple(listen_addresses(host))
+            told = leading_to(self._services.identity.peer, self._config.announce)
+            self._addresses = told or tuple(listen_addresses(host))
             if self._config.relay:
                 own = f"{self._config.relay}{MARK}/p2p/{self._services.identity.peer}"
                 self._addresses = (own, *self._addresses)
