@@ -102,7 +102,7 @@ class Owner(NamedTuple):
 
     peer: str
     name: str
-    count: int
+    listed: int
 
 
 @dataclass(frozen=True)

@@ -107,8 +107,10 @@ def find(visit: Visit) -> Shown:
         by_owner.setdefault(peer_id(each.owner), []).append(each)
     own = node.dock.find(learnware_id) if visit.token is not None else None
     hidden = _hidden(node, learnware_id, seen, now) if visit.token is not None else {}
-    owners = [node.identity.peer] if own is not None else []
-    owners += sorted(by_owner, key=lambda peer: min(map(node.catalogue.first_seen, by_owner[peer])))
+    owners: list[str] = [node.identity.peer] if own is not None else []
+    owners += [
+        peer for peer, _ in sorted(by_owner.items(), key=lambda item: min(map(node.catalogue.first_seen, item[1])))
+    ]
     owners = list(dict.fromkeys(owners))
     owner = wanted if wanted in owners else next(iter(owners), "")
     if not owner:
@@ -158,7 +160,7 @@ def _whole(visit: Visit, called: str) -> bytes:
 def _hidden(node: Node, learnware_id: bytes, seen: list[Listing], now: int) -> dict[tuple[str, str], str]:
     """Where it is listed and not shown, and why."""
     shown = {(each.federation, each.owner) for each in seen}
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for federation, owner in node.catalogue.owners():
         listing = node.catalogue.listing(federation, owner, learnware_id)
         if listing is not None and (federation, owner) not in shown:

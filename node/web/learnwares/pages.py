@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -12,7 +12,7 @@ from atoll.node.api.policies import AskBody, ask_owner
 from atoll.node.clock import now_ms
 from atoll.node.search.plan import Candidate
 from atoll.node.search.running import Running
-from atoll.node.search.single import question, signed
+from atoll.node.search.single import candidate_of, question, signed
 from atoll.node.web.answers import faulty, html, scripted
 from atoll.node.web.learnwares import about, browsing, fetching, snippets, specified, trying
 from atoll.node.web.learnwares.browsing import Wanted
@@ -24,7 +24,6 @@ from atoll.node.web.rendering import render
 from atoll.node.web.visit import Visit
 from atoll.protocol.ask import MAX_WORDS
 from atoll.protocol.errors import NotFound
-from atoll.protocol.listings import Listing
 from atoll.protocol.policy import ACTS, Act
 
 __all__ = ["PAGES", "prepare"]
@@ -145,7 +144,7 @@ def _searched(visit: Visit, shown: Shown) -> tuple[Running | None, Candidate | N
         running = visit.node.searcher.running(visit.request.query.get("search", ""), visit.user)
     except NotFound:
         return None, None
-    return running, specified.candidate_of(running, cast(Listing, shown.listing)) if shown.listing else None
+    return running, candidate_of(running, shown.listing) if shown.listing else None
 
 
 async def _page(

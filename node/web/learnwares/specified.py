@@ -24,13 +24,13 @@ Known = Literal["own", "disclosed", "stand-in", "noised", "sketch"]
 
 
 class Specified(NamedTuple):
-    """In one island; ``definition`` is None while that has not come. ``count`` is of rows, a power of two where only
+    """In one island; ``definition`` is None while that has not come. Of ``rows`` there are at least so many where only
     the listing tells it. ``known`` is by what: then ``clouds`` are drawn, the visitor's own data first where a search
     went by them, and ``shares`` of the spread lie along the axes."""
 
     island: str
     definition: Island | None
-    count: int
+    rows: int
     norm2: float
     dp: DpParameters | None
     known: Known
