@@ -56,6 +56,7 @@ class Reef(NamedTuple):
     path: str
     x: float
     y: float
+    anchor: str
     names: Key
     label: str
     colour: int
@@ -139,9 +140,22 @@ def _reef(
     begin, end = _at(turn, radius), _at(turn + span, radius)
     path = f"M{begin[0]:.1f} {begin[1]:.1f}A{radius:g} {radius:g} 0 {int(span > 180)} 1 {end[0]:.1f} {end[1]:.1f}"
     names = () if rest else tuple(each.name for each in lines[0].common)
-    letters = (26 if pieces <= 2 else 15 if pieces <= 4 else 11) // max(len(names), 1)
-    x, y = (CENTRE[0], CENTRE[1] + 0.56 * radius) if pieces == 1 else _at(turn + span / 2, radius * 0.56)
-    return Reef(path, x, y, names, " + ".join(cut(each, letters) for each in names[:3]), (number - 1) % 5 + 1, len(lines), rest)
+    aside = math.cos(math.radians(turn + span / 2))
+    alone, level = pieces == 1, abs(aside) > 0.5
+    (x, y) = (
+        (CENTRE[0], CENTRE[1] + 0.6 * radius) if alone else _at(turn + span / 2, radius * (0.84 if level else 0.64))
+    )
+    anchor = "middle" if alone or not level else "end" if aside > 0 else "start"
+    label = _shortly(names, 26 if alone else 10 if level else 15)
+    return Reef(path, x, y, anchor, names, label, (number - 1) % 5 + 1, len(lines), rest)
+
+
+def _shortly(names: Key, letters: int) -> str:
+    """The first of the names, and how many more there are."""
+    if not names:
+        return ""
+    more = f" +{len(names) - 1}" if len(names) > 1 else ""
+    return cut(names[0], letters - len(more)) + more
 
 
 def _mark(place: _Place, angle: float, radius: float, federation: str, *, named: bool) -> Mark:

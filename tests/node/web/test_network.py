@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import re
 from xml.etree import ElementTree
 
@@ -260,3 +261,25 @@ async def test_the_map_and_the_table_follow_what_happens(federated, start, until
             await page.goto(admin.url + path)
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
             assert await serious(page) == []
+
+
+async def test_who_has_gone_is_not_told_any_more(federated, signed_in):
+    (admin, member), _ = await federated("Admin House", "Member House")
+    browser = await signed_in(admin, "read")
+    before = len(admin.node.peers._listeners), len(admin.node.catalogue._listeners)
+    async with browser.session.get(f"{admin.url}/network/events") as stream:
+        assert stream.headers["Content-Type"].startswith("text/event-stream")
+        assert (await stream.content.readline()) == b"event: parts\n"
+        told = json.loads((await stream.content.readline()).removeprefix(b"data: "))
+        assert set(told) == {"figures", "map", "peers"}
+        assert "Member House" in told["peers"]
+        assert len(admin.node.peers._listeners) == before[0] + 1
+        await stream.content.readline()
+        await admin.client.add_peer_rule("deny", id_of(member))
+        while not (line := await stream.content.readline()).startswith(b"data: "):
+            pass
+        assert "denied" in json.loads(line.removeprefix(b"data: "))["peers"]
+    async with asyncio.timeout(20):
+        while len(admin.node.peers._listeners) > before[0]:
+            await asyncio.to_thread(admin.node.peers.learn, id_of(member), "Member House", ())  # something happens
+    assert (len(admin.node.peers._listeners), len(admin.node.catalogue._listeners)) == before
