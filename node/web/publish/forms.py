@@ -51,7 +51,7 @@ class ModelForm:
     @classmethod
     def read(cls, parts: Parts) -> ModelForm:
         form = cls(parts.first("target").strip(), rows=parts.files.get("rows"), errors=dict(parts.errors))
-        form.mint, form.dataset = bool(parts.first("mint")), parts.first("dataset").strip()
+        form.mint, form.dataset = bool(parts.first("mint")), parts.first("data_name").strip()
         form.epsilon = parts.first("epsilon").strip()
         form._take_classes(parts.first("classes"))
         form._take_size(parts.first("size").strip())
@@ -66,7 +66,7 @@ class ModelForm:
     def changed(self) -> bool:
         """Whether there is something in what is folded away."""
         return bool(
-            self.size != POINTS or self.mint or self.epsilon or {"size", "epsilon", "dataset"} & set(self.errors)
+            self.size != POINTS or self.mint or self.epsilon or {"size", "epsilon", "data_name"} & set(self.errors)
         )
 
     def _take_classes(self, text: str) -> None:
@@ -93,7 +93,7 @@ class ModelForm:
         if self.epsilon and not _is_budget(self.epsilon):
             self.errors["epsilon"] = gettext("A number above 0, up to 10.")
         if self.epsilon and not 1 <= len(self.dataset) <= MAX_DATASET:
-            self.errors["dataset"] = gettext("Name the data set: what is spent on it adds up under this name.")
+            self.errors["data_name"] = gettext("Name the data set: what is spent on it adds up under this name.")
 
 
 @dataclass

@@ -39,7 +39,6 @@ MAX_KEY, MAX_NAME = 200, 200
 WAYS: dict[str, Way] = {"model": "model", "package": "package", "words": "words"}
 SAID = {
     "deleted": later("The draft is deleted."),
-    "kept": later("Kept. You can come back to it for a day."),
 }
 
 

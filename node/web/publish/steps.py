@@ -96,4 +96,5 @@ def mended(step: Step, draft: Draft) -> str:
 
 
 def _name(draft: Draft, step: str) -> str:
-    return gettext(PACKAGE if step == MODEL and draft.way == "package" else NAMES[step])
+    message = PACKAGE if step == MODEL and draft.way == "package" else NAMES[step]
+    return gettext(message)

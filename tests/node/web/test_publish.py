@@ -303,16 +303,16 @@ async def test_a_noised_sketch_costs_its_budget_once(publisher, model, csv):
     browser, _ = publisher
     draft = await begun(browser, "model")
     given = [("given", ("digits.onnx", model(0, 1))), ("rows", ("rows.csv", csv(0, 1)))]
-    page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "20"), ("dataset", "digits"))
+    page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "20"), ("data_name", "digits"))
     assert fault(page, "epsilon") == "A number above 0, up to 10."
     page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "1"))
-    assert "Name the data set" in fault(page, "dataset")
+    assert "Name the data set" in fault(page, "data_name")
     for _ in range(2):
-        page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "3"), ("dataset", "digits"))
+        page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "3"), ("data_name", "digits"))
         assert page.url == f"{draft}/words"
-    page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "2"), ("dataset", "digits"))
+    page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "2"), ("data_name", "digits"))
     assert "4 is the limit" in fault(page, "epsilon")
-    page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "3"), ("dataset", "digits"))
+    page = await send_files(browser, f"{draft}/model", *given, ("epsilon", "3"), ("data_name", "digits"))
     page = await browser.send(f"{draft}/words", WORDS)
     assert "a noised sketch, under differential privacy" in page.text
     assert "<circle" not in page.body
