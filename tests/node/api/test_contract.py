@@ -45,6 +45,8 @@ OPERATIONS = {operation.label: operation for operation in (result.ok() for resul
 NOWHERE = "/ip4/127.0.0.1/tcp/9/p2p/12D3KooWGjfPc5wmHm33wCgL8afNLDHCuh24ojhW2mSQQou9Wsai"
 load_all_checks()
 
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")  # of schemathesis itself
+
 
 @dataclass
 class Subject:
