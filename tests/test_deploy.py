@@ -242,8 +242,8 @@ async def test_three_nodes_run_by_the_scripts_are_one_federation_and_answer_one_
     async with AsyncExitStack() as stack:
         nodes = [await stack.enter_async_context(started(name, compose, tmp_path, path)) for name in NODES]
         await asyncio.gather(*map(ready, nodes))
-        for _ in range(2):  # the second time there is nothing to do
-            await asyncio.gather(*(federates(node, compose, invites) for node in nodes))
+        await asyncio.gather(*(federates(node, compose, invites) for node in nodes))
+        await asyncio.gather(*(federates(node, compose, invites) for node in nodes[:2]))  # there is nothing to do
         assert sorted(file.name for file in invites.iterdir()) == ["clinic.joined", "post.joined"]
         firsts = [json.loads((node.home / "first.json").read_text()) for node in nodes]
         assert {stat.S_IMODE((node.home / "first.json").stat().st_mode) for node in nodes} == {0o600}
@@ -266,4 +266,5 @@ async def test_three_nodes_run_by_the_scripts_are_one_federation_and_answer_one_
         answer = await clients[0].search_rows(rows, deadline_ms=20_000)
         assert {hit.owner for hit in answer.hits} == {first["peer_id"] for first in firsts}
         assert answer.hits[0].owner == firsts[2]["peer_id"]
-        assert set(answer.peers_answered) == {first["peer_id"] for first in firsts[1:]}
+        assert set(answer.peers_answered) >= {first["peer_id"] for first in firsts[1:]}
+        assert answer.peers_failed == {}

@@ -18,10 +18,10 @@ from atoll.node import journal
 from atoll.node.errors import PeerDenied
 from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
 from atoll.node.p2p.host import CLEANUP, CLOSING, quiet_reset, shielded
+from atoll.node.p2p.names import info_of
 from libp2p.abc import ConnectionType, IHost, INetConn, INetStream, INetwork, INotifee
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
-from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 
 log = logging.getLogger("atoll.p2p")
@@ -249,7 +249,12 @@ class Streams:
         connected already nothing is dialled, so the address is not proven. Raises ``peer.denied``.
         """
         try:
-            info = info_from_p2p_addr(Multiaddr(address))
+            with trio.fail_after(deadline):
+                info = await info_of(address)
+        except trio.TooSlowError:
+            raise PeerTimeout(f"nobody told the address of {address} within {deadline:g} s") from None
+        except OSError as error:
+            raise Unreachable(f"the name in {address} is not known: {error}") from None
         except Exception as error:  # multiaddr has no common base for its errors
             raise Unreachable(f"not an address of a peer: {address!r} ({error})") from None
         if info.peer_id == self._host.get_id():
