@@ -2,11 +2,14 @@
 
 import asyncio
 import hashlib
+import io
 import json
 import pickle
 import re
+import zipfile
 
 import msgspec
+import numpy as np
 import pytest
 from atoll.engine.packages.convert import to_onnx
 from atoll.node.clock import now_ms
@@ -14,6 +17,8 @@ from atoll.node.errors import RequestInvalid
 from atoll.node.web.publish import making
 from atoll.node.web.publish.drafts import AT_A_TIME, FORGOTTEN, GIVEN, MODEL, Draft, Drafts
 from atoll.protocol.errors import NotFound
+from browser import serious, sign_in
+from playwright.async_api import expect
 from sklearn.linear_model import LogisticRegression
 
 WORDS = (
@@ -21,6 +26,15 @@ WORDS = (
     ("task", "Classification"), ("data", "Table"), ("library", "Scikit-learn"), ("license", "MIT"),
     ("scenario", "Business"), ("scenario", "Education"),
 )  # fmt: skip
+
+YAML = """model: {class_name: Model, kwargs: {}}
+stat_specifications:
+  - module_path: learnware.specification
+    class_name: RKMETableSpecification
+    file_name: stat.json
+    kwargs: {}
+semantic_specification: {file_name: semantic_specification.json}
+"""
 
 
 @pytest.fixture
@@ -41,6 +55,40 @@ async def publisher(federated, visitor):
     browser = await visitor(one)
     await browser.sign_in()
     return browser, other
+
+
+@pytest.fixture
+def beimingwu_zip():
+    """As Beimingwu's users make them: a module, words, and a specification of four columns."""
+    names = ("length", "width", "height", "weight")
+
+    def values(kind, of):
+        return {"Type": kind, "Values": of}
+
+    words = {
+        "Data": values("Class", ["Table"]), "Task": values("Class", ["Classification"]),
+        "Library": values("Class", ["Scikit-learn"]), "Scenario": values("Tag", ["Nature"]),
+        "License": values("Class", ["MIT"]), "Name": values("String", "Parcels by size"),
+        "Description": values("String", "Large or small parcels."),
+        "Input": {"Dimension": 4, "Description": {str(i): name for i, name in enumerate(names)}},
+        "Output": {"Dimension": 2, "Description": {"0": "small", "1": "large"}},
+    }  # fmt: skip
+    points = np.random.default_rng(0).standard_normal((12, 4)).tolist()
+    specification = {
+        "z": points,
+        "beta": [1 / 12] * 12,
+        "gamma": 0.1,
+        "num_points": 150,
+        "type": "RKMETableSpecification",
+    }
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("learnware.yaml", YAML)
+        archive.writestr("__init__.py", "class Model: ...\n")
+        archive.writestr("stat.json", json.dumps(specification))
+        archive.writestr("semantic_specification.json", json.dumps(words))
+        archive.writestr("requirements.txt", "numpy>=1.20\n")
+    return target.getvalue()
 
 
 async def begun(browser, way, *more):
@@ -241,6 +289,10 @@ async def test_a_package_of_beimingwus_is_imported(publisher, beimingwu_zip):
     draft = await begun(browser, "package")
     page = await send_files(browser, f"{draft}/model", ("given", ("learnware.zip", beimingwu_zip)))
     assert page.url == f"{draft}/words", page.text
+    assert 'value="Parcels by size"' in page.body
+    page = await browser.send(f"{draft}/words", WORDS)
+    assert "can be compared with yours" in page.text
+    assert await asyncio.to_thread(words_of, browser, draft) == "Digits zero to two"
     page = await send_files(browser, f"{draft}/model", ("given", ("x.zip", b"PK\x03\x04 nothing")))
     assert page.status == 422
     assert "no package" in fault(page, "given")
@@ -337,7 +389,65 @@ def draft_of(path):
     return Draft(path.rpartition("/")[2], "", "model", 0, 0)
 
 
+def words_of(browser, path):
+    """The name in the package that would be checked."""
+    node = browser.running.node
+    (draft,) = [each for owner in node.tokens.all() for each in node.drafts.all(owner.id)]
+    with io.BytesIO() as target:
+        making.put_together(node, draft, draft.words, target)
+        return json.loads(zipfile.ZipFile(target).read("manifest.json"))["semantic"]["name"]
+
+
 def lying(node, draft, other):
     """The draft with another model behind what it promises."""
     node.drafts.path(draft, MODEL).write_bytes(other)
     return draft
+
+
+async def test_with_a_script_files_go_in_pieces_checks_come_as_they_are_done_and_words_as_they_read(
+    start, page, model, csv, tmp_path, monkeypatch
+):
+    (running,) = await start("Asked House")
+    (tmp_path / "digits.onnx").write_bytes(model(0, 1))
+    (tmp_path / "digits.pkl").write_bytes(pickle.dumps({}))
+    (tmp_path / "rows.csv").write_bytes(csv(0, 1))
+    await sign_in(page, running)
+    lost = []
+
+    async def lose(route):  # the first piece is lost on its way
+        if route.request.method == "POST" and not lost:
+            lost.append((await page.locator("#sent").is_visible(), await page.locator("#status").inner_text()))
+            return await route.abort()
+        return await route.continue_()
+
+    await page.route("**/file?**", lose)
+    await page.goto(f"{running.url}/publish")
+    assert await serious(page) == []
+    await page.click("button[value=model]")
+    await page.set_input_files("#given", tmp_path / "digits.pkl")
+    await page.set_input_files("#rows", tmp_path / "rows.csv")
+    await page.click("#go")
+    await expect(page.locator("#given-error")).to_contain_text("It is a pickle")
+    assert lost == [(True, "Sending 0 %")]
+    await page.set_input_files("#given", tmp_path / "digits.onnx")
+    await page.click("#go")
+    await page.wait_for_url("**/words")
+    await page.fill("#name", "Zeros and ones")
+    await page.fill("#description", "Reads *zeros*")
+    await expect(page.locator("#shown em")).to_have_text("zeros")
+    await page.check("input[value=Business]", force=True)
+    await page.click("#go")
+    await page.wait_for_url("**/specification")
+    for width in (1200, 360):
+        await page.set_viewport_size({"width": width, "height": 800})
+        assert await serious(page) == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await page.click(".then .button.main")
+    await page.wait_for_url("**/checks")
+    await page.click("#go")
+    await expect(page.locator(".verdict.good")).to_be_visible()
+    await expect(page.locator(".checked .passed").first).to_contain_text("Words and tags")
+    assert await serious(page) == []
+    await page.click(".verdict a")
+    await expect(page.get_by_text("This node is in no federation")).to_be_visible()
+    assert len(running.node.dock.all()) == 1
