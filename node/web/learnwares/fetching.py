@@ -74,6 +74,7 @@ async def begin(visit: Visit) -> web.Response:
     if under_way is None or under_way.ended:
         fetching = Fetching(visit.node, visit.user, {shown.hex: listing})
         fetching.task = asyncio.get_running_loop().create_task(_run(visit, shown, fetching))
+        fetching.task.add_done_callback(lambda _: fetching.wake())  # what follows it ends with it
         kept.begin(visit.user, listing.revision, fetching)
     raise web.HTTPSeeOther(f"{shown.address}#package")
 

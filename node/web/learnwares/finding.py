@@ -108,10 +108,8 @@ def find(visit: Visit) -> Shown:
     own = node.dock.find(learnware_id) if visit.token is not None else None
     hidden = _hidden(node, learnware_id, seen, now) if visit.token is not None else {}
     owners: list[str] = [node.identity.peer] if own is not None else []
-    owners += [
-        peer for peer, _ in sorted(by_owner.items(), key=lambda item: min(map(node.catalogue.first_seen, item[1])))
-    ]
-    owners = list(dict.fromkeys(owners))
+    since = {peer: min(map(node.catalogue.first_seen, listings)) for peer, listings in by_owner.items()}
+    owners = list(dict.fromkeys([*owners, *sorted(since, key=lambda peer: since[peer])]))
     owner = wanted if wanted in owners else next(iter(owners), "")
     if not owner:
         if hidden:
