@@ -2,4 +2,9 @@
 "use strict";
 
 const making = document.getElementById("making");
-if (making?.dataset.events) follow(making.dataset.events, making, () => location.replace("/welcome#search"));
+if (making?.dataset.events) {
+  follow(making.dataset.events, making, () => {
+    history.replaceState(null, "", "/welcome#search");
+    location.reload();
+  });
+}

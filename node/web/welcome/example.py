@@ -137,10 +137,11 @@ class Example:
         federation = made.federation.id if made.federation is not None else await self._found(node, token)
         self._done("federation")
         here = {each.manifest.semantic.name for each in made.learnwares}
+        missing = [each for each in example.products if each.name not in here]
+        islands = [await self._island(node, token, each) for each in missing]
         async with asyncio.TaskGroup() as group:
-            for product in example.products:
-                if product.name not in here:
-                    group.create_task(self._publish(node, token, federation, product))
+            for product, island in zip(missing, islands, strict=True):
+                group.create_task(self._publish(node, token, federation, product, island))
 
     async def _found(self, node: Node, token: TokenRow) -> bytes:
         async with noting(node.audit, token, "federation.create", {"name": NAME}):
@@ -149,8 +150,9 @@ class Example:
         await asyncio.to_thread(self._store.mark, _mark("federation", id_), now_ms())
         return id_
 
-    async def _publish(self, node: Node, token: TokenRow, federation: bytes, product: market.Product) -> None:
-        island = await self._island(node, token, product)
+    async def _publish(
+        self, node: Node, token: TokenRow, federation: bytes, product: market.Product, island: Island
+    ) -> None:
         package = await asyncio.to_thread(market.packed, product, island, node.identity.peer, now_ms())
         async with scratch(node.blobs) as file:
             await asyncio.to_thread(Path(file.name).write_bytes, package)
