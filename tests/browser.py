@@ -45,9 +45,9 @@ async def choose(page, language=None, scheme=None):
         await page.wait_for_selector(f"html[lang={language}]", state="attached")
 
 
-async def serious(page):
-    """What axe finds on the page that is serious or worse: (rule, what it is on)."""
-    found = await Axe().run(page)
+async def serious(page, *rules):
+    """What axe finds on the page that is serious or worse, by these rules or all: (rule, what it is on)."""
+    found = await Axe().run(page, options={"runOnly": list(rules)} if rules else {})
     return [
         (each["id"], [node["target"] for node in each["nodes"]])
         for each in found.response["violations"]
