@@ -166,8 +166,7 @@ async def test_a_node_at_work_tells_of_peers_federations_and_clocks(federated, m
     assert found["peers"]["words"] == "1 members of 1 known peers are connected"
     assert found["federation 'test'"]["words"] == "a member for 90 more days"
     assert (found["clock"]["state"], "1 peers are ahead" in found["clock"]["words"]) == ("fine", True)
-    state = one.node.peers.get(two.node.identity.peer)
-    state.ahead = 3_600_000
+    one.node.peers.timed(two.node.identity.peer, 3_600_000)
     code, found = await asyncio.to_thread(doctor, one.node.home)
     assert (code, found["clock"]["state"]) == (20, "bad")
 
