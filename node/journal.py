@@ -121,9 +121,9 @@ class _Handler(logging.StreamHandler[IO[str]]):
     """Errors among the arguments are told by their kind; the record itself is left to other handlers as it was. What is
     quiet is so here: libp2p sets the level of its loggers anew when it is imported."""
 
-    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
+    def filter(self, record: logging.LogRecord) -> bool:
         family = record.name if record.name in QUIET else record.name.partition(".")[0]
-        return record.levelno >= QUIET.get(family, logging.NOTSET) and super().filter(record)
+        return record.levelno >= QUIET.get(family, logging.NOTSET) and bool(super().filter(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         told = copy.copy(record)
