@@ -100,9 +100,10 @@ class Example:
 
     def made(self, node: Node) -> Made:
         """What is here still; blocking."""
-        learnwares = tuple(each for each in node.dock.all() if self._marked("learnware", each.id))
+        learnwares = [each for each in node.dock.all() if self._marked("learnware", each.id)]
+        learnwares.sort(key=lambda each: each.manifest.semantic.name)
         federations = [each for each in node.federations.all() if self._marked("federation", each.id)]
-        return Made(learnwares, federations[0] if federations else None)
+        return Made(tuple(learnwares), federations[0] if federations else None)
 
     async def remove(self, node: Node, token: TokenRow) -> bool:
         """All that was made, but for the federation if somebody uses it by now; whether that is gone too."""
