@@ -109,9 +109,7 @@ def acting(visit: Visit, shown: Shown, act: Act) -> Listing | None:
 
 def is_code(shown: Shown) -> bool:
     """Whether its package, which is here, holds code that this node has not let in, of somebody else."""
-    if shown.fetched is None or shown.fetched.model_format not in CODE:
-        return False
-    return shown.own is None
+    return shown.fetched is not None and shown.fetched.model_format in CODE
 
 
 def admitted(visit: Visit, shown: Shown) -> bool:

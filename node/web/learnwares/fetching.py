@@ -18,7 +18,7 @@ from atoll.node.web.learnwares.finding import Shown, find
 from atoll.node.web.learnwares.kept import KEPT
 from atoll.node.web.rendering import render
 from atoll.node.web.search.live import Part
-from atoll.protocol.errors import NotFound, PolicyDenied
+from atoll.protocol.errors import NotFound
 
 if TYPE_CHECKING:
     from atoll.node.web.visit import Visit
@@ -27,13 +27,12 @@ State = Literal["own", "here", "coming", "failed", "not here"]
 
 
 class Fetch(NamedTuple):
-    """``size`` is 0 while it is not known; ``why`` it has failed, and with which ``code``."""
+    """``size`` is 0 while it is not known; ``why`` it has failed."""
 
     state: State
     done: int = 0
     size: int = 0
     why: str = ""
-    denied: bool = False
 
     @property
     def per_cent(self) -> int:
@@ -59,7 +58,7 @@ def _so_far(fetching: Fetching) -> Fetch:
             case DownloadView() as here:
                 found = Fetch("here", here.size, here.size)
             case FailureView() as failure:
-                found = Fetch("failed", why=failure.detail, denied=failure.code == PolicyDenied.code)
+                found = Fetch("failed", why=failure.detail)
     return found if not fetching.ended or found.state != "coming" else Fetch("failed", why=gettext("it was broken off"))
 
 

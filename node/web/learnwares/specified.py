@@ -48,10 +48,6 @@ class Specified(NamedTuple):
         """Features that are not shown."""
         return len(self.definition.features) - len(self.features) if self.definition is not None else 0
 
-    @property
-    def units(self) -> bool:
-        return any(each.unit for each in self.features)
-
 
 def specified(visit: Visit, shown: Shown, running: Running | None) -> list[Specified]:
     """By island; ``running`` is a search that may know more of it. Drawing takes milliseconds: call it in a thread."""

@@ -185,7 +185,6 @@ async def test_an_owner_sees_all_of_its_own(federated, sepsis, visitor):
     assert (await reader.send(at, [("v0", "60"), ("v1", "9"), ("v2", "7")])).status == 403
 
 
-@pytest.mark.timeout(240)
 async def test_others_do_what_the_policy_lets_them(federated, sepsis, visitor, changed):
     (owner, asker), federation = await federated("Clinic", "Institute")
     asked = await sepsis(owner, federation, ASKED)
