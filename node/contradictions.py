@@ -80,7 +80,7 @@ def _tls(config: Config, home: Path) -> Iterator[Contradiction]:
             yield "http", key, f"{path} cannot be read: {error.strerror}", "the user that runs the node must read it"
     if given and not unreadable:
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*given.values())
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(given["tls_certificate"], given["tls_key"])
         except (ssl.SSLError, OSError) as error:
             words = getattr(error, "reason", None) or str(error)
             yield "http", "tls_certificate", f"certificate and key do not go together: {words}", None

@@ -76,11 +76,11 @@ def meaning(type_: Any) -> str:
 def _setting(key: str, field: msgspec.structs.FieldInfo, each: Given | None) -> Setting:
     secret = any((meta.extra or {}).get("secret") for meta in _parts(field.type)[1])
     value = field.default if each is None else msgspec.convert(each.value, field.type, strict=False)
-    shown = [HIDDEN if secret and one else _masked(one) for one in (value, field.default)]
+    shown, default = (HIDDEN if secret and one else _masked(one) for one in (value, field.default))
     if each is None:
-        return Setting(key, *shown, "default", "", meaning(field.type), secret)
+        return Setting(key, shown, default, "default", "", meaning(field.type), secret)
     where = f"{each.where}, line {each.line}" if each.line else each.where
-    return Setting(key, *shown, each.origin, where, meaning(field.type), secret)
+    return Setting(key, shown, default, each.origin, where, meaning(field.type), secret)
 
 
 def _masked(value: Any) -> Any:
