@@ -183,7 +183,6 @@ class Downloads:
                     raise _Resumed(error.message) from None
                 raise
 
-
     @contextmanager
     def _telling(self, fetch: _Fetch) -> Iterator[None]:
         failed = True

@@ -282,7 +282,9 @@ class Reuser:
         reusing.wake()
         for listener in self._listeners:
             listener(reusing)
-        log.info("a prediction has ended", extra={"reuse": reusing.id, "state": reusing.state, "stopped": reusing.stopped})
+        log.info(
+            "a prediction has ended", extra={"reuse": reusing.id, "state": reusing.state, "stopped": reusing.stopped}
+        )
 
     async def _at_once(self, reusing: Reusing, send: bool) -> PredictionResult:
         try:

@@ -45,7 +45,9 @@ class Visitor:
 
     async def send(self, path, fields, *, token=None, multipart=False, **arguments):
         """Post a form as the page before would; ``token`` instead of its own."""
-        data = aiohttp.FormData(default_to_multipart=multipart or path.endswith(("/search", "/predict", "/predictions")))
+        data = aiohttp.FormData(
+            default_to_multipart=multipart or path.endswith(("/search", "/predict", "/predictions"))
+        )
         if token != "":
             data.add_field("csrf", self.page.form_token if token is None else token)
         for name, value in fields:
