@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from atoll.node.checkup.finding import Finding, Patient
+from atoll.node.checkup.finding import Finding, Patient, State
 from atoll.node.contradictions import tcp
 from cryptography import x509
 
@@ -97,7 +97,7 @@ def tls(patient: Patient) -> Iterator[Finding]:
     if left < 0:
         yield Finding("TLS", "bad", f"{words}has expired", "renew it, then restart the node")
     else:
-        state = "look" if left < WEEKS else "fine"
+        state: State = "look" if left < WEEKS else "fine"
         yield Finding("TLS", state, f"{words}lasts {left} days", "" if state == "fine" else "renew it")
 
 

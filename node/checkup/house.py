@@ -6,9 +6,9 @@ import os
 import stat
 from collections.abc import Iterator
 
+from atoll.engine.errors import AtollError
 from atoll.node import identity as identities
 from atoll.node.checkup.finding import Finding, Patient
-from atoll.node.errors import AtollError
 from atoll.node.settings import faults
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from atoll.engine.errors import AtollError
 from atoll.node import lock
-from atoll.node.checkup.finding import Finding, Patient
+from atoll.node.checkup.finding import Finding, Patient, State
 from atoll.node.clock import now_ms
 from atoll.node.language import size
 from atoll.node.store.environment import SCHEMA
@@ -70,7 +70,7 @@ def clock(patient: Patient) -> Iterator[Finding]:
     if ahead:
         off = int(statistics.median(ahead))
         words = f"{shown}; {len(ahead)} peers are ahead by {off / 1000:.0f} s in the median"
-        state = "fine" if abs(off) < SECONDS_OFF else "look" if abs(off) < CLOCK_SKEW else "bad"
+        state: State = "fine" if abs(off) < SECONDS_OFF else "look" if abs(off) < CLOCK_SKEW else "bad"
         yield Finding("clock", state, words, "" if state == "fine" else todo)
         return
     newest = patient.glance.newest if not isinstance(patient.glance, AtollError) else 0
