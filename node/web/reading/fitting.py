@@ -41,8 +41,8 @@ class Reading(msgspec.Struct, frozen=True):
 class Packing(msgspec.Struct, frozen=True):
     """Beside rows: the file of the ``model`` that is good on them, whose bytes as they are packed go ``into`` a file.
     ``target`` is a column of the rows that is no feature; ``class_names`` () are as the model has them. The island
-    is the first of the order's that takes the rows, unless one is to be minted. ``private``: under differential privacy,
-    once there is a ``budget`` (epsilon, delta, secret); until then only what the ledger must know is told."""
+    is the first of the order's that takes the rows, unless one is to be minted. ``private``: under differential
+    privacy, once there is a ``budget`` (epsilon, delta, secret); until then only what the ledger must know is told."""
 
     model: str
     into: str
