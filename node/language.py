@@ -143,8 +143,8 @@ def _messages(language: str) -> _Messages:
     for catalogue in catalogues(language):
         for message in catalogue:
             match message.id, message.string:
-                case (one, many), forms if all(forms):
-                    made.counting[one, many] = tuple(forms)
+                case (str(one), str(many)), tuple(forms) if all(forms):
+                    made.counting[one, many] = forms
                 case str(plain), str(text) if plain and text:
                     made.plain[plain] = text
     return made

@@ -36,9 +36,9 @@ class Tls:
         self._current, self.fingerprint, self.expires_at = _read(*self._files)
         self.context = _read(*self._files)[0]
         self.context.sni_callback = self._choose
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[], object]] = []
 
-    def on_change(self, listener: Callable[[], None]) -> None:
+    def on_change(self, listener: Callable[[], object]) -> None:
         """Call ``listener`` when another certificate is in force, in a thread."""
         self._listeners.append(listener)
 

@@ -9,6 +9,7 @@ import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,7 @@ async def _drain(node: Node, hurry: asyncio.Event) -> None:
 def _tell(home: Path, node: Node, url: str, as_json: bool) -> None:
     endpoint = _write_endpoint(home, node, url)
     if node.tls is not None:
-        node.tls.on_change(lambda: _write_endpoint(home, node, url))
+        node.tls.on_change(partial(_write_endpoint, home, node, url))
     if as_json:
         print_json(endpoint)
     else:

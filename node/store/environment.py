@@ -24,7 +24,6 @@ MAX_MAP_SIZE = 1 << 38
 GROUP_SECONDS, GROUP_OPERATIONS = 0.005, 64
 GROW_SECONDS = 60.0
 MAX_VALUE = 1 << 20
-PAGES = ("branch", "leaf", "overflow")
 TABLES = (
     "meta",
     "heads",
@@ -144,7 +143,9 @@ class Store:
         with self.view() as txn:
             stats = {name: txn.stat(db) for name, db in self._tables.items()}
         tables = {
-            name: TableSpace(each["entries"], size * sum(each[f"{kind}_pages"] for kind in PAGES))
+            name: TableSpace(
+                each["entries"], size * (each["branch_pages"] + each["leaf_pages"] + each["overflow_pages"])
+            )
             for name, each in stats.items()
         }
         largest_first = dict(sorted(tables.items(), key=lambda item: -item[1].bytes))

@@ -51,7 +51,8 @@ def free_of(home: Path) -> tuple[int, int]:
 def _memberships(node: Node, now: int) -> Iterator[Concern]:
     for each in node.federations.all():
         own, path = each.certificate, f"/federations/{each.id.hex()}"
-        facts = {"name": each.charter.name, "days": max(0, own.expires_at - now) // DAY}
+        days = max(0, own.expires_at - now) // DAY
+        facts = {"name": each.charter.name, "days": days}
         leads = gettext("See the federation")
         if not node.federations.standing(each.id, node.identity.public, now):
             expired = now >= own.expires_at
@@ -70,7 +71,7 @@ def _memberships(node: Node, now: int) -> Iterator[Concern]:
             words = ngettext(
                 "The membership in %(name)s ends in %(days)s day and was not renewed.",
                 "The membership in %(name)s ends in %(days)s days and was not renewed.",
-                facts["days"],
+                days,
             )
             remedy = gettext("It is renewed at an admin's node: see that one is running and can be reached.")
             yield Concern("warn", words % facts, remedy, path, leads)

@@ -118,7 +118,8 @@ async def export(visit: Visit) -> web.StreamResponse:
 
 def _found(log: AuditLog, wanted: Filter, before: int) -> Found:
     """Up to a page of rows before ``before`` (0: from the newest on)."""
-    begins, rows, seen = wanted.begins(), [], before
+    begins, seen = wanted.begins(), before
+    rows: list[AuditRow] = []
     after = log.until(begins) if begins is not None else 0
     newest = log.until(begins + DAY) if begins is not None else log.head().seq
     for row in islice(log.backwards(min(before or MAX_SEQ, newest + 1)), SEEN):
