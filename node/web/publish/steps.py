@@ -26,7 +26,7 @@ WAYS = {
 CHECKED = {
     "package": later("Package"),
     "semantic specification": later("Words and tags"),
-    "files": later("Files"),
+    "files": later("Files of the package"),
     "statistical specification": later("Statistical specification"),
     "environment": later("Environment"),
     "model runs": later("The model runs"),

@@ -167,11 +167,12 @@ async def test_a_model_and_rows_become_a_listing_that_another_node_finds(
     rows = (await browser.running.client.audit(0, 1000)).items
     done = {row.act for row in rows if row.outcome == "done"}
     assert {"upload.append", "island.add", "learnware.submit", "learnware.publish"} <= done
-    await changed(other, lambda: len(other.node.catalogue.alive(now_ms())) == 1)
+    known = other.node.catalogue
+    await changed(other, lambda: len(known.alive(now_ms())) == 1 and len(known.islands()) == 1)
     seeker = await visitor(other)
     await seeker.sign_in()
     page = await seeker.search(("file", ("mine.csv", csv(0, 1, 2))))
-    assert "Digits zero to two" in page.text
+    assert "Digits zero to two" in page.text, fault(page, "file")
 
 
 async def test_what_the_checks_refuse_goes_back_to_its_step_and_nothing_is_lost(publisher, model, csv, monkeypatch):
