@@ -104,6 +104,7 @@ async def apply(node: Node, rule: RuleChange, *, force: bool) -> ChangeView:
     remove = partial(rules.remove, rule.kind, rule.peer, approve)
     change = await asyncio.to_thread(add if rule.act == "add" else remove)
     await node.network.enforce_rules()
+    node.peers.ruled(rule.peer)
     return msgspec.structs.replace(change, applied=True)
 
 

@@ -86,6 +86,11 @@ class Peers:
             if state is not None:
                 state.worked, state.hearsay = address, ()
 
+    def ruled(self, peer: str) -> None:
+        """To be called when the rules about a peer have changed: it may be dialled, or is shown as denied."""
+        for listener in tuple(self._listeners):
+            listener(peer)
+
     def forget(self, peer: str) -> bool:
         """Whether there was such a peer; returns after commit."""
         return self._table.forget(peer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import get_args
 
 from atoll.node.administration import QUOTA, Role
 from atoll.node.api.federations import InviteBody
@@ -51,7 +50,7 @@ class InviteForm:
 
     @classmethod
     def read(cls, fields: Mapping[str, str]) -> InviteForm:
-        role = next((each for each in get_args(Role) if each == fields.get("role")), "member")
+        role: Role = "reader" if fields.get("role") == "reader" else "member"
         form = cls(role, fields.get("max_listings", str(QUOTA)).strip(), fields.get("hours", "24").strip())
         form._check("max_listings", form.max_listings, 0, limits.LISTINGS)
         form._check("hours", form.hours, 1, MAX_HOURS)

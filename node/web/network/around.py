@@ -83,7 +83,7 @@ def lines(node: Node, relayed: frozenset[str], now: int) -> list[Line]:
 
 def standing(state: PeerState | None, relayed: frozenset[str]) -> State:
     """In what one of a few ways a peer stands."""
-    if state is None or state.state in ("known", "unreachable"):
+    if state is None or state.state == "known" or state.state == "unreachable":
         return "away"
     if state.state == "member":
         return "relayed" if state.peer in relayed else "member"

@@ -24,7 +24,7 @@ Key = tuple[str, ...]
 
 
 class Mark(NamedTuple):
-    """A peer (``line``), or ``count`` of them; ``lag`` 0 to 2 is the thickness of its line, (x1, y1) to (x2, y2) that
+    """A peer (``line``), or so many ``peers``; ``lag`` 0 to 2 is the thickness of its line, (x1, y1) to (x2, y2) that
     line, (lx, ly) the place of its name."""
 
     x: float
@@ -41,7 +41,7 @@ class Mark(NamedTuple):
     anchor: str
     label: str
     line: Line | None
-    count: int
+    peers: int
     federation: str
 
     @property
@@ -60,7 +60,7 @@ class Reef(NamedTuple):
     names: Key
     label: str
     colour: int
-    count: int
+    peers: int
     rest: bool
 
 
@@ -75,7 +75,7 @@ class Chart(NamedTuple):
 class _Place(NamedTuple):
     state: State
     line: Line | None
-    count: int
+    peers: int
     lag: int
 
 
@@ -166,7 +166,7 @@ def _mark(place: _Place, angle: float, radius: float, federation: str, *, named:
     line = place.line
     label = cut(line.name or line.short, LETTERS) if line is not None and named else ""
     return Mark(
-        x, y, size, place.state, place.lag, x1, y1, x2, y2, lx, round(ly + 4, 1), anchor, label, line, place.count,
+        x, y, size, place.state, place.lag, x1, y1, x2, y2, lx, round(ly + 4, 1), anchor, label, line, place.peers,
         federation,
     )  # fmt: skip
 

@@ -31,7 +31,7 @@ class Choice:
     def read(cls, query: Mapping[str, str]) -> Choice:
         """What a query says; what no page of ours says chooses all."""
         state, order = query.get("state", ""), query.get("order", "")
-        found = next((each for each in ORDERS if each == order), "name")
+        found: Order = next((each for each in ORDERS if each == order), "name")
         return cls(state if state in STATES else "", query.get("federation", "")[:64], found)
 
     def of(self, lines: Sequence[Line]) -> list[Line]:

@@ -66,7 +66,7 @@ def described(line: Line) -> str:
 
 def described_many(mark: Mark) -> str:
     """Those that one mark stands for, in words."""
-    count = ngettext("%(num)d peer", "%(num)d peers", mark.count) % {"num": mark.count}
+    count = ngettext("%(num)d peer", "%(num)d peers", mark.peers) % {"num": mark.peers}
     return gettext("; ").join((count, gettext(WORDS[mark.state])))
 
 

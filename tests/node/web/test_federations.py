@@ -164,7 +164,9 @@ async def test_a_learnware_is_taken_down_and_back_on_the_page(federated, publish
     assert (await acts(admin))[-2:] == [("federation.takedown", subject), ("federation.putback", subject)]
 
 
-async def test_admins_are_appointed_and_dismissed_and_forked_owners_pardoned(federated, publish, changed, signed_in):
+async def test_admins_are_appointed_and_dismissed_and_forked_owners_pardoned(
+    federated, publish, changed, until, signed_in
+):
     (founder, second, third), federation = await federated("Founding House", "Second House", "Third House")
     raw, path = bytes.fromhex(federation), f"/federations/{federation}"
     browser = await signed_in(founder)
@@ -172,6 +174,7 @@ async def test_admins_are_appointed_and_dismissed_and_forked_owners_pardoned(fed
     page = await browser.send(f"{path}/members/{id_of(second)}/appoint", [])
     assert "The member is an admin now." in page.text
     await changed(second, lambda: second.node.identity.public in second.node.federations.admins(raw))
+    await until(second, lambda: raw in second.node.peers.shared(id_of(third)))
     page = await (await signed_in(second)).open(path)
     assert "admin" in row(page, "Second House")
     assert "Revoke… Third House" in row(page, "Third House")

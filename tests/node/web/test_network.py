@@ -275,7 +275,7 @@ async def test_who_has_gone_is_not_told_any_more(federated, signed_in):
         assert "Member House" in told["peers"]
         assert len(admin.node.peers._listeners) == before[0] + 1
         await stream.content.readline()
-        await admin.client.add_peer_rule("deny", id_of(member))
+        await admin.client.add_peer_rule("deny", id_of(member))  # connected or not
         while not (line := await stream.content.readline()).startswith(b"data: "):
             pass
         assert "denied" in json.loads(line.removeprefix(b"data: "))["peers"]
