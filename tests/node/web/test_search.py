@@ -35,7 +35,8 @@ async def browser(two, visitor):
 
 def parts_of(page):
     """(name, text) of the hits, in order."""
-    return re.findall(r'<h4>.*?<bdi>(.*?)</bdi></h4>\s*<p class="by">by <bdi[^>]*>(.*?)</bdi>', page.body, re.DOTALL)
+    hit = r'<h4>.*?<a href="/learnwares/[^"]*"><bdi>(.*?)</bdi></a></h4>\s*<p class="by">by <bdi[^>]*>(.*?)</bdi>'
+    return re.findall(hit, page.body, re.DOTALL)
 
 
 async def test_every_page_forbids_what_is_not_its_own(browser, csv):
