@@ -119,9 +119,10 @@ def fault(page, name):
 
 
 async def test_a_model_and_rows_become_a_listing_that_another_node_finds(
-    publisher, visitor, model, csv, digits, labelled, changed
+    publisher, visitor, model, csv, labelled, changed, monkeypatch
 ):
     browser, other = publisher
+    arrived = island_at(other, monkeypatch)
     draft = await begun(browser, "model")
     assert browser.page.url == f"{draft}/model"
     page = await send_files(
@@ -167,8 +168,8 @@ async def test_a_model_and_rows_become_a_listing_that_another_node_finds(
     rows = (await browser.running.client.audit(0, 1000)).items
     done = {row.act for row in rows if row.outcome == "done"}
     assert {"upload.append", "island.add", "learnware.submit", "learnware.publish"} <= done
-    known = other.node.catalogue
-    await changed(other, lambda: len(known.alive(now_ms())) == 1 and len(known.islands()) == 1)
+    await changed(other, lambda: len(other.node.catalogue.alive(now_ms())) == 1)
+    await asyncio.wait_for(arrived.wait(), 20)
     seeker = await visitor(other)
     await seeker.sign_in()
     page = await seeker.search(("file", ("mine.csv", csv(0, 1, 2))))
@@ -373,6 +374,18 @@ async def test_a_noised_sketch_costs_its_budget_once(publisher, model, csv):
     assert [row.spending.epsilon for row in entries] == [3.0]
     page = await checked(browser, draft)
     assert "Accepted: it is in your dock" in page.text
+
+
+def island_at(running, monkeypatch):
+    """What is set when a node has come to know an island."""
+    loop, arrived, add = asyncio.get_running_loop(), asyncio.Event(), running.node.catalogue.add_island
+
+    def told(island):
+        add(island)
+        loop.call_soon_threadsafe(arrived.set)
+
+    monkeypatch.setattr(running.node.catalogue, "add_island", told)
+    return arrived
 
 
 def drafts_of(browser):
