@@ -23,7 +23,7 @@ class Ours(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         named = dict(attrs)
-        kept = tag in KEPT or named.get("lang") == "en"
+        kept = tag in KEPT or (tag != "html" and named.get("lang") == "en")
         if not kept and not self._kept:
             self.said += [named[name] for name in READ if named.get(name)]
         if tag not in VOID:
@@ -31,7 +31,7 @@ class Ours(HTMLParser):
             self._kept += kept
 
     def handle_endtag(self, tag):
-        while self._open:
+        while tag not in VOID and self._open:
             name, kept = self._open.pop()
             self._kept -= kept
             if name == tag:
