@@ -1,7 +1,7 @@
 """Reading one's OWN model file on one's own machine, told by its bytes, never by its name.
 
 Only here may a pickle be loaded, which runs whatever code is in it: ``load_own`` is for the path that a user gives of a
-file that the user has made. A dock never calls it.
+file that the user has made. A dock never calls it; ``load_data`` loads no code.
 """
 
 from __future__ import annotations
@@ -45,15 +45,28 @@ def load_own(path: Path, warn: Callable[[str], None] = lambda words: None) -> Ow
     warning = PICKLE.format(path=path) if kind in ("pickle", "torch.save") else None
     if warning:
         warn(warning)
+    return OwnModel(_read(path, data, kind), kind, warning)
+
+
+def load_data(path: Path) -> Any:
+    """The model of a file that is no code and holds none, as it is told HERE, where it is loaded: bytes that pass for
+    ONNX elsewhere may be a pickle. ModelRefused for code, and as :func:`load_own`."""
+    data = path.read_bytes()
+    kind = told(data)
+    if kind not in DATA:
+        raise ModelRefused(f"{kind} is code, or holds code, and is not loaded here", hint="pack it where it was made")
+    return _read(path, data, kind)
+
+
+def _read(path: Path, data: bytes, kind: str) -> Any:
     try:
-        model = READERS[kind](data)
+        return READERS[kind](data)
     except ModelRefused:
         raise
     except Exception as error:  # each library has its own, and a pickle any
         raise ModelRefused(
             f"{path} looks like {kind} and does not load: {' '.join(str(error).split())[:300]}"
         ) from error
-    return OwnModel(model, kind, warning)
 
 
 def told(data: bytes) -> str:
@@ -143,3 +156,4 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "onnx": bytes, "python": bytes, "lightgbm": _lightgbm, "xgboost": _xgboost, "skops": _skops, TORCH_EXPORT: _program,
     "safetensors": _safetensors, "pickle": _pickle, "torch.save": _torch_save,
 }  # fmt: skip
+DATA = frozenset({"onnx", "lightgbm", "xgboost", "skops", TORCH_EXPORT, "safetensors"})

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ from atoll.engine.errors import AtollError, ModelRefused, NotFinite, PrivacyRefu
 from atoll.engine.islands import Island, positional_names
 from atoll.engine.packages.convert import Converted, from_estimator
 from atoll.engine.packages.originals import aligned
-from atoll.engine.packages.own import load_own
+from atoll.engine.packages.own import load_data
 from atoll.engine.packages.pack import specified
 from atoll.engine.runtime.formats import CODE, detect
 from atoll.engine.specs.picture import plane
@@ -81,7 +81,7 @@ def _converted(asked: Packing, rows: Table) -> tuple[Table, Converted]:
     with path.open("rb") as file:
         if detect(file) in CODE:
             raise Refused("model", "a pickle, or code, is not loaded here")
-    model: Any = load_own(path).model
+    model = load_data(path)
     rows = aligned(model, rows)
     try:
         made = from_estimator(model, rows, task="classification" if asked.class_names else None)
