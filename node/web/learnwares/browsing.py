@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
@@ -138,15 +138,14 @@ def browse(visit: Visit, wanted: Wanted) -> Found:
     node, now = visit.node, now_ms()
     states = STATES if visit.token is not None else STATES[:1]
     seen = [each for each in node.catalogue.alive(now, states=states) if may_be_seen(each, visit.user)]
-    fitting = _fitting(visit, wanted, states, seen)
-    groups = _together(each for each, _ in fitting)
-    ordered = _sorted(node, wanted, groups, {id(each): score for each, score in fitting})
-    last = max(1, -(-len(ordered) // PAGE))
-    page = min(wanted.page, last)
+    fitting, scores = _fitting(visit, wanted, states, seen)
+    speaking, together = _together(fitting)
+    ordered = _sorted(node, wanted, speaking, scores)
+    page = min(wanted.page, max(1, -(-len(ordered) // PAGE)))
     shown = ordered[(page - 1) * PAGE : page * PAGE]
-    known = len({(each.learnware_id, each.owner) for each in seen})
+    known = len({each.learnware_id + each.owner for each in seen})
     federations = tuple(sorted({each.federation.hex() for each in seen}))
-    rows = _rows(visit, shown)
+    rows = _rows(visit, [(each, *together.get(each.learnware_id + each.owner, ())) for each in shown])
     return Found(replace(wanted, page=page), rows, len(ordered), known, _owners(node, seen), federations)
 
 
@@ -164,8 +163,8 @@ def acts(visit: Visit, listing: Listing) -> tuple[Act, ...]:
 
 def _fitting(
     visit: Visit, wanted: Wanted, states: tuple[State, ...], seen: list[Listing]
-) -> list[tuple[Listing, float]]:
-    """What passes, with how well the words fit: of what has them exactly nothing that is only alike."""
+) -> tuple[list[Listing], Mapping[int, float]]:
+    """What passes, and by id() how well the words fit: of what has them exactly nothing that is only alike."""
     semantic, filters = wanted.semantic, wanted.filters(states)
     narrowed = [each for each in seen if semantic.admits(each.semantic)] if wanted.tags else seen
     if wanted.may:
@@ -174,34 +173,40 @@ def _fitting(
     if wanted.owner or wanted.federation:
         narrowed = [each for each in narrowed if filters.admits(each, visit.user)]
     if not wanted.words:
-        return [(each, 0.0) for each in narrowed]
+        return narrowed, {}
     scores = semantic.foremost([each.semantic for each in narrowed])
-    return [(each, score) for each, score in zip(narrowed, scores, strict=True) if score > 0]
+    found = {id(each): score for each, score in zip(narrowed, scores, strict=True) if score > 0}
+    return [each for each in narrowed if id(each) in found], found
 
 
-def _together(listings: Iterable[Listing]) -> list[tuple[Listing, ...]]:
-    """Those of one learnware and owner, in several federations, as one."""
-    groups: dict[tuple[bytes, bytes], list[Listing]] = {}
+def _together(listings: Sequence[Listing]) -> tuple[list[Listing], dict[bytes, list[Listing]]]:
+    """Of each learnware of an owner the listing that speaks for it, the newest; and those in other federations, by
+    (learnware, owner). Few objects are made: among so many listings, collecting them takes longer than all else."""
+    speaking: dict[bytes, Listing] = {}
+    others: dict[bytes, list[Listing]] = {}
     for each in listings:
-        groups.setdefault((each.learnware_id, each.owner), []).append(each)
-    return [tuple(each) for each in groups.values()]
+        key = each.learnware_id + each.owner
+        known = speaking.setdefault(key, each)
+        if known is not each:
+            speaking[key], other = (each, known) if each.issued_at > known.issued_at else (known, each)
+            others.setdefault(key, []).append(other)
+    return list(speaking.values()), others
 
 
-def _sorted(
-    node: Node, wanted: Wanted, groups: list[tuple[Listing, ...]], scores: Mapping[int, float]
-) -> list[tuple[Listing, ...]]:
-    """Ties by name, then by id."""
-    groups.sort(key=lambda each: (each[0].semantic.name.casefold(), each[0].learnware_id, each[0].owner))
+def _sorted(node: Node, wanted: Wanted, listings: list[Listing], scores: Mapping[int, float]) -> list[Listing]:
+    """Ties by name, then as the catalogue has them."""
+    listings.sort(key=lambda each: each.semantic.name.casefold())
     match wanted.sort:
         case "best":
-            groups.sort(key=lambda each: -max(scores[id(one)] for one in each))
+            listings.sort(key=lambda each: -scores[id(each)])
         case "newest":
-            groups.sort(key=lambda each: -max(one.issued_at for one in each))
+            listings.sort(key=lambda each: -each.issued_at)
         case "owner":
             names = Names(node)
-            called = {owner: names.peer(peer_id(owner)).casefold() for owner in {each[0].owner for each in groups}}
-            groups.sort(key=lambda each: (called[each[0].owner], each[0].owner))
-    return groups
+            called = {owner: names.peer(peer_id(owner)).casefold() + peer_id(owner) for owner in
+                      {each.owner for each in listings}}  # fmt: skip
+            listings.sort(key=lambda each: called[each.owner])
+    return listings
 
 
 def _rows(visit: Visit, shown: list[tuple[Listing, ...]]) -> tuple[Row, ...]:
