@@ -15,7 +15,7 @@ import numpy as np
 from atoll.engine.encoding import pack, unpack
 from atoll.engine.errors import AtollError, FeatureMismatch, IslandError, NotFinite
 from atoll.engine.islands import Island
-from atoll.engine.runtime import kernel
+from atoll.engine.runtime import kernel, seccomp
 from atoll.engine.runtime.layout import readable
 from atoll.engine.specs import Rkme, fit_rkme, formats
 from atoll.node.search.fitting import Fitted, fit_rows, read_specification
@@ -33,6 +33,9 @@ HINTS: dict[type[AtollError], str] = {
     NotFinite: "clean them, or let column means take their place",
     IslandError: "choose the island that it was fitted in",
 }  # those of the errors speak of the command line
+UNCONFINED = Answer(
+    refused="this machine cannot confine what reads it (`atoll doctor`); use `atoll learnware pack`", field="model"
+)
 IDLE_SECONDS = 600  # that it waits for an order
 
 
@@ -47,8 +50,8 @@ def main() -> None:
         os.chdir(os.path.dirname(order.file))
         with opened(order) as into:
             answer = answering(order)
-            confine(*map(Path, order.files))
-            sys.stdout.buffer.write(pack(answer(order, into)))
+            held = confine(*map(Path, order.files))
+            sys.stdout.buffer.write(pack(answer(order, into) if held or not order.packing else UNCONFINED))
 
 
 @contextmanager
@@ -58,14 +61,16 @@ def opened(order: Order) -> Iterator[list[BinaryIO]]:
         yield [stack.enter_context(open(each, "xb")) for each in order.into]
 
 
-def confine(*files: Path) -> None:
-    """From here on this process may read ``files`` and its libraries, and write nothing but its answer."""
+def confine(*files: Path) -> bool:
+    """From here on this process may read ``files`` and its libraries, and write nothing but its answer. Whether the
+    kernel sees to it."""
     kernel.die_with_parent(signal.SIGKILL)
     for limit, value in LIMITS:
         resource.setrlimit(limit, (value, value))
     kernel.hide_memory()
     kernel.drop_privileges()
-    kernel.read_only_beneath([*readable("limited"), *map(str, files)])
+    beneath = kernel.read_only_beneath([*readable("limited"), *map(str, files)])
+    return seccomp.install(threads=True) and beneath
 
 
 def answering(order: Order) -> Callable[[Order, Sequence[BinaryIO]], Answer]:
