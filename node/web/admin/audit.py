@@ -17,10 +17,10 @@ from atoll.node.api.streaming import NDJSON
 from atoll.node.errors import RequestInvalid
 from atoll.node.language import gettext
 from atoll.node.store.audit import AuditLog, AuditRow, Head
-from atoll.node.web.admin.paging import path_of
 from atoll.node.web.answers import html
 from atoll.node.web.headers import guarded
 from atoll.node.web.page import Page
+from atoll.node.web.paging import path_of
 from atoll.node.web.visit import Visit
 from atoll.protocol.ids import parse_digest
 from atoll.protocol.limits import DAY

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiohttp import web
 from atoll.node.acceptance.submissions import SubmissionRow
 from atoll.node.clock import now_ms
-from atoll.node.web.admin.paging import paged
 from atoll.node.web.answers import html
 from atoll.node.web.page import Page
+from atoll.node.web.paging import paged
 from atoll.node.web.visit import Visit
 
 if TYPE_CHECKING:

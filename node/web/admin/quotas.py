@@ -10,9 +10,9 @@ from aiohttp import web
 from atoll.node.clock import now_ms
 from atoll.node.policy.usage import UseToday
 from atoll.node.store.ledger import LedgerRow
-from atoll.node.web.admin.paging import paged
 from atoll.node.web.answers import html
 from atoll.node.web.page import Page
+from atoll.node.web.paging import paged
 from atoll.node.web.visit import Visit
 from atoll.protocol.ids import peer_id
 from atoll.protocol.limits import DAY

@@ -13,10 +13,10 @@ from atoll.node.api import backup
 from atoll.node.language import later
 from atoll.node.store.environment import Space
 from atoll.node.web.admin.attention import free_of
-from atoll.node.web.admin.paging import paged
 from atoll.node.web.answers import html
 from atoll.node.web.headers import HEADERS
 from atoll.node.web.page import Page
+from atoll.node.web.paging import paged
 from atoll.node.web.visit import Visit
 from atoll.protocol.ids import parse_digest, peer_id
 

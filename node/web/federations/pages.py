@@ -11,7 +11,6 @@ from atoll.node.api.federations import FederationBody
 from atoll.node.clock import now_ms
 from atoll.node.errors import outcome
 from atoll.node.language import ago, gettext, later
-from atoll.node.web.admin.paging import paged
 from atoll.node.web.answers import html, sentence
 from atoll.node.web.federations import governing, inviting
 from atoll.node.web.federations.asked import federation_of, path_to, said
@@ -19,6 +18,7 @@ from atoll.node.web.federations.facts import facts, overviews
 from atoll.node.web.federations.forms import FoundForm, JoinForm
 from atoll.node.web.network.around import WORDS, lag_words
 from atoll.node.web.page import Page
+from atoll.node.web.paging import paged
 from atoll.node.web.visit import Visit
 
 MEMBERS = 50

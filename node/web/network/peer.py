@@ -9,10 +9,10 @@ from atoll.node.api import peers
 from atoll.node.clock import now_ms
 from atoll.node.language import ago, gettext, later
 from atoll.node.p2p.table import Lag
-from atoll.node.web.admin.paging import paged
 from atoll.node.web.answers import html
 from atoll.node.web.network.around import WORDS, Line, lag_words, lines, plain
 from atoll.node.web.page import Page
+from atoll.node.web.paging import paged
 from atoll.node.web.visit import Visit
 from atoll.protocol.errors import NotFound, ProtocolError
 from atoll.protocol.ids import public_key

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 from atoll.node.api.peer_rules import RuleView, rule_views
 from atoll.node.clock import now_ms
 from atoll.node.language import ago, gettext, ngettext
-from atoll.node.web.admin.paging import paged, path_of
 from atoll.node.web.network.around import HERE, WORDS, Line, lag_words, lines, plain
 from atoll.node.web.network.chart import Mark, chart
 from atoll.node.web.network.choosing import Choice, Order
+from atoll.node.web.paging import paged, path_of
 
 if TYPE_CHECKING:
     from aiohttp import web
