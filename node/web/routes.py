@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 from atoll.engine.errors import AtollError
 from atoll.node import language
 from atoll.node.api.problems import BROKEN_OFF
-from atoll.node.api.routing import NODE
+from atoll.node.api.routing import ABOUT, NODE
 from atoll.node.errors import RequestInvalid
 from atoll.node.web import door
 from atoll.node.web.admin import pages as admin
@@ -70,10 +70,13 @@ async def static(request: web.Request) -> web.Response:
 
 @web.middleware
 async def nowhere(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whoever looks with a browser where nothing is sees a page that says so; programs are told as elsewhere."""
+    """Whoever looks with a browser where nothing is sees a page that says so; programs are told as elsewhere.
+    It counts as a request of the address, before anything else is done for it."""
     try:
         return await handler(request)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        if not request[ABOUT].caller:  # no route has counted it
+            request.app[NODE].limits.count(request, None)
         if "text/html" not in request.headers.get("Accept", "") or request.path.startswith(PROGRAMS):
             raise
         looking = await visit(request)

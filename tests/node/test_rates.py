@@ -56,6 +56,23 @@ async def test_a_token_has_its_own_rate_and_is_told_when_to_come_again(start, mo
     assert 'kind="request"' in node.node.metrics.text().decode()
 
 
+async def test_asking_where_nothing_is_counts_too(start, monkeypatch):
+    monkeypatch.setenv("ATOLL__HTTP__REQUESTS_PER_SECOND", "0.01")
+    monkeypatch.setenv("ATOLL__HTTP__BURST", "4")
+    (node,) = await start("node")
+    browser = {"Accept": "text/html", "Cookie": f"{node.node.sessions.cookie}=x"}
+    async with aiohttp.ClientSession() as session:
+        statuses = [
+            await status_of(session, f"{node.url}{path}", headers=headers)
+            for path in ("/nowhere", "/api/v1/nowhere") for headers in (browser, {})
+        ]  # fmt: skip
+        async with session.delete(f"{node.url}/login", headers=browser) as response:
+            statuses.append(response.status)
+            assert int(response.headers["Retry-After"]) >= 1
+        assert statuses == [404, 404, 404, 404, 429]
+        assert await status_of(session, f"{node.url}/api/v1/node") == 429
+
+
 async def test_clients_behind_a_trusted_proxy_are_told_apart_and_others_cannot_pretend_to_be(start, monkeypatch):
     monkeypatch.setenv("ATOLL__HTTP__REQUESTS_PER_SECOND", "0.01")
     monkeypatch.setenv("ATOLL__HTTP__BURST", "2")
