@@ -34,15 +34,26 @@ class Proxies:
         """The request as the client sent it to the outermost proxy that is trusted; itself without one."""
         if not self.trusts(request.remote):
             return request
-        hops = [each.strip() for each in ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")]
-        clients = [each for each in reversed(hops) if _address(each) is not None and not self.trusts(each)]
         scheme = _last(request, "X-Forwarded-Proto").lower()
         host = _last(request, "X-Forwarded-Host")
         return request.clone(
-            remote=clients[0] if clients else str(request.remote),
+            remote=self._client(request),
             scheme=scheme if scheme in ("http", "https") else request.scheme,
             host=host or request.host,
         )
+
+    def _client(self, request: web.Request) -> str:
+        """From hop to hop, as far as each is trusted; what is no address, and what was said before it, is nobody's
+        word: then the proxy that has passed it on is the client."""
+        client = str(request.remote)
+        for each in reversed(",".join(request.headers.getall("X-Forwarded-For", [])).split(",")):
+            hop = host_name(each.strip())
+            if _address(hop) is None:
+                break
+            client = hop
+            if not self.trusts(hop):
+                break
+        return client
 
     def require_host(self, request: web.Request, *, proxied: bool) -> None:
         """WrongHost if the request is for a name that is none of this node's. What came through a trusted proxy
@@ -62,8 +73,11 @@ def loopback(host: str) -> bool:
 
 
 def host_name(host: str) -> str:
-    """Of a Host header: without the port and the brackets."""
-    name = host.partition("]")[0][1:] if host.startswith("[") else host.partition(":")[0]
+    """Of a Host header, or of a hop: without the port and the brackets; IPv6 may come without them."""
+    if host.startswith("["):
+        name = host.partition("]")[0][1:]
+    else:
+        name = host.partition(":")[0] if host.count(":") == 1 else host
     return name.lower().rstrip(".")
 
 

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from atoll.node.api.proxies import Proxies, host_name, loopback
 from atoll.node.api.tls import Tls
 from atoll.node.client import AsyncClient
@@ -204,6 +205,25 @@ async def test_behind_a_trusted_proxy_https_and_its_name_are_what_it_says(start,
         headers["X-Forwarded-Proto"] = "gopher"
         async with session.get(f"{node.url}/login", headers=headers) as response:
             assert "Strict-Transport-Security" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("hops", "client"),
+    [
+        ("9.9.9.9, 192.0.2.7:5555", "192.0.2.7"),
+        ("9.9.9.9, [2001:db8::7]:443", "2001:db8::7"),
+        ("9.9.9.9, 2001:db8::7", "2001:db8::7"),
+        ("9.9.9.9, unknown", "127.0.0.1"),
+        ("9.9.9.9, unknown, 10.1.2.3", "10.1.2.3"),
+        ("9.9.9.9, 192.0.2.7, 10.1.2.3:80", "192.0.2.7"),
+        ("10.1.2.3", "10.1.2.3"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_a_client_is_whom_the_last_trusted_proxy_has_seen_and_nobody_whom_it_names_itself(hops, client):
+    request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": hops}).clone(remote="127.0.0.1")
+    trusting = Proxies(HttpSection(trusted_proxies=("127.0.0.1", "10.1.0.0/16")))
+    assert trusting.as_sent(request).remote == client
 
 
 def test_names_and_addresses_are_told_apart(tmp_path):
