@@ -85,6 +85,8 @@ async def _read_parts(
             if part.filename is None:
                 text = (await _bytes(part, MAX_FIELD)).decode("utf-8", "replace")
                 found.values.setdefault(part.name, []).append(text)
+            elif part.name in found.called:
+                raise RequestInvalid("not the form of this page")  # one file a field, or its limit would be none
             elif checked and part.name in takes:
                 await _keep(part, folder, found, begin, takes[part.name], most.get(part.name))
             if check is not None and not checked:

@@ -15,6 +15,7 @@ from atoll.engine.specs.formats import to_npz
 from atoll.engine.tables import Table
 from atoll.node.cli.main import cli
 from atoll.node.search.query import Privacy, Representation
+from atoll.node.web import parts
 from atoll.node.web.headers import CSP
 from atoll.node.web.parts import MAX_UPLOAD
 from atoll.node.web.search.words import PRIVACY, REPRESENTATIONS
@@ -280,6 +281,19 @@ async def test_bodies_that_no_form_sends_are_refused(start, visitor):
         for path in ("/search", "/logout"):
             async with browser.session.post(node.url + path, data=data, headers={"Content-Type": kind}) as response:
                 assert response.status in (400, 403), (path, kind)
+
+
+async def test_a_field_has_one_file_so_that_its_limit_is_one(start, visitor, monkeypatch):
+    appended = []
+    monkeypatch.setattr(parts, "_append", lambda path, piece: appended.append(len(piece)))
+    (node,) = await start("node")
+    browser = await visitor(node)
+    await browser.sign_in()
+    for second in ("rows.csv", "rows.npy"):
+        appended.clear()
+        page = await browser.search(("file", ("rows.csv", b"a\n1\n")), ("file", (second, b"2\n")))
+        assert (page.status, "ot the form of this page" in page.text) == (400, True)
+        assert appended == [4]
 
 
 async def test_the_form_offers_the_vocabularies_and_every_privacy(start, visitor):
