@@ -16,11 +16,11 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from typing import NamedTuple, TypeVar
 
+from atoll.node.clock import utc
 from babel import dates, negotiate_locale, numbers
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
@@ -93,12 +93,12 @@ def later(message: str) -> str:
 
 def moment(at: int) -> str:
     """A time (ms) in UTC, to the minute; empty for 0."""
-    return dates.format_datetime(_utc(at), "yyyy-MM-dd HH:mm", locale=current()) if at else ""
+    return dates.format_datetime(utc(at), "yyyy-MM-dd HH:mm", locale=current()) if at else ""
 
 
 def ago(at: int, now: int) -> str:
     """How long before ``now`` (both ms), or how long until then, in words."""
-    return dates.format_timedelta(_utc(at) - _utc(now), add_direction=True, locale=current(), threshold=1.1)
+    return dates.format_timedelta(utc(at) - utc(now), add_direction=True, locale=current(), threshold=1.1)
 
 
 def number(value: float) -> str:
@@ -148,7 +148,3 @@ def _messages(language: str) -> _Messages:
                 case str(plain), str(text) if plain and text:
                     made.plain[plain] = text
     return made
-
-
-def _utc(at: int) -> datetime:
-    return datetime.fromtimestamp(at / 1000, UTC)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import NoReturn
 
 import click
 import msgspec
 from atoll.engine.errors import AtollError
+from atoll.node.clock import utc
 from atoll.node.errors import outcome
 from rich.console import Console
 from rich.table import Table
@@ -52,7 +52,7 @@ def fail(error: AtollError) -> NoReturn:
 
 def when(at: int) -> str:
     """A time in ms as people read it, UTC."""
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return utc(at).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def short(text: str) -> str:

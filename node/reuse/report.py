@@ -11,13 +11,13 @@ import hashlib
 import math
 import platform
 import shlex
-from datetime import UTC, datetime
 from importlib import resources
 
 import atoll
 import jinja2
 import msgspec
 from atoll.node import language
+from atoll.node.clock import utc
 from atoll.node.language import gettext, ngettext
 from atoll.node.reuse import plots, words
 from atoll.node.reuse.measured import LEAST, Measured, interval, measured
@@ -202,7 +202,7 @@ def _command(report: ReuseReport, asked: Asked) -> str:
 def day(at: int) -> str:
     """A time in ms as people read it."""
     form = gettext("d MMMM yyyy, HH:mm 'UTC'")
-    return dates.format_datetime(datetime.fromtimestamp(at / 1000, UTC), form, locale=language.current())
+    return dates.format_datetime(utc(at), form, locale=language.current())
 
 
 def number(value: float) -> str:

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import pytest
 from atoll.node import language
-from atoll.node.language import LANGUAGES, catalogues, gettext, in_each, ngettext, preferred, speaking
+from atoll.node.language import LANGUAGES, ago, catalogues, gettext, in_each, moment, ngettext, preferred, speaking
 from messages import parts, said
 
 OTHERS = [code for code in LANGUAGES if code != language.DEFAULT]
@@ -67,6 +67,14 @@ def test_the_language_is_the_best_of_those_that_are_asked_for():
     assert preferred("de, en;q=0.5, zh;q=0.3") == "en"
     assert preferred("de;q=0.9, zh;q=0.3, en;q=0.2") == "zh"
     assert preferred("fr") == preferred("") == preferred(";;q=,q=x;q=x") == "en"
+
+
+def test_a_time_beyond_the_calendar_is_told_as_its_end():
+    for code in LANGUAGES:
+        with speaking(code):
+            assert moment(2**53 - 1) == moment(2**63) == "9999-12-31 23:59"
+            assert ago(2**53 - 1, 0)
+            assert moment(-(2**53)).startswith("1970")
 
 
 def test_a_language_holds_within_its_block_and_is_english_elsewhere():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,6 +10,7 @@ from atoll.engine.beimingwu.semantic import write_semantic
 from atoll.engine.islands import positional_names
 from atoll.engine.packages import Manifest
 from atoll.engine.semantic import SemanticSpec
+from atoll.node.clock import utc
 from atoll.protocol.listings import Listing
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ def of_manifest(
 
 
 def when(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")
+    return utc(ms).isoformat(timespec="seconds")
 
 
 def page_of(items: Sequence[T], page: int, limit: int) -> Sequence[T]:

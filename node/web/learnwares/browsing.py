@@ -17,6 +17,7 @@ from atoll.node.search.sketches import Doubts
 from atoll.node.web.rendering import Names
 from atoll.node.web.search.form import GROUPS
 from atoll.protocol.ids import peer_id
+from atoll.protocol.limits import CLOCK_SKEW
 from atoll.protocol.listings import Listing, State
 from atoll.protocol.policy import Act, promised
 
@@ -140,7 +141,7 @@ def browse(visit: Visit, wanted: Wanted) -> Found:
     seen = [each for each in node.catalogue.alive(now, states=states) if may_be_seen(each, visit.user)]
     fitting, scores = _fitting(visit, wanted, states, seen)
     speaking, together = _together(fitting)
-    ordered = _sorted(node, wanted, speaking, scores)
+    ordered = _sorted(node, wanted, speaking, scores, now + CLOCK_SKEW)
     page = min(wanted.page, max(1, -(-len(ordered) // PAGE)))
     shown = ordered[(page - 1) * PAGE : page * PAGE]
     known = len({each.learnware_id + each.owner for each in seen})
@@ -193,14 +194,16 @@ def _together(listings: Sequence[Listing]) -> tuple[list[Listing], dict[bytes, l
     return list(speaking.values()), others
 
 
-def _sorted(node: Node, wanted: Wanted, listings: list[Listing], scores: Mapping[int, float]) -> list[Listing]:
-    """Ties by name, then as the catalogue has them."""
+def _sorted(
+    node: Node, wanted: Wanted, listings: list[Listing], scores: Mapping[int, float], latest: int
+) -> list[Listing]:
+    """Ties by name, then as the catalogue has them; what is dated after the ``latest`` time is not believed new."""
     listings.sort(key=lambda each: each.semantic.name.casefold())
     match wanted.sort:
         case "best":
             listings.sort(key=lambda each: -scores[id(each)])
         case "newest":
-            listings.sort(key=lambda each: -each.issued_at)
+            listings.sort(key=lambda each: -each.issued_at if each.issued_at <= latest else 0)
         case "owner":
             names = Names(node)
             called = {owner: names.peer(peer_id(owner)).casefold() + peer_id(owner) for owner in

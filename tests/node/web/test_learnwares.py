@@ -8,7 +8,9 @@ import re
 import time
 import zipfile
 from pathlib import Path
+from urllib.parse import urlencode
 
+import msgspec
 import numpy as np
 import pytest
 from atoll.engine.islands import Island
@@ -75,9 +77,15 @@ def many(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     made = importlib.import_module("catalogue")
 
-    def fill(running, federation, count, seed=1):
+    def fill(running, federation, count, seed=1, issued_at=0):
         key = made.Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
         head, signed = made.signed_log(key, bytes.fromhex(federation), count, seed, now_ms())
+        if issued_at:
+            signed = [
+                made.sign_listing(key, msgspec.structs.replace(each.listing, issued_at=issued_at)) for each in signed
+            ]
+            root = made.root_of(map(made.Line.of, signed))
+            head = made.sign_head(key, msgspec.structs.replace(head.head, root=root))
         proof = made.certificate(running.node.identity.key, bytes.fromhex(federation), key, now_ms())
         records = [each.record for each in signed]
         running.node.catalogue.apply(bytes.fromhex(federation), proof, head.record, records, now_ms(), whole=True)
@@ -135,6 +143,12 @@ async def test_the_catalogue_is_filtered_sorted_and_paged(federated, sepsis, vis
         assert (await browser.open(f"/learnwares?{junk}")).status == 200
     await node.client.set_state(own, federation, "paused")
     assert "paused" in (await browser.open("/learnwares?words=sepsis")).text
+    (future,) = await asyncio.to_thread(many, node, federation, 1, 2, issued_at=2**53 - 1)
+    page = await browser.open("/learnwares")
+    assert (page.status, future.semantic.name in names(page)) == (200, False)  # what comes from the future is not new
+    assert (await browser.open(f"/learnwares?{urlencode({'words': future.semantic.name})}")).status == 200
+    page = await browser.open(f"/learnwares/{future.learnware_id.hex()}")
+    assert (page.status, "9999-12-31" in page.text) == (200, True)
 
 
 async def test_an_owner_sees_all_of_its_own(federated, sepsis, visitor):
