@@ -191,6 +191,7 @@ def test_a_configured_address_that_leads_to_no_peer_is_an_error(peers, address):
         peers.configure([address])
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=30) | st.just("/ip4/10.0.0.1/tcp/1") | st.builds(place, st.integers(1, 2))))
 def test_addresses_are_few_distinct_and_lead_to_the_peer_they_are_said_of(addresses):
     kept = leading_to(peer(1), tuple(addresses))
@@ -354,7 +355,7 @@ def test_a_member_finds_room_where_a_stranger_sits(store):
     assert peers.live() == [peer(2)]
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["hear", "connect", "admit", "lose", "fail", "configure"]), st.integers(1, 12)),
@@ -393,6 +394,7 @@ def test_the_table_never_outgrows_its_bound_and_never_drops_configured_or_connec
 # Backoff
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), st.floats(0, 1, exclude_max=True))
 def test_backoff_doubles_within_its_bounds_and_a_quarter_of_jitter(failures, jitter):
     wait = next_try(failures, NOW, jitter) - NOW
@@ -435,6 +437,7 @@ def changed(rules: Rules, change: tuple[Any, str, bool]) -> Rules:
     return rules.with_rule(kind, name) if on else rules.without_rule(kind, name)
 
 
+@settings(deadline=None)
 @given(RULES, st.sampled_from(PEERS[1:]))
 def test_deny_wins_and_an_empty_allow_list_admits_the_rest(rules, name):
     assert rules.admits(OWN)
@@ -444,6 +447,7 @@ def test_deny_wins_and_an_empty_allow_list_admits_the_rest(rules, name):
         assert rules.admits(name) == (name in rules.allow or not rules.allow)
 
 
+@settings(deadline=None)
 @given(RULES, CHANGE, AROUND)
 def test_consequences_are_the_difference_between_before_and_after(before, change, around):
     after = changed(before, change)
@@ -462,6 +466,7 @@ def _in(rules: Rules) -> frozenset[str]:
     return frozenset(filter(rules.admits, PEERS))
 
 
+@settings(deadline=None)
 @given(RULES, CHANGE, AROUND)
 def test_a_change_without_objection_leaves_every_federation_an_admitted_admin(before, change, around):
     after = changed(before, change)
@@ -470,6 +475,7 @@ def test_a_change_without_objection_leaves_every_federation_an_admitted_admin(be
         assert all(any(map(after.admits, around.admins[fed])) for fed in fine)
 
 
+@settings(deadline=None)
 @given(RULES, CHANGE, AROUND)
 def test_a_change_that_changes_nothing_has_no_consequences(before, change, around):
     kind, name, on = change
