@@ -99,7 +99,7 @@ class Circuits:
                 await channel.send(wire.HopMessage(type=wire.HopMessage.RESERVE).SerializeToString())
                 answer = parse(wire.HopMessage, await channel.receive(MAX_FRAME))
         except AtollError as error:
-            log.warning("no place at the relay: %s", error.message, extra={"peer": relay})
+            log.warning("no place at the relay: %s", error.code, extra={"peer": relay})
             return RETRY
         if answer.status != wire.OK:
             log.warning("the relay refuses a place: status %d", answer.status, extra={"peer": relay})

@@ -59,7 +59,7 @@ class Introductions:
                 for federation in sorted(self._peers.shared(peer)):
                     await self._ask_one(channel, PeersRequest(federation))
         except AtollError as error:
-            log.info("nobody was introduced: %s", error.message, extra={"peer": peer})
+            log.info("nobody was introduced: %s", error.code, extra={"peer": peer})
 
     async def _ask_one(self, channel: Channel, message: PeersRequest) -> None:
         try:

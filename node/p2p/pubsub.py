@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
+from atoll.node import journal
 from atoll.node.p2p.errors import ChannelClosed, ProtocolViolation
 from atoll.node.p2p.host import quiet_reset
 from atoll.node.p2p.streams import Channel
@@ -252,7 +253,7 @@ class GatedPubsub(Pubsub):  # type: ignore[misc]
         except ChannelClosed:
             return
         except (ProtocolViolation, DecodeError) as error:
-            self._gate.report(channel.peer, f"gossip: {error}")
+            self._gate.report(channel.peer, f"gossip: {journal.kind(error)}")  # its words may be the peer's
         except Exception as error:  # the outermost edge of the stream
             log.error("a gossip stream failed: %r", error, extra={"peer": channel.peer}, exc_info=error)
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import trio
-from atoll.engine.errors import EncodingError
+from atoll.engine.errors import AtollError, EncodingError
 from atoll.node import journal
 from atoll.node.errors import PeerDenied
 from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation, Unreachable
@@ -222,7 +222,7 @@ class Streams:
         except BaseException as error:
             await channel.abort()
             if isinstance(error, (ProtocolViolation, EncodingError)):
-                self._report(channel.peer, f"{protocol}: {error}")
+                self._report(channel.peer, protocol, error)
             raise
 
     async def channel(self, peer: str, protocol: str, *, deadline: float) -> Channel:
@@ -323,17 +323,18 @@ class Streams:
             await _linger(channel)
             return
         except (ProtocolViolation, EncodingError) as error:
-            self._report(channel.peer, f"{protocol}: {error}")
+            self._report(channel.peer, protocol, error)
         except (ChannelClosed, PeerTimeout) as error:
             log.debug("a served stream ended: %s", error, extra=fields)
         except Exception as error:  # the outermost edge of the handler
             log.error("a stream handler failed: %r", error, extra=fields, exc_info=error)
         await channel.abort()
 
-    def _report(self, peer: str, why: str) -> None:
-        log.warning("a peer misbehaved: %s", why, extra={"peer": peer})
+    def _report(self, peer: str, protocol: str, error: AtollError) -> None:
+        """The log has the code alone: what the error says may be the peer's own words."""
+        log.warning("a peer misbehaved", extra={"peer": peer, "protocol": protocol, "code": error.code})
         if self._on_misbehaviour is not None:
-            self._on_misbehaviour(peer, why)
+            self._on_misbehaviour(peer, f"{protocol}: {error}")
 
 
 class _Watcher(INotifee):  # type: ignore[misc]

@@ -192,7 +192,7 @@ def test_random_bytes_on_a_served_protocol_leave_it_serving(run, linked):
     run(scenario)
 
 
-def test_garbage_from_the_serving_side_is_reported_by_the_asking_side(run, hosts, address_of):
+def test_garbage_from_the_serving_side_is_reported_by_the_asking_side(run, hosts, address_of, caplog):
     async def chatter(channel):
         await channel.send(b"x" * 5000)
 
@@ -206,6 +206,10 @@ def test_garbage_from_the_serving_side_is_reported_by_the_asking_side(run, hosts
                 async with client.open(peer, "/chatter", deadline=5) as channel:
                     await channel.receive(4096)
             assert reports == [peer]
+            (line,) = [each for each in caplog.records if "misbehaved" in each.getMessage()]
+            told = {name: getattr(line, name) for name in ("peer", "protocol", "code")}
+            assert told == {"peer": peer, "protocol": "/chatter", "code": "p2p.protocol"}
+            assert "5000" not in line.getMessage()  # nothing that the peer has chosen
 
     run(scenario)
 
