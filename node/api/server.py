@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -107,6 +107,8 @@ async def serving(node: Node, reload: asyncio.Event | None = None) -> AsyncItera
         finally:
             if watching is not None:
                 watching.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watching
             listening.close()
     finally:
         await runner.cleanup()

@@ -19,6 +19,7 @@ from atoll.engine.errors import AtollError
 from atoll.node.config import HttpSection
 from atoll.node.errors import ConfigError
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 
 log = logging.getLogger("atoll.http")
@@ -32,7 +33,7 @@ class Tls:
     def __init__(self, certificate: Path, key: Path) -> None:
         """ConfigError says what is wrong with the files; blocking."""
         self._files = (certificate, key)
-        self._seen = self._stamps()
+        self._seen: tuple[tuple[int, int] | None, ...] = self._stamps()
         self._current, self.fingerprint, self.expires_at = _read(*self._files)
         self.context = _read(*self._files)[0]
         self.context.sni_callback = self._choose
@@ -67,14 +68,19 @@ class Tls:
         return True
 
     async def watch(self, again: asyncio.Event) -> None:
-        """Reload whenever a file has changed, or at once when ``again`` is set; until cancelled."""
+        """Reload whenever a file has changed, or at once when ``again`` is set; until cancelled. What fails is tried
+        again at the next look: who misses a renewal is without a certificate one day."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY):
                     await again.wait()
-            if again.is_set() or self._seen != await asyncio.to_thread(self._stamps):
-                again.clear()
-                await asyncio.to_thread(self.reload)
+            try:
+                if again.is_set() or self._seen != await asyncio.to_thread(self._stamps):
+                    again.clear()
+                    await asyncio.to_thread(self.reload)
+            except Exception as error:  # of the system, of the listeners, of the library that reads certificates
+                log.exception("the TLS certificate could not be read anew, or not be told", exc_info=error)
+                self._seen = ()
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         """Every handshake takes the certificate that is in force."""
@@ -121,7 +127,7 @@ def _require_key_of(leaf: x509.Certificate, path: Path, secret: bytes) -> None:
         key = serialization.load_pem_private_key(secret, None)
     except TypeError:
         raise ConfigError(f"http.tls_key: {path} is encrypted", hint="store it without a passphrase") from None
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise ConfigError(f"http.tls_key: {path} holds no private key in PEM") from None
     form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     if key.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):

@@ -122,7 +122,7 @@ async def _drain(node: Node, hurry: asyncio.Event) -> None:
 def _tell(home: Path, node: Node, url: str, as_json: bool) -> None:
     endpoint = _write_endpoint(home, node, url)
     if node.tls is not None:
-        node.tls.on_change(partial(_write_endpoint, home, node, url))
+        node.tls.on_change(partial(_renew_endpoint, home, node, url))
     if as_json:
         print_json(endpoint)
     else:
@@ -133,8 +133,16 @@ def _write_endpoint(home: Path, node: Node, url: str) -> Endpoint:
     """What programs beside it find it by."""
     certificate = node.tls.fingerprint if node.tls is not None else ""
     endpoint = Endpoint(url, node.identity.peer, node.network.addresses, certificate)
-    (home / ENDPOINT).write_bytes(msgspec.json.encode(endpoint))
+    beside = home / f".{ENDPOINT}"
+    beside.write_bytes(msgspec.json.encode(endpoint))
+    beside.replace(home / ENDPOINT)
     return endpoint
+
+
+def _renew_endpoint(home: Path, node: Node, url: str) -> None:
+    """Not once the node ends: nobody is to find it any more."""
+    if not node.stopping.begun:
+        _write_endpoint(home, node, url)
 
 
 def _warn(node: Node) -> None:

@@ -127,6 +127,26 @@ async def test_a_renewed_certificate_needs_no_restart_and_a_bad_one_changes_noth
     assert len(changed) == 1
 
 
+async def test_a_renewal_that_cannot_be_told_is_told_the_next_time(authority):
+    tls = await asyncio.to_thread(Tls, *authority.sign())
+    again, told, loop = asyncio.Event(), asyncio.Queue(), asyncio.get_running_loop()
+
+    def tell():
+        loop.call_soon_threadsafe(told.put_nowait, tls.fingerprint)
+        raise OSError(28, "No space left on device")
+
+    tls.on_change(tell)
+    watching = asyncio.create_task(tls.watch(again))
+    async with asyncio.timeout(10):
+        for _ in range(2):
+            authority.sign()
+            again.set()
+            assert await told.get() == tls.fingerprint
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+
+
 async def test_the_command_line_beside_a_node_knows_it_and_sighup_reads_the_certificate_anew(authority, tmp_path):
     certificate, key = authority.sign()
     settings = {"ATOLL__HTTP__TLS_CERTIFICATE": str(certificate), "ATOLL__HTTP__TLS_KEY": str(key)}
