@@ -3,10 +3,10 @@ that do not belong together."""
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+from atoll.node.api.tls import Tls, TlsWrong
 from atoll.node.config import Config
 from atoll.protocol.errors import ProtocolError
 from atoll.protocol.peers import peer_of
@@ -64,23 +64,8 @@ def _ports(config: Config) -> Iterator[Contradiction]:
 
 
 def _tls(config: Config, home: Path) -> Iterator[Contradiction]:
-    http = config.http
-    files = {"tls_certificate": http.tls_certificate, "tls_key": http.tls_key}
-    given = {key: home / path for key, path in files.items() if path}
-    if len(given) == 1:
-        (there,), (missing,) = given, files.keys() - given
-        yield "http", there, f"without http.{missing} it is of no use", f"set http.{missing} too, or neither"
-        return
-    unreadable = False
-    for key, path in given.items():
-        try:
-            path.read_bytes()
-        except OSError as error:
-            unreadable = True
-            yield "http", key, f"{path} cannot be read: {error.strerror}", "the user that runs the node must read it"
-    if given and not unreadable:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(given["tls_certificate"], given["tls_key"])
-        except (ssl.SSLError, OSError) as error:
-            words = getattr(error, "reason", None) or str(error)
-            yield "http", "tls_certificate", f"certificate and key do not go together: {words}", None
+    """What the node would say of them at its start."""
+    try:
+        Tls.of(config.http, home)
+    except TlsWrong as error:
+        yield "http", error.key, error.words, error.hint

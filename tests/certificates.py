@@ -24,7 +24,9 @@ def write(folder, name, days=90):
         .sign(key, hashes.SHA256())
     )
     (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / f"{name}.key").write_bytes(
+    secret = folder / f"{name}.key"
+    secret.touch(0o600)
+    secret.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

@@ -27,11 +27,20 @@ LOOK_EVERY = 60.0  # seconds
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; those of 1.3 are all good
 
 
+class TlsWrong(ConfigError):
+    """``key``, of the section ``http``, is that which is wrong, in those ``words``."""
+
+    def __init__(self, key: str, words: str, hint: str | None = None) -> None:
+        super().__init__(f"http.{key}: {words}", hint=hint)
+        self.key = key
+        self.words = words
+
+
 class Tls:
     """``context`` is for the listening socket; ``fingerprint`` (SHA-256, hex) is that of the certificate in force."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        """ConfigError says what is wrong with the files; blocking."""
+        """TlsWrong says what is wrong with the files; blocking."""
         self._files = (certificate, key)
         self._seen: tuple[tuple[int, int] | None, ...] = self._stamps()
         self._current, self.fingerprint, self.expires_at = _read(*self._files)
@@ -45,13 +54,14 @@ class Tls:
 
     @classmethod
     def of(cls, config: HttpSection, home: Path) -> Tls | None:
-        """None where the configuration names no files."""
-        names = {"http.tls_certificate": config.tls_certificate, "http.tls_key": config.tls_key}
-        missing = [key for key, name in names.items() if not name]
-        if len(missing) == len(names):
+        """None where the configuration names no files; TlsWrong as for these."""
+        names = {"tls_certificate": config.tls_certificate, "tls_key": config.tls_key}
+        given = [key for key, name in names.items() if name]
+        if not given:
             return None
-        if missing:
-            raise ConfigError(f"{missing[0]} is missing", hint="a certificate needs its key, and a key its certificate")
+        if len(given) == 1:
+            (missing,) = names.keys() - given
+            raise TlsWrong(given[0], f"without http.{missing} it is of no use", f"set http.{missing} too, or neither")
         return cls(home / config.tls_certificate, home / config.tls_key)
 
     def reload(self) -> bool:
@@ -91,27 +101,27 @@ class Tls:
 
 
 def _read(certificate: Path, key: Path) -> tuple[ssl.SSLContext, str, datetime]:
-    chain, secret = _bytes("http.tls_certificate", certificate), _bytes("http.tls_key", key)
+    chain, secret = _bytes("tls_certificate", certificate), _bytes("tls_key", key)
     if key.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise ConfigError(f"http.tls_key: anybody on this machine can read {key}", hint=f"chmod 640 {key}")
+        raise TlsWrong("tls_key", f"anybody on this machine can read {key}", f"chmod 640 {key}")
     leaf = _certificate(certificate, chain)
     _require_key_of(leaf, key, secret)
     now = datetime.now(UTC)
     if now >= leaf.not_valid_after_utc:
         ended = leaf.not_valid_after_utc.isoformat()
-        raise ConfigError(f"http.tls_certificate: {certificate} has expired, on {ended}", hint="renew it")
+        raise TlsWrong("tls_certificate", f"{certificate} has expired, on {ended}", "renew it")
     if now < leaf.not_valid_before_utc:
         begins = leaf.not_valid_before_utc.isoformat()
-        raise ConfigError(f"http.tls_certificate: {certificate} is valid from {begins} on", hint="is the clock right?")
+        raise TlsWrong("tls_certificate", f"{certificate} is valid from {begins} on", "is the clock right?")
     return _context(certificate, key), leaf.fingerprint(hashes.SHA256()).hex(), leaf.not_valid_after_utc
 
 
-def _bytes(name: str, path: Path) -> bytes:
+def _bytes(key: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         hint = "the user that runs the node must be able to read it"
-        raise ConfigError(f"{name}: {path} cannot be read: {error.strerror}", hint=hint) from None
+        raise TlsWrong(key, f"{path} cannot be read: {error.strerror}", hint) from None
 
 
 def _certificate(path: Path, chain: bytes) -> x509.Certificate:
@@ -119,20 +129,20 @@ def _certificate(path: Path, chain: bytes) -> x509.Certificate:
         return x509.load_pem_x509_certificates(chain)[0]
     except ValueError:
         hint = "it begins with -----BEGIN CERTIFICATE-----, the node's own first, then those between it and its root"
-        raise ConfigError(f"http.tls_certificate: {path} holds no certificates in PEM", hint=hint) from None
+        raise TlsWrong("tls_certificate", f"{path} holds no certificates in PEM", hint) from None
 
 
 def _require_key_of(leaf: x509.Certificate, path: Path, secret: bytes) -> None:
     try:
         key = serialization.load_pem_private_key(secret, None)
     except TypeError:
-        raise ConfigError(f"http.tls_key: {path} is encrypted", hint="store it without a passphrase") from None
+        raise TlsWrong("tls_key", f"{path} is encrypted", "store it without a passphrase") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise ConfigError(f"http.tls_key: {path} holds no private key in PEM") from None
+        raise TlsWrong("tls_key", f"{path} holds no private key in PEM") from None
     form = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     if key.public_key().public_bytes(*form) != leaf.public_key().public_bytes(*form):
-        raise ConfigError(
-            f"http.tls_key: {path} is not the key of the certificate", hint="the first certificate must be the node's"
+        raise TlsWrong(
+            "tls_key", f"{path} is not the key of the certificate", "the first certificate must be the node's"
         )
 
 
@@ -145,7 +155,7 @@ def _context(certificate: Path, key: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key)
     except (ssl.SSLError, OSError) as error:
-        raise ConfigError(f"http.tls_certificate: {certificate} and its key are not taken: {error}") from None
+        raise TlsWrong("tls_certificate", f"{certificate} and its key are not taken: {error}") from None
     return context
 
 

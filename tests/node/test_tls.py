@@ -192,7 +192,7 @@ def test_what_is_wrong_with_a_certificate_is_said_at_the_start(authority, words)
 
 def test_a_certificate_needs_its_key_and_without_both_there_is_no_tls(tmp_path):
     assert Tls.of(HttpSection(), tmp_path) is None
-    with pytest.raises(ConfigError, match=r"http\.tls_key is missing"):
+    with pytest.raises(ConfigError, match=r"http\.tls_certificate: without http\.tls_key"):
         Tls.of(HttpSection(tls_certificate="node.pem"), tmp_path)
 
 

@@ -78,7 +78,7 @@ def test_what_is_no_toml_is_named_by_line(home, atoll, text, line):
 )
 def test_what_contradicts_itself_is_named(home, atoll, text, key, line, words):
     (home / "atoll.toml").write_text(text)
-    (home / "key.pem").write_text("")
+    (home / "key.pem").touch(0o600)
     code, out, _ = atoll("config", "check", "--json")
     (fault,) = json.loads(out)
     assert (code, fault["key"], fault["line"]) == (20, key, line)
@@ -90,9 +90,13 @@ def test_a_certificate_that_is_not_of_its_key_is_named(home):
         certificates.write(home, name)
     (home / "atoll.toml").write_text('[http]\ntls_certificate = "one.pem"\ntls_key = "two.key"\n')
     (fault,) = settings.faults(home, {})
-    assert "do not go together" in fault.words
+    assert (fault.key, fault.line) == ("http.tls_key", 3)
+    assert "is not the key of the certificate" in fault.words
     (home / "atoll.toml").write_text('[http]\ntls_certificate = "one.pem"\ntls_key = "one.key"\n')
     assert settings.faults(home, {}) == ()
+    (home / "one.key").chmod(0o644)
+    (fault,) = settings.faults(home, {})  # the node would not start with it
+    assert "anybody on this machine can read" in fault.words
 
 
 def test_a_configuration_without_faults_is_fine(home, atoll):
