@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from atoll.engine.errors import ModelRefused
 from atoll.engine.packages.originals import optional
 from atoll.engine.packages.writers import TORCH_EXPORT
+from atoll.engine.runtime.trusted import TRUSTED
 
 PICKLE = (
     "{path} is a pickle: loading it runs the code inside, as you. Do so only with a file of your own making. "
@@ -45,22 +46,23 @@ def load_own(path: Path, warn: Callable[[str], None] = lambda words: None) -> Ow
     warning = PICKLE.format(path=path) if kind in ("pickle", "torch.save") else None
     if warning:
         warn(warning)
-    return OwnModel(_read(path, data, kind), kind, warning)
+    return OwnModel(_read(path, data, kind, READERS), kind, warning)
 
 
 def load_data(path: Path) -> Any:
     """The model of a file that is no code and holds none, as it is told HERE, where it is loaded: bytes that pass for
-    ONNX elsewhere may be a pickle. ModelRefused for code, and as :func:`load_own`."""
+    ONNX elsewhere may be a pickle. A skops file holds no types but those that are run. ModelRefused for code, and as
+    :func:`load_own`."""
     data = path.read_bytes()
     kind = told(data)
     if kind not in DATA:
         raise ModelRefused(f"{kind} is code, or holds code, and is not loaded here", hint="pack it where it was made")
-    return _read(path, data, kind)
+    return _read(path, data, kind, DATA)
 
 
-def _read(path: Path, data: bytes, kind: str) -> Any:
+def _read(path: Path, data: bytes, kind: str, readers: Mapping[str, Callable[[bytes], Any]]) -> Any:
     try:
-        return READERS[kind](data)
+        return readers[kind](data)
     except ModelRefused:
         raise
     except Exception as error:  # each library has its own, and a pickle any
@@ -118,10 +120,18 @@ def _xgboost(data: bytes) -> Any:
 
 def _skops(data: bytes) -> Any:
     skops = optional("skops.io", "skops", "the skops format")
-    foreign = [each for each in skops.get_untrusted_types(data=data) if not each.startswith("sklearn.")]
+    return _built(skops, data, {each for each in skops.get_untrusted_types(data=data) if each.startswith("sklearn.")})
+
+
+def _others_skops(data: bytes) -> Any:
+    return _built(optional("skops.io", "skops", "the skops format"), data, TRUSTED)
+
+
+def _built(skops: Any, data: bytes, trusted: Set[str]) -> Any:
+    foreign = sorted(set(skops.get_untrusted_types(data=data)) - trusted)
     if foreign:
         raise ModelRefused(f"the skops file holds types that no dock trusts: {', '.join(foreign[:5])}")
-    return skops.loads(data, trusted=skops.get_untrusted_types(data=data))
+    return skops.loads(data, trusted=sorted(trusted))
 
 
 def _program(data: bytes) -> Any:
@@ -156,4 +166,7 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "onnx": bytes, "python": bytes, "lightgbm": _lightgbm, "xgboost": _xgboost, "skops": _skops, TORCH_EXPORT: _program,
     "safetensors": _safetensors, "pickle": _pickle, "torch.save": _torch_save,
 }  # fmt: skip
-DATA = frozenset({"onnx", "lightgbm", "xgboost", "skops", TORCH_EXPORT, "safetensors"})
+DATA: dict[str, Callable[[bytes], Any]] = {
+    **{kind: READERS[kind] for kind in ("onnx", "lightgbm", "xgboost", TORCH_EXPORT, "safetensors")},
+    "skops": _others_skops,
+}

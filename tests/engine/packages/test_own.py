@@ -8,6 +8,8 @@ import pytest
 from atoll.engine.errors import ModelRefused
 from atoll.engine.packages.own import load_data, load_own, told
 from atoll.engine.runtime.formats import detect
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 
 def polyglot(code: str) -> bytes:
@@ -31,6 +33,18 @@ def test_a_pickle_that_passes_for_onnx_is_not_loaded_as_data(tmp_path):
     assert not mark.exists()
     load_own(path)  # as its own maker would, who was warned
     assert mark.exists()
+
+
+def test_a_skops_file_of_others_builds_no_types_but_those_that_are_run(tmp_path):
+    skops = pytest.importorskip("skops.io")
+    rows, labels = [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1]
+    path = tmp_path / "model.skops"
+    path.write_bytes(skops.dumps(KNeighborsClassifier(1, algorithm="kd_tree").fit(rows, labels)))
+    with pytest.raises(ModelRefused, match="KDTree"):
+        load_data(path)
+    assert load_own(path).model.predict([[3.0]]) == [1]
+    path.write_bytes(skops.dumps(DecisionTreeClassifier().fit(rows, labels)))
+    assert load_data(path).predict([[3.0]]) == [1]
 
 
 @pytest.mark.parametrize("code", ["import os\ndef predict(rows):\n    return rows\n", ""])
