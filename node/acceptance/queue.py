@@ -75,9 +75,12 @@ class AcceptanceQueue:
         if sum(row.open for row in self._submissions.all()) >= WAITING:
             raise RequestInvalid(f"{WAITING} packages are waiting already", hint="try again when some are decided")
         id_ = secrets.token_bytes(8)
+        sample = b"" if labelled is None else await asyncio.to_thread(pack, labelled)
+        if len(sample) > MAX_LABELLED:
+            raise RequestInvalid(f"a sample of more than {MAX_LABELLED >> 20} MiB", hint="fewer rows will do")
         await asyncio.to_thread(self.uploads.finish, digest, id_)
         if labelled is not None:
-            await asyncio.to_thread(self.uploads.labelled(id_).write_bytes, pack(labelled))
+            await asyncio.to_thread(self.uploads.labelled(id_).write_bytes, sample)
         row = SubmissionRow(id_, digest, by, self._clock(), labelled=labelled is not None)
         await self._put(row)
         return row

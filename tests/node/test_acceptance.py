@@ -11,7 +11,9 @@ from atoll.engine.packages.pack import pack
 from atoll.engine.packages.revise import revise
 from atoll.engine.runtime import Signature
 from atoll.engine.semantic import SemanticSpec
+from atoll.node.acceptance import queue
 from atoll.node.acceptance.submissions import LabelledRows
+from atoll.node.client.transport import RemoteError
 from atoll.node.clock import now_ms
 from atoll.node.errors import PackageRefused
 from atoll.protocol.listings import Offers
@@ -95,6 +97,15 @@ async def test_the_quality_on_a_labelled_sample_is_signed_into_the_listing(feder
     (listing,) = south.node.catalogue.alive(now_ms())
     assert (listing.quality.metric, listing.quality.rows) == ("accuracy", 50)
     assert listing.quality.value > 0.95
+
+
+async def test_a_sample_that_could_not_be_read_again_is_refused_when_it_is_given(node, digits, monkeypatch):
+    await node.client.add_island(digits.island())
+    monkeypatch.setattr(queue, "MAX_LABELLED", 1 << 20)
+    sample = LabelledRows(("a",) * 200, ((1.5,) * 200,) * 700, ("x",) * 700)
+    with pytest.raises(RemoteError, match="a sample of more than 1 MiB"):
+        await node.client.submit(good(node, digits, 0, 1), sample)
+    assert node.node.acceptance.all() == []
 
 
 async def test_an_upload_that_broke_off_goes_on_where_it_stood(node, digits):

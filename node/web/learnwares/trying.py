@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from atoll.node.web.visit import Visit
 
 MOST_ROWS = 200
+MOST_CELLS = 1 << 22  # values in them
 MOST_TYPED = 30  # features
 LIKELIEST = 5  # classes of a row that are shown
 FILES = {"file": TABLES}
@@ -126,7 +127,7 @@ async def _rows(visit: Visit, parts: Parts, folder: Path, trying: Trying, on: Gr
 async def _of_file(visit: Visit, file: Path, folder: Path, trying: Trying) -> Table | None:
     into = (str(folder / "rows.array"), str(folder / "none.array"))
     try:
-        (sheet,) = await visit.node.fitting.sheets(file, Reading(into))
+        (sheet,) = await visit.node.fitting.sheets(file, Reading(into, rows=MOST_ROWS + 1, cells=MOST_CELLS))
         values = await asyncio.to_thread(np.load, into[0], allow_pickle=False)
     except AtollError as error:
         trying.errors["file"] = sentence(error)

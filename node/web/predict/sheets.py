@@ -15,6 +15,7 @@ from atoll.node.reuse.rows import MAX_LABELLED
 from atoll.node.web.reading.fitting import Answer, Order, Reading, Sheet
 from numpy.typing import NDArray
 
+MOST_LABELLED = 1 << 25  # values, which the node loads
 TOO_LARGE = "the file takes more memory than this page gives it; use `atoll predict`"
 
 Chunks = Callable[[], Iterator[Table]]
@@ -26,7 +27,7 @@ def read(order: Order, reading: Reading, into: Sequence[BinaryIO]) -> Answer:
     path, labelled, field = Path(Path(order.file).name), Path(Path(reading.labelled).name), "file"
     try:
         means = means_of(chunks_without(path, reading.target)) if order.impute else None
-        sheets = [write(lambda: chunks_without(path, reading.target), into[0], means)]
+        sheets = [write(lambda: chunks_without(path, reading.target), into[0], reading, means)]
         if reading.labelled:
             path, field = labelled, "labelled"
             sheets.append(_labelled(labelled, reading, into[1], order.impute))
@@ -43,17 +44,21 @@ def told(error: AtollError, path: Path, hint: str | None) -> str:
     return f"{words}; {hint}" if hint else words
 
 
-def write(chunks: Chunks, into: BinaryIO, means: Means = None) -> Sheet:
+def write(chunks: Chunks, into: BinaryIO, reading: Reading, means: Means = None) -> Sheet:
     """Rows as the bytes of a .npy, float64 (n, d), with ``means`` (d,) where cells are empty; NotFinite without."""
     count, width = 0, 0
     columns: tuple[str, ...] = ()
     for chunk in chunks():
-        values = filled(chunk, means).values
+        values = filled(chunk, means).values[: reading.rows - count if reading.rows else None]
         if not width:
             columns, width = chunk.columns, values.shape[1]
             _header(into, 0, width)
-        into.write(np.ascontiguousarray(values, "<f8").tobytes())
         count += len(values)
+        if count * width > reading.cells:
+            raise TableError(f"more than {reading.cells} values, which is the most here", hint="give fewer rows")
+        into.write(np.ascontiguousarray(values, "<f8").tobytes())
+        if count == reading.rows:
+            break
     if not count:
         raise TableError("there are no rows")
     into.seek(0)
@@ -68,7 +73,8 @@ def _labelled(path: Path, reading: Reading, into: BinaryIO, impute: bool) -> She
     rows, target = read_labelled(path, reading.target)
     if len(target) > MAX_LABELLED:
         raise TableError(f"{len(target)} labelled rows where at most {MAX_LABELLED} are taken", hint="a sample will do")
-    return Sheet(write(lambda: iter([rows]), into, means_of([rows]) if impute else None).columns, target)
+    bounded = Reading(reading.into, cells=min(reading.cells, MOST_LABELLED))
+    return Sheet(write(lambda: iter([rows]), into, bounded, means_of([rows]) if impute else None).columns, target)
 
 
 def _header(into: BinaryIO, count: int, width: int) -> None:

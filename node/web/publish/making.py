@@ -20,6 +20,7 @@ from atoll.engine.packages.revise import reworded
 from atoll.engine.runtime.formats import CODE, detect
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.zips import UNREADABLE, open_zip
+from atoll.node.acceptance.queue import MAX_LABELLED
 from atoll.node.acceptance.submissions import LabelledRows
 from atoll.node.api.beimingwu.uploading import import_zip
 from atoll.node.api.scratch import scratch
@@ -93,9 +94,10 @@ async def _noised(visit: Visit, form: ModelForm, packing: Packing, asked: Packed
 
 
 async def sample(visit: Visit, file: Path, target: str, folder: Path) -> LabelledRows:
-    """Labelled rows, to measure the model's quality on; Unreadable says what is wrong with them."""
+    """Labelled rows, to measure the model's quality on, as many as the queue takes (a packed value has 9 bytes);
+    Unreadable says what is wrong with them."""
     into = (str(folder / "rows.array"), str(folder / "labelled.array"))
-    _, sheet = await visit.node.fitting.sheets(file, Reading(into, str(file), target))
+    _, sheet = await visit.node.fitting.sheets(file, Reading(into, str(file), target, cells=MAX_LABELLED // 10))
     values = await asyncio.to_thread(np.load, into[1], allow_pickle=False)
     rows = await asyncio.to_thread(lambda: tuple(map(tuple, values.tolist())))
     return LabelledRows(sheet.columns, rows, sheet.target)

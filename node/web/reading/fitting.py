@@ -27,15 +27,19 @@ from atoll.node.search.query import MAX_ISLANDS, SpecificationQuery
 PLACES, FOR_THE_KNOWN = 5, 2  # files that may be under way, and how many of these are not for anybody unknown
 SECONDS, PACKING_SECONDS = 60.0, 180.0
 MAX_ORDER = 1 << 28
+MOST_CELLS = 1 << 27  # values of 8 bytes in an array that is mapped
 
 
 class Reading(msgspec.Struct, frozen=True):
     """Beside rows to predict: the ``labelled`` file, if there is one, whose column ``target`` holds names of classes,
-    or values. In the rows that column means nothing. Arrays go where ``into`` says."""
+    or values. In the rows that column means nothing. Arrays go where ``into`` says: of the first ``rows`` (0: all), and
+    refused where they would hold more than ``cells`` values each, however small the file is."""
 
     into: tuple[str, str]
     labelled: str = ""
     target: str = ""
+    rows: int = 0
+    cells: int = MOST_CELLS
 
 
 class Packing(msgspec.Struct, frozen=True):

@@ -85,6 +85,19 @@ async def test_more_rows_than_are_read_at_a_time_become_one_array(reader, tmp_pa
     np.testing.assert_array_equal(np.load(tmp_path / "a", mmap_mode="r"), values)
 
 
+async def test_no_more_is_written_than_is_asked_for_however_small_the_file_is(reader, tmp_path):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pa.table({f"c{place}": np.zeros(100_000) for place in range(20)}), tmp_path / "rows.parquet")
+    into = (str(tmp_path / "a"), str(tmp_path / "b"))
+    (sheet,) = await reader.sheets(tmp_path / "rows.parquet", Reading(into, rows=3))
+    assert np.load(into[0]).shape == (3, len(sheet.columns)) == (3, 20)
+    Path(into[0]).unlink()
+    Path(into[1]).unlink()
+    with pytest.raises(Unreadable, match="more than 1000000 values"):
+        await reader.sheets(tmp_path / "rows.parquet", Reading(into, cells=1_000_000))
+    assert Path(into[0]).stat().st_size < 9 * 1_000_000
+
+
 @pytest.mark.parametrize(
     ("target", "text", "said"),
     [

@@ -182,6 +182,8 @@ async def test_an_owner_sees_all_of_its_own(federated, sepsis, visitor):
     assert page.status == 422
     assert "A number." in page.text
     assert 'value="60"' in page.body
+    page = await browser.send(at, [("file", ("rows.csv", csv_of(patients(201)[0])))])
+    assert (page.status, "At most 200 rows" in page.text) == (422, True)
     page = await browser.send(at, [("v0", "60"), ("v1", "9.5"), ("v2", "70")])
     assert page.status == 200
     assert "<b><bdi>&lt;b&gt;ill&lt;/b&gt;</bdi></b>" in page.body
