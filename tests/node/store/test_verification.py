@@ -132,7 +132,10 @@ def test_what_is_no_home_is_not_verified(tmp_path):
         assert isinstance(CliRunner().invoke(cli, ["verify", "--home", str(place)]).exception, HomeMissing)
 
 
-@pytest.mark.parametrize("raw", [b"", b"\xc1", pack(1), pack({"id": 1}), os.urandom(50), bytes(2 << 20)])
+ROWS = {"empty": b"", "no msgpack": b"\xc1", "a number": pack(1), "another": pack({"id": 1}), "large": bytes(2 << 20)}
+
+
+@pytest.mark.parametrize("raw", [*ROWS.values(), os.urandom(50)], ids=[*ROWS, "random"])
 def test_a_row_that_is_not_of_its_type_is_named(home, write_raw, raw):
     write_raw("tokens", b"key", raw)
     (found,) = damage(home, deep=False)
