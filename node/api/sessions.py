@@ -1,6 +1,6 @@
 """Who is signed in with a browser: sessions in memory, kept under the hash of the random id that the cookie holds.
 
-A session is worth what its token is worth at the moment, and never more than reading and, on the pages, predicting.
+A session is worth what its token is worth at the moment: on the pages all of it, through the API reading and searching.
 Forms carry a token that only this node can have made for that browser.
 """
 

@@ -30,12 +30,14 @@ async def sign_in(visit: Visit) -> web.Response:
     """To the page that asked for it, if it was one of ours."""
     sessions, wanted = visit.node.sessions, "/"
     try:
+        fields = await visit.fields()  # before it counts: a page elsewhere must not spend the attempts of an address
         visit.node.visitors.sign_in(visit.request, time.monotonic())
-        fields = await visit.fields()
         wanted = _own_path(fields.get("next", ""))
         id_ = await asyncio.to_thread(sessions.open, fields.get("token", "").strip(), now_ms())
     except AtollError as error:
         return await html(visit, "shared/login.html", error.code, error=sentence(error), next=wanted)
+    if visit.token is not None:
+        sessions.close(visit.id)
     response = web.HTTPSeeOther(wanted)
     set_cookie(visit.request, response, sessions.cookie, id_, SECONDS)
     raise response

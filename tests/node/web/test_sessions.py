@@ -131,6 +131,23 @@ async def test_attempts_to_sign_in_are_few(start, visitor):
     assert (page.status, page.url) == (429, "/login")
 
 
+async def test_a_page_elsewhere_spends_nobodys_attempts_to_sign_in(start, visitor):
+    (node,) = await start("node")
+    browser = await visitor(node)
+    await browser.open("/login")
+    for _ in range(int(SIGN_INS[1]) + 1):
+        assert (await browser.send("/login", [("token", "atoll_wrong")], token="0" * 64)).status == 403
+    assert (await browser.sign_in()).status == 200
+
+
+async def test_who_signs_in_again_has_one_session(start, visitor):
+    (node,) = await start("node")
+    browser = await visitor(node)
+    page = await browser.sign_in()
+    assert (await browser.send("/login", [("token", node.token)], token=page.form_token)).status == 200
+    assert node.node.sessions.of_tokens(0).total() == 1
+
+
 async def test_a_session_reads_through_the_api_and_does_nothing_else(start, visitor):
     (node,) = await start("node")
     browser = await visitor(node)
