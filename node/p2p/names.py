@@ -23,6 +23,12 @@ async def info_of(address: str) -> PeerInfo:
         return info
     found = await trio.socket.getaddrinfo(name, None, family=FAMILIES[kind], type=socket.SOCK_STREAM)
     kinds = {socket.AF_INET: "ip4", socket.AF_INET6: "ip6"}
-    places = [f"/{kinds[family]}/{place[0]}/{'/'.join(rest)}" for family, _, _, _, place in found if family in kinds]
+    places = [
+        f"/{kinds[family]}/{place[0]}/{'/'.join(rest)}"
+        for family, _, _, _, place in found
+        if family in kinds and "%" not in str(place[0])  # one of a link, which no address of a peer can name
+    ]
+    if not places:
+        raise OSError(f"{name} has no address that can be dialled")
     infos = [info_from_p2p_addr(Multiaddr(each)) for each in places[:MOST]]
     return PeerInfo(info.peer_id, [each for one in infos for each in one.addrs])

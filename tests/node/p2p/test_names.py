@@ -1,5 +1,7 @@
 """Addresses with names: places of all that the name has, and what is none is said."""
 
+import socket
+
 import pytest
 import trio
 from atoll.node.p2p.names import info_of
@@ -20,6 +22,20 @@ def test_a_name_becomes_its_ip_addresses():
 
 def test_an_ip_address_stays_what_it_is():
     assert places(f"/ip4/192.0.2.7/tcp/1/p2p/{PEER}") == ["/ip4/192.0.2.7/tcp/1"]
+
+
+def test_addresses_of_a_link_are_left_out_of_those_of_a_name(monkeypatch):
+    link = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1%eth0", 0, 0, 2))
+    found = [link, (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("2001:db8::7", 0, 0, 0))]
+
+    async def resolved(*_, **__):
+        return found
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", resolved)
+    assert places(f"/dns/node.example/tcp/8471/p2p/{PEER}") == ["/ip6/2001:db8::7/tcp/8471"]
+    found[:] = [link]
+    with pytest.raises(OSError, match="no address that can be dialled"):
+        places(f"/dns/node.example/tcp/8471/p2p/{PEER}")
 
 
 @pytest.mark.parametrize("address", ["/dns4/nowhere.invalid/tcp/1", "/dns4//tcp/1", "/dns4/localhost/tcp/1"])
