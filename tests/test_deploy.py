@@ -157,6 +157,7 @@ def test_proxies_hold_back_no_stream_and_say_who_asks(file):
     assert text.count("{") == text.count("}")
     header = r"(?:proxy_set_header|header_up) (X-Forwarded-\w+)"
     told = set(re.findall(header, text))
+    assert re.search(r"(?:proxy_set_header|header_up) X-Request-ID (\$request_id;|\{http\.request\.uuid\})", text)
     if file == "nginx.conf":
         assert told == {"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"}
         for words in ("proxy_buffering off;", "proxy_request_buffering off;", "client_max_body_size 0;"):
