@@ -78,7 +78,10 @@ def migrate(folder: Path, now: int, *, steps: Sequence[Step] | None = None) -> M
         if damage:
             raise _failed(before, f"the migrated copy is not whole: {'; '.join(damage[:3])}")
         kept = folder.with_name(f"{folder.name}.schema-{before}")
-        _exchange(folder / DATA, copy / DATA, kept)
+        try:
+            _exchange(folder / DATA, copy / DATA, kept)
+        except OSError as error:
+            raise _failed(before, f"the old one cannot be kept as {kept}: {error.strerror}") from None
     return Migrated(before, environment.SCHEMA, kept)
 
 
@@ -148,16 +151,33 @@ def _guarded(before: int, work: Callable[[], None]) -> None:
 
 
 def _exchange(old: Path, new: Path, kept: Path) -> None:
-    """``new`` in place of ``old``, durably; ``old`` is ``kept/data.mdb`` too before it goes from its place."""
+    """``new`` in place of ``old``, durably; ``old`` is ``kept/data.mdb`` too before it goes from its place, as a copy
+    where the file system has no hard links."""
     with new.open("rb") as file:
         os.fsync(file.fileno())
     kept.mkdir(exist_ok=True, mode=0o700)
     (kept / DATA).unlink(missing_ok=True)  # of a migration that was undone by hand
-    os.link(old, kept / DATA)
+    try:
+        os.link(old, kept / DATA)
+    except OSError:
+        _copy(old, kept / DATA)
     fsync_folder(kept)
     os.replace(new, old)
     fsync_folder(old.parent)
     fsync_folder(kept.parent)
+
+
+def _copy(old: Path, kept: Path) -> None:
+    """Under its name only once it is whole."""
+    part = kept.with_name(f".{kept.name}")
+    try:
+        shutil.copyfile(old, part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(kept)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import asyncio
 import json
 import logging
 import lzma
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,6 +169,30 @@ def test_a_full_disk_is_named(old, newer):
     with pytest.raises(StoreFull, match="no room to migrate"):
         migrate(home / "store", NOW)
     assert names(home) == ["first admin"]
+
+
+def test_without_hard_links_the_old_store_is_kept_as_a_copy_or_else_nothing_is_changed(old, newer, monkeypatch):
+    home, _ = old
+    before, data = files(home), (home / "store" / "data.mdb").read_bytes()
+
+    def no_links(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    def no_room(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "link", no_links)
+    newer(RENAMING)
+    with monkeypatch.context() as fuller:
+        fuller.setattr(shutil, "copyfile", no_room)
+        with pytest.raises(StoreError, match=r"cannot be kept as .*: No space left"):
+            migrate(home / "store", NOW)
+    assert (home / "store" / "data.mdb").read_bytes() == data
+    done = migrate(home / "store", NOW)
+    assert (done.kept / "data.mdb").read_bytes() == data
+    assert names(home) == ["first admin, migrated"]
+    assert files(home) == sorted([*before, done.kept.name])
+    assert files(done.kept) == ["data.mdb"]
 
 
 def test_a_step_that_needs_a_larger_map_gets_one(old, newer, monkeypatch):
