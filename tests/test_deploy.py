@@ -31,6 +31,7 @@ from atoll.node.clock import now_ms
 from atoll.node.config import Config, HttpSection
 from atoll.node.metrics import listed
 from atoll.protocol.listings import Offers
+from atoll.protocol.succession import read_recovery
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from test_documentation import wrong
@@ -247,7 +248,11 @@ async def test_three_nodes_run_by_the_scripts_are_one_federation_and_answer_one_
         await asyncio.gather(*(federates(node, compose, invites) for node in nodes[:2]))  # there is nothing to do
         assert sorted(file.name for file in invites.iterdir()) == ["clinic.joined", "post.joined"]
         firsts = [json.loads((node.home / "first.json").read_text()) for node in nodes]
-        assert {stat.S_IMODE((node.home / "first.json").stat().st_mode) for node in nodes} == {0o600}
+        assert [set(first) & {"token", "recovery"} for first in firsts] == [{"token"}] * 3
+        for node in nodes:
+            assert {stat.S_IMODE((node.home / name).stat().st_mode) for name in ("first.json", "recovery")} == {0o600}
+            assert read_recovery((node.home / "recovery").read_text().strip())
+            assert f"delete {node.home}/recovery" in (node.home / "log").read_text()
         clients = [
             await stack.enter_async_context(AsyncClient(node.url, first["token"]))
             for node, first in zip(nodes, firsts, strict=True)
