@@ -1,4 +1,4 @@
-"""The configuration in force: each key with its value, where that comes from, and what it means."""
+"""The configuration that the next start would take: each key with its value, where that comes from, and its meaning."""
 
 from __future__ import annotations
 
