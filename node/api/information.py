@@ -13,7 +13,7 @@ from atoll.engine.runtime import rung
 from atoll.node.api import auth
 from atoll.node.api.described import PLAIN
 from atoll.node.api.proxies import loopback
-from atoll.node.api.routing import Route, reply
+from atoll.node.api.routing import ABOUT, Route, reply
 from prometheus_client import CONTENT_TYPE_LATEST
 
 if TYPE_CHECKING:
@@ -64,9 +64,16 @@ async def ready(node: Node, request: web.Request) -> web.Response:
 async def metrics(node: Node, request: web.Request) -> web.Response:
     """What is counted, and figures of this moment, in the Prometheus text format."""
     allowed = node.config.http.metrics
-    if allowed == "token" or (allowed == "local" and not loopback(request.remote or "")):
+    if allowed == "token" or (allowed == "local" and not _from_here(request)):
         await auth.require(request, "read")
     return web.Response(body=await asyncio.to_thread(node.metrics.text), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _from_here(request: web.Request) -> bool:
+    """Whether a program on this machine asks for itself: not one that passes on what somebody else asks, as a proxy
+    does of which the configuration says nothing."""
+    passed_on = any(header in request.headers for header in ("X-Forwarded-For", "Forwarded", "Via"))
+    return loopback(request.remote or "") and (request[ABOUT].proxied or not passed_on)
 
 
 ROUTES = (

@@ -90,6 +90,14 @@ async def test_what_happens_is_counted_where_it_happens(federated, publish, chan
     assert [each for each in ids if each in told] == []
 
 
+async def test_a_proxy_that_nobody_has_told_of_does_not_pass_for_this_machine(start):
+    (node,) = await start("node")
+    async with aiohttp.ClientSession() as session:
+        for headers, status in (({}, 200), ({"X-Forwarded-For": "127.0.0.1"}, 401), ({"Via": "1.1 edge"}, 401)):
+            async with session.get(f"{node.url}/metrics", headers=headers) as response:
+                assert response.status == status, headers
+
+
 async def test_who_may_read_them_is_for_the_administrator_to_say(start, monkeypatch):
     statuses = {}
     monkeypatch.setenv("ATOLL__HTTP__TRUSTED_PROXIES", "127.0.0.1")  # so that somebody else can be made up
