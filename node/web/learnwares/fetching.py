@@ -71,6 +71,7 @@ async def begin(visit: Visit) -> web.Response:
         raise NotFound("there is nothing to fetch: it is of this node, or not listed now")
     under_way = kept.fetching(visit.user, listing.revision)
     if under_way is None or under_way.ended:
+        kept.check_room(visit.user)
         fetching = Fetching(visit.node, visit.user, {shown.hex: listing})
         fetching.task = asyncio.get_running_loop().create_task(_run(visit, shown, fetching))
         fetching.task.add_done_callback(lambda _: fetching.wake())  # what follows it ends with it

@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 from aiohttp import web
 from atoll.node.api.downloads import Fetching
+from atoll.node.errors import NodeBusy
 from atoll.protocol.ask import ActState
 from atoll.protocol.listings import Listing
 
 ANSWERS, FETCHES = 2000, 200
+AT_A_TIME = 8  # fetched for one user
 Place = tuple[str, bytes, bytes, bytes]  # user, federation, owner, learnware
 
 
@@ -44,6 +46,11 @@ class Kept:
     def fetching(self, user: str, revision: bytes) -> Fetching | None:
         """What this user has had fetched, under way or ended."""
         return self._fetches.get((user, revision))
+
+    def check_room(self, user: str) -> None:
+        """NodeBusy while enough is being fetched for this user."""
+        if sum(not each.ended for (by, _), each in self._fetches.items() if by == user) >= AT_A_TIME:
+            raise NodeBusy(f"{AT_A_TIME} learnwares are being fetched for you", hint="try again when one is here")
 
     def begin(self, user: str, revision: bytes, fetching: Fetching) -> None:
         """Remember what is being fetched; the oldest that have ended make room."""

@@ -20,9 +20,12 @@ from atoll.engine.runtime import Signature
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.tables import Table
 from atoll.node.acceptance.submissions import LabelledRows
+from atoll.node.api.downloads import Fetching
 from atoll.node.client.proof import proofs
 from atoll.node.clock import now_ms
+from atoll.node.errors import NodeBusy
 from atoll.node.search.query import SearchResult
+from atoll.node.web.learnwares.kept import AT_A_TIME, Kept
 from atoll.protocol.listings import Offers
 from browser import choose, serious, sign_in
 from msgspec import json as typed
@@ -261,6 +264,19 @@ async def test_others_do_what_the_policy_lets_them(federated, sepsis, visitor, c
     assert page.status == 404
     assert "taken down by an admin" in page.text
     assert "Sepsis" not in page.text
+
+
+async def test_only_so_many_learnwares_are_fetched_for_a_user_at_a_time():
+    kept = Kept()
+    for number in range(AT_A_TIME):
+        kept.check_room("one")
+        kept.begin("one", bytes([number]), fetching := Fetching(None, "one", {}))
+    with pytest.raises(NodeBusy):
+        kept.check_room("one")
+    kept.check_room("another")
+    fetching.task = asyncio.create_task(fetching.run())
+    await fetching.task
+    kept.check_room("one")
 
 
 async def test_whoever_is_unknown_sees_what_is_promised_to_anyone(anonymous, federated, sepsis, publish, visitor):
