@@ -99,8 +99,8 @@ class Example:
                 return
 
     def made(self, node: Node) -> Made:
-        """What is here still; blocking."""
-        learnwares = [each for each in node.dock.all() if self._marked("learnware", each.id)]
+        """What is here still, as it was made: what somebody has made a revision of is theirs; blocking."""
+        learnwares = [each for each in node.dock.all() if self._marked("learnware", each.row.revision)]
         learnwares.sort(key=lambda each: each.manifest.semantic.name)
         federations = [each for each in node.federations.all() if self._marked("federation", each.id)]
         return Made(tuple(learnwares), federations[0] if federations else None)
@@ -111,7 +111,7 @@ class Example:
         for each in made.learnwares:
             async with noting(node.audit, token, "learnware.remove", {"id": each.id.hex()}):
                 await withdraw(node, each.id)
-            await asyncio.to_thread(self._store.unmark, _mark("learnware", each.id))
+            await asyncio.to_thread(self._store.unmark, _mark("learnware", each.row.revision))
         if made.federation is None:
             return True
         id_ = made.federation.id
@@ -160,7 +160,7 @@ class Example:
             digest = await asyncio.to_thread(node.acceptance.uploads.take, Path(file.name))
         async with noting(node.audit, token, "learnware.submit", {"sha256": digest.hex()}):
             learnware = await accepted(node, digest, token.id)
-        await asyncio.to_thread(self._store.mark, _mark("learnware", learnware.id), now_ms())
+        await asyncio.to_thread(self._store.mark, _mark("learnware", learnware.row.revision), now_ms())
         subject = {"id": learnware.id.hex(), "federation": federation.hex()}
         async with noting(node.audit, token, "learnware.publish", subject):
             await list_in(node, learnware.id, federation, Policy.of(product.offers))

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
-from atoll.node.api.streaming import last_event, streamed
+from atoll.node.api.streaming import streamed
 from atoll.node.errors import RequestInvalid
 from atoll.node.language import later
 from atoll.node.search.query import SearchQuery
@@ -53,21 +53,14 @@ async def make(visit: Visit) -> web.Response:
 
 
 async def events(visit: Visit) -> web.StreamResponse:
-    """How far it is made, as server-sent events with a part of the page in them."""
-    node, after = visit.node, last_event(visit.request)
+    """How far it is made, as server-sent events with a part of the page in them, each of which tells all of it."""
+    node = visit.node
 
     async def pieces() -> AsyncIterator[bytes]:
-        count = 0
         async for stands in node.example.following():
-            count += 1
-            if count > after or not stands.making:
-                text = await asyncio.to_thread(render, "welcome/_making.html", node, stands=stands, says=STEPS)
-                name = b"part" if stands.making else b"end"
-                yield b"id: %d\nevent: %s\ndata: %s\n\n" % (
-                    count,
-                    name,
-                    msgspec.json.encode(Part("", "making", html=text)),
-                )
+            text = await asyncio.to_thread(render, "welcome/_making.html", node, stands=stands, says=STEPS)
+            name = b"part" if stands.making else b"end"
+            yield b"event: %s\ndata: %s\n\n" % (name, msgspec.json.encode(Part("", "making", html=text)))
 
     def broken(code: str, words: str) -> bytes:
         return b"event: broken\ndata: %s\n\n" % msgspec.json.encode(Part(words))

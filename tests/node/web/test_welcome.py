@@ -1,9 +1,12 @@
 """The first visit: from an empty node to a search hit and a prediction, and nothing of it left."""
 
+import asyncio
 import re
 
 import pytest
+from atoll.node.web.welcome.example import Stands
 from atoll.protocol.listings import Offers
+from msgspec import structs
 
 
 @pytest.fixture
@@ -68,16 +71,31 @@ async def test_an_empty_node_shows_the_whole_way_by_a_real_example_and_removes_i
     assert (node.federations.all(), node.dock.all()) == ([], [])
 
 
-async def test_what_has_the_name_of_the_example_is_not_removed_with_it(newcomer, publish):
+async def test_what_has_the_name_of_the_example_is_not_removed_with_it(newcomer, publish, monkeypatch):
     running = newcomer.running
     namesake = await running.client.create_federation("Example")
     own = await publish(running, namesake.id, Offers(), 1, 2)
     await made(newcomer)
-    assert len(running.node.dock.all()) == 4
+    hosted = running.node.dock.all()
+    assert len(hosted) == 4
+    revised = [structs.replace(each, row=structs.replace(each.row, revision=bytes(32))) for each in hosted]
+    with monkeypatch.context() as patch:  # as if somebody had made revisions of them
+        patch.setattr(running.node.dock, "all", lambda: revised)
+        assert (await asyncio.to_thread(running.node.example.made, running.node)).learnwares == ()
     page = await newcomer.send("/welcome/remove", [])
     assert "The example is removed" in page.text
     assert [each.id.hex() for each in running.node.dock.all()] == [own]
     assert [each.id.hex() for each in running.node.federations.all()] == [namesake.id]
+
+
+async def test_who_comes_again_after_a_break_is_told_how_far_it_is_at_once(newcomer):
+    example = newcomer.running.node.example
+    example._tell(Stands(True, ("trained",), ""))
+    address, sent = newcomer.running.url + "/welcome/events", {"Last-Event-ID": "3"}
+    async with newcomer.session.get(address, headers=sent) as stream:
+        assert b"event: part" in await asyncio.wait_for(stream.content.readuntil(b"\n\n"), 10)
+        example._tell(Stands(False, ("trained",), ""))
+        assert b"event: end" in await stream.read()
 
 
 async def test_what_goes_wrong_is_told_and_can_be_tried_again(newcomer, monkeypatch):
