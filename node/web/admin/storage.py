@@ -30,6 +30,7 @@ FOLDERS = {
     "blobs": later("Packages, models and specifications, of this dock and downloaded"),
     "environments": later("Environments of Python code, built again when they are needed"),
     "unpacked": later("Learnwares in Beimingwu's format, unpacked to run"),
+    "drafts": later("What is being published, until it is in the dock or a day has passed"),
     "reuse": later("Rows and predictions of users, until they are forgotten"),
 }
 
