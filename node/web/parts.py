@@ -18,6 +18,7 @@ from atoll.engine.tables import READERS
 from atoll.node.errors import RequestInvalid
 from atoll.node.language import gettext
 from atoll.node.language import size as in_words
+from atoll.protocol.errors import NotFound
 
 TABLES = (".csv", *READERS)
 MAX_UPLOAD = 32 * 1024 * 1024
@@ -25,6 +26,7 @@ UPLOAD_SECONDS = 120.0
 MAX_FIELD, MAX_PARTS, MAX_CALLED = 4096, 200, 200
 MAX_SMALL_FORM, MAX_SMALL_FIELDS = 16_384, 20
 PIECE = 256 * 1024
+DELETED = "what this belongs to was deleted meanwhile"
 
 Suffixes = tuple[str, ...]
 ANY: Suffixes = ()  # told by their bytes, whatever they are called
@@ -47,33 +49,38 @@ class Parts:
 @asynccontextmanager
 async def passing_folder(prefix: str = "atoll-page-", within: Path | None = None) -> AsyncIterator[Path]:
     """For files that nobody else may read, and that are gone with it."""
-    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix=prefix, dir=within)
+    try:
+        folder = await asyncio.to_thread(tempfile.mkdtemp, prefix=prefix, dir=within)
+    except FileNotFoundError:
+        raise NotFound(DELETED) from None
     try:
         yield Path(folder)
     finally:
-        await asyncio.to_thread(shutil.rmtree, folder)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 async def read_parts(
     request: web.Request, folder: Path, check: Callable[[str], None] | None, begin: Callable[[], None],
-    takes: Mapping[str, Suffixes], *, most: Mapping[str, int] = NONE, seconds: float = UPLOAD_SECONDS,
+    takes: Mapping[str, Suffixes], *, most: Mapping[str, int] = NONE, long: Mapping[str, int] = NONE,
+    seconds: float = UPLOAD_SECONDS,
 ) -> Parts:  # fmt: skip
     """The form, its files in ``folder``: by field, those with one of the suffixes that it ``takes``, or ANY. ``check``
     is handed the form's token, which must come first (None: a header has carried it), and ``begin`` called before the
-    first file. ``most`` says of a field how many bytes its file may have, where that is not MAX_UPLOAD. RequestInvalid
-    for what no page of ours sends, or not in time; whatever ``check`` and ``begin`` raise."""
+    first file. ``most`` says of a field how many bytes its file may have, where that is not MAX_UPLOAD; ``long`` how
+    many a field without a file may have, where that is not MAX_FIELD. RequestInvalid for what no page of ours sends, or
+    not in time; NotFound where the folder goes meanwhile; whatever ``check`` and ``begin`` raise."""
     if not request.content_type == "multipart/form-data":
         raise RequestInvalid("not the form of this page")
     try:
         async with asyncio.timeout(seconds):
-            return await _read_parts(request, folder, check, begin, takes, most)
+            return await _read_parts(request, folder, check, begin, takes, most, long)
     except TimeoutError:
         raise RequestInvalid(f"the form did not come within {seconds:.0f} seconds") from None
 
 
 async def _read_parts(
     request: web.Request, folder: Path, check: Callable[[str], None] | None, begin: Callable[[], None],
-    takes: Mapping[str, Suffixes], most: Mapping[str, int],
+    takes: Mapping[str, Suffixes], most: Mapping[str, int], long: Mapping[str, int],
 ) -> Parts:  # fmt: skip
     found, checked = Parts(), check is None
     try:
@@ -83,7 +90,8 @@ async def _read_parts(
             if not isinstance(part, BodyPartReader) or not part.name or count > MAX_PARTS:
                 raise RequestInvalid("not the form of this page")
             if part.filename is None:
-                text = (await _bytes(part, MAX_FIELD)).decode("utf-8", "replace")
+                limit = MAX_FIELD if part.name in found.values else long.get(part.name, MAX_FIELD)
+                text = (await _bytes(part, limit)).decode("utf-8", "replace")
                 found.values.setdefault(part.name, []).append(text)
             elif part.name in found.called:
                 raise RequestInvalid("not the form of this page")  # one file a field, or its limit would be none
@@ -94,6 +102,8 @@ async def _read_parts(
                 checked = True
             if found.errors:
                 break  # the rest is not worth waiting for
+    except FileNotFoundError:
+        raise NotFound(DELETED) from None
     except (ValueError, AssertionError, RuntimeError):  # of aiohttp, for a body that is no multipart
         raise RequestInvalid("not the form of this page") from None
     if not checked:

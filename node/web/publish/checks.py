@@ -13,7 +13,7 @@ from atoll.engine.packages.acceptance import NAMES, Step
 from atoll.node.acceptance.submissions import LabelledRows, SubmissionRow
 from atoll.node.api.learnwares import list_in
 from atoll.node.api.routing import reply
-from atoll.node.api.streaming import last_event, streamed
+from atoll.node.api.streaming import streamed
 from atoll.node.errors import outcome
 from atoll.node.language import gettext
 from atoll.node.store.federations import Federation
@@ -79,21 +79,19 @@ async def begin(visit: Visit) -> web.Response:
 
 
 async def events(visit: Visit) -> web.StreamResponse:
-    """Each check with its outcome, as it comes: server-sent events with parts of the page in them."""
-    draft, after = await draft_of_visit(visit), last_event(visit.request)
+    """Each check with its outcome, as it comes: server-sent events with parts of the page in them. Each tells all there
+    is by then, so who comes again needs no number to go on from."""
+    draft = await draft_of_visit(visit)
     row = row_of(visit, draft)
     if row is None:
         raise NotFound("nothing of this draft is checked yet", hint="begin its checks")
     node, id_ = visit.node, row.id
 
     async def pieces() -> AsyncIterator[bytes]:
-        count = 0
         async for stands, told in node.acceptance.following(id_):
-            count += 1
-            if count > after or not stands.open:
-                part = await asyncio.to_thread(_part, node, draft, stands, told)
-                name = b"part" if stands.open else b"end"
-                yield b"id: %d\nevent: %s\ndata: %s\n\n" % (count, name, msgspec.json.encode(part))
+            part = await asyncio.to_thread(_part, node, draft, stands, told)
+            name = b"part" if stands.open else b"end"
+            yield b"event: %s\ndata: %s\n\n" % (name, msgspec.json.encode(part))
 
     def broken(code: str, words: str) -> bytes:
         return b"event: broken\ndata: %s\n\n" % msgspec.json.encode(Part(words))

@@ -75,6 +75,7 @@ class Drafts:
         self._limit = limit
         self._clock = clock
         self._lock = threading.RLock()
+        self._coming: dict[str, list[int]] = {}  # bytes of forms under way, by owner
         for left in folder.glob(f"*/{PASSING}*"):  # the node ended while a form came
             shutil.rmtree(left, ignore_errors=True)
 
@@ -149,26 +150,43 @@ class Drafts:
         RequestInvalid if it does not go on where it stands, or gets too long."""
         with self._lock:
             draft = self.get(draft.id, draft.owner)
-            self._check_room(draft, size)
-            path = self.path(draft, GIVEN)
-            if draft.key != key:
-                path.unlink(missing_ok=True)
-            if draft.key != key or draft.whole:
-                self.save(msgspec.structs.replace(draft, key=key, name=name, size=size, whole=False))
-            stands = path.stat().st_size if path.exists() else 0
+            path, stands = self.path(draft, GIVEN), self.received(draft, key)
             if offset != stands:
                 raise RequestInvalid(f"the upload stands at {stands} bytes, not at {offset}", hint="go on from there")
+            if draft.key != key:
+                self.check_room(draft, size)
+            elif size != draft.size:
+                raise RequestInvalid(f"{size} bytes of a file that had {draft.size}", hint="begin anew")
             if stands + len(data) > size:
                 raise RequestInvalid(f"more has come than the {size} bytes that were announced", hint="begin anew")
+            if draft.key != key:
+                path.unlink(missing_ok=True)
+                self.save(msgspec.structs.replace(draft, key=key, name=name, size=size, whole=False))
+            elif self._clock() - draft.touched_at > MINUTE:
+                self.save(draft)
             with path.open("ab") as file:
                 file.write(data)
             return stands + len(data)
+
+    def reserve(self, draft: Draft, size: int) -> None:
+        """Room for a form that begins to come, until it is released; RequestInvalid where the token's drafts, and the
+        forms that come for them, leave none."""
+        with self._lock:
+            coming = self._coming.setdefault(draft.owner, [])
+            if len(coming) >= AT_A_TIME:
+                raise RequestInvalid("too many forms come at a time", hint="try again when one of them is here")
+            self.check_room(draft, size, sum(coming))
+            coming.append(size)
+
+    def release(self, draft: Draft, size: int) -> None:
+        with self._lock:
+            self._coming[draft.owner].remove(size)
 
     def take(self, draft: Draft, path: Path, name: str) -> Draft:
         """A file that has come in one piece is the draft's."""
         with self._lock:
             size = path.stat().st_size
-            self._check_room(draft, size)
+            self.check_room(draft, size)
             path.replace(self.path(draft, GIVEN))
             return self.save(msgspec.structs.replace(draft, key=f"whole:{name}", name=name, size=size, whole=False))
 
@@ -186,19 +204,21 @@ class Drafts:
     def specification(self, draft: Draft) -> bytes:
         return self.path(draft, PARTS).read_bytes()
 
-    def _check_room(self, draft: Draft, size: int) -> None:
+    def check_room(self, draft: Draft, size: int, coming: int = 0) -> None:
         """RequestInvalid for a file that is too large, or that the token's other drafts leave no room for."""
         if size > self._limit:
             raise RequestInvalid(
                 f"the file has {size} bytes, this node takes {self._limit}", hint="see http.max_upload_bytes"
             )
-        others = sum(self._bytes(each.id) for each in self.all(draft.owner) if each.id != draft.id)
-        if others + size > ROOM * self._limit:
+        others = sum(self._bytes(each) for each in self.all(draft.owner) if each.id != draft.id)
+        if others + coming + size > ROOM * self._limit:
             raise RequestInvalid("your drafts take too many bytes", hint="delete one of them first")
 
-    def _bytes(self, id_: str) -> int:
-        paths = [self._place(id_) / name for name in (GIVEN, MODEL, PARTS)]
-        return sum(path.stat().st_size for path in paths if path.exists())
+    def _bytes(self, draft: Draft) -> int:
+        """What it takes, or will take once the file that comes is here."""
+        paths = {name: self.path(draft, name) for name in (GIVEN, MODEL, PARTS)}
+        sizes = {name: path.stat().st_size for name, path in paths.items() if path.exists()}
+        return max(draft.size, sizes.pop(GIVEN, 0)) + sum(sizes.values())
 
     def _place(self, id_: str) -> Path:
         return self._folder / id_

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +29,7 @@ from atoll.node.web.page import Page
 from atoll.node.web.parts import ANY, TABLES, passing_folder, read_parts
 from atoll.node.web.publish import checks, making, steps
 from atoll.node.web.publish.drafts import PASSING, Draft, Way
-from atoll.node.web.publish.forms import GROUPS, ModelForm, WordsForm
+from atoll.node.web.publish.forms import GROUPS, MAX_CLASS_NAME, MAX_CLASSES, ModelForm, WordsForm
 from atoll.node.web.publish.picture import drawn
 from atoll.node.web.reading.fitting import Unreadable
 from atoll.node.web.visit import Visit
@@ -36,6 +39,7 @@ from atoll.protocol.ids import parse_digest
 WORDS_SIZE, WORDS_FIELDS = 16 * MAX_DESCRIPTION, 60
 LONG_UPLOAD = 6 * 3600.0  # seconds that a form with a package or a model may take to come
 MAX_KEY, MAX_NAME = 200, 200
+LONG = {"classes": 4 * MAX_CLASSES * MAX_CLASS_NAME}  # bytes
 WAYS: dict[str, Way] = {"model": "model", "package": "package", "words": "words"}
 SAID = {
     "deleted": later("The draft is deleted."),
@@ -58,10 +62,22 @@ async def begin(visit: Visit) -> web.Response:
         raise RequestInvalid("not the form of this page")
     draft = await asyncio.to_thread(visit.node.drafts.begin, visit.user, way, revised.id.hex() if revised else "")
     if way == "words":
-        await asyncio.to_thread(making.taken_from_dock, visit.node, draft)
+        await asyncio.to_thread(_taken_from_dock, visit, draft)
     elif revised is not None:
         await asyncio.to_thread(visit.node.drafts.save, msgspec.structs.replace(draft, words=revised.manifest.semantic))
     raise web.HTTPSeeOther(f"/publish/{draft.id}/{steps.WORDS if way == 'words' else steps.MODEL}")
+
+
+def _taken_from_dock(visit: Visit, draft: Draft) -> None:
+    """Without it there is no draft; blocking."""
+    node = visit.node
+    try:
+        learnware = node.dock.get(parse_digest(draft.revises))
+        node.drafts.check_room(draft, node.dock.served_path(learnware).stat().st_size)
+        making.taken_from_dock(node, draft)
+    except BaseException:
+        node.drafts.delete(draft)
+        raise
 
 
 async def show(visit: Visit) -> web.Response:
@@ -94,25 +110,36 @@ async def take_model(visit: Visit) -> web.Response:
     """The file, unless its pieces have come before, and the rows; faults beside their fields, what is right is kept."""
     draft, check = await _draft(visit), None if visit.check_header() else visit.check_form
     drafts, takes = visit.node.drafts, {"given": ANY, "rows": TABLES if draft.way == "model" else ANY}
-    with visit.node.fitting.room(known=True) as begun:
-        async with passing_folder(PASSING, drafts.path(draft, "")) as folder:
-            most = {"given": _most(visit, draft)}
-            parts = await read_parts(visit.request, folder, check, begun, takes, most=most, seconds=LONG_UPLOAD)
-            form = ModelForm.read(parts) if draft.way == "model" else ModelForm(errors=dict(parts.errors))
-            draft = await _given(visit, draft, form, parts.files.get("given"), parts.called.get("given", ""))
-            if not form.errors and draft.way == "model":
-                draft = await _fitted(visit, draft, form, folder)
+    async with _coming(visit, draft) as most, passing_folder(PASSING, drafts.path(draft, "")) as folder:
+        parts = await read_parts(
+            visit.request, folder, check, lambda: None, takes, most={"given": most}, long=LONG, seconds=LONG_UPLOAD
+        )
+        form = ModelForm.read(parts) if draft.way == "model" else ModelForm(errors=dict(parts.errors))
+        draft = await _given(visit, draft, form, parts.files.get("given"), parts.called.get("given", ""))
+        if not form.errors and draft.way == "model":
+            draft = await _fitted(visit, draft, form, folder)
     if form.errors:
         return faulty(form.errors) if scripted(visit) else await _model_page(visit, draft, form, 422)
     return _on(visit, draft, steps.WORDS)
+
+
+@asynccontextmanager
+async def _coming(visit: Visit, draft: Draft) -> AsyncIterator[int]:
+    """Bytes that the file of the form may have, for which there is room, checked before anything of it is written."""
+    size = min(_most(visit, draft), visit.request.content_length or sys.maxsize)
+    await asyncio.to_thread(visit.node.drafts.reserve, draft, size)
+    try:
+        yield size
+    finally:
+        await asyncio.to_thread(visit.node.drafts.release, draft, size)
 
 
 async def _given(visit: Visit, draft: Draft, form: ModelForm, file: Path | None, name: str) -> Draft:
     """With the file of this form, or the one that is here already."""
     try:
         if file is not None and "given" not in form.errors:
-            draft = await asyncio.to_thread(visit.node.drafts.take, draft, file, name[:MAX_NAME])
             async with visit.noting("upload.append", draft=draft.id):
+                draft = await asyncio.to_thread(visit.node.drafts.take, draft, file, name[:MAX_NAME])
                 return await making.received(visit, draft)
     except AtollError as error:
         form.errors["given"] = sentence(error)
@@ -125,7 +152,9 @@ async def _given(visit: Visit, draft: Draft, form: ModelForm, file: Path | None,
 
 async def _fitted(visit: Visit, draft: Draft, form: ModelForm, folder: Path) -> Draft:
     try:
-        return await making.fitted(visit, draft, form, folder)
+        with visit.node.fitting.room(known=True) as begin_to_read:  # not while they come, which may take hours
+            begin_to_read()
+            return await making.fitted(visit, draft, form, folder)
     except Unreadable as error:
         field = {"model": "given", "": "rows"}.get(error.field, error.field)
         form.errors[field] = sentence(error)

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import re
+import shutil
 import zipfile
 
 import msgspec
@@ -14,8 +15,10 @@ import pytest
 from atoll.engine.packages.convert import to_onnx
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
+from atoll.node.web import parts
 from atoll.node.web.publish import making
 from atoll.node.web.publish.drafts import AT_A_TIME, FORGOTTEN, GIVEN, MODEL, Draft, Drafts
+from atoll.node.web.reading.fitting import PLACES
 from atoll.protocol.errors import NotFound
 from browser import serious, sign_in
 from playwright.async_api import expect
@@ -235,7 +238,7 @@ async def test_code_is_refused_and_told_which_command_to_use(publisher, csv):
     assert "atoll learnware pack model.pkl" in page.text
 
 
-async def test_a_package_comes_in_pieces_goes_on_after_a_break_and_is_the_same_bytes(publisher, digits):
+async def test_a_package_comes_in_pieces_goes_on_after_a_break_and_is_the_same_bytes(publisher, digits, monkeypatch):
     browser, _ = publisher
     running = browser.running
     island = digits.island()
@@ -276,6 +279,10 @@ async def test_a_package_comes_in_pieces_goes_on_after_a_break_and_is_the_same_b
     assert submission.package == hashlib.sha256(package).digest()
     page = await browser.open(f"/publish/{submission.id.hex()}")
     assert page.url == f"{draft}/federation"
+    with monkeypatch.context() as patch:  # as if they were under way still
+        patch.setattr(running.node.acceptance, "following", under_way(submission))
+        again = await browser.session.get(f"{running.url}{draft}/events", headers={"Last-Event-ID": "3"})
+        assert [line for line in (await again.text()).splitlines() if "event:" in line] == ["event: part", "event: end"]
     await browser.send(f"{draft}/delete", [])
     page = await browser.open(f"/publish/{submission.id.hex()}")
     assert ("Checks of a package" in page.text, "accepted" in page.text) == (True, True)
@@ -335,6 +342,10 @@ def test_a_draft_is_swept_when_nobody_has_touched_it_for_a_day(tmp_path):
     drafts.append(fresh, "k", "x", 1000, 0, bytes(900))
     with pytest.raises(RequestInvalid, match="more has come"):
         drafts.append(fresh, "k", "x", 1000, 900, bytes(101))
+    with pytest.raises(RequestInvalid, match="stands at 900"):
+        drafts.append(fresh, "k", "x", 1000, 0, b"")
+    with pytest.raises(RequestInvalid, match="of a file that had 1000"):
+        drafts.append(fresh, "k", "x", 999, 900, b"")
     third, fourth = drafts.begin("mine", "package"), drafts.begin("mine", "package")
     drafts.append(third, "k", "x", 1000, 0, bytes(1000))
     with pytest.raises(RequestInvalid, match="too many bytes"):
@@ -351,6 +362,65 @@ def test_a_draft_is_swept_when_nobody_has_touched_it_for_a_day(tmp_path):
     assert not (tmp_path / "drafts" / fresh.id / "passing-left").exists()
     with pytest.raises(NotFound):
         again.save(old)
+
+
+def test_a_draft_that_is_whole_stays_so_when_a_piece_comes_twice_and_lives_while_it_grows(tmp_path):
+    now = [0]
+    drafts = Drafts(tmp_path / "drafts", 1000, lambda: now[0])
+    draft = drafts.begin("mine", "package")
+    drafts.append(draft, "k", "x", 10, 0, bytes(5))
+    now[0] = FORGOTTEN
+    drafts.append(draft, "k", "x", 10, 5, bytes(5))
+    now[0] += FORGOTTEN - 1
+    drafts.sweep()
+    drafts.save(msgspec.structs.replace(drafts.get(draft.id, "mine"), whole=True))
+    with pytest.raises(RequestInvalid, match="stands at 10"):
+        drafts.append(draft, "k", "x", 10, 5, bytes(5))
+    assert drafts.get(draft.id, "mine").whole
+
+
+def test_forms_that_come_have_room_before_anything_of_them_is_written(tmp_path):
+    drafts = Drafts(tmp_path / "drafts", 1000, lambda: 0)
+    one, two, other = (
+        drafts.begin("mine", "package"),
+        drafts.begin("mine", "package"),
+        drafts.begin("theirs", "package"),
+    )
+    drafts.reserve(one, 1000)
+    drafts.reserve(two, 600)
+    with pytest.raises(RequestInvalid, match="too many bytes"):
+        drafts.reserve(two, 401)
+    drafts.reserve(other, 1000)
+    drafts.release(two, 600)
+    for _ in range(AT_A_TIME - 1):
+        drafts.reserve(two, 1)
+    with pytest.raises(RequestInvalid, match="too many forms"):
+        drafts.reserve(two, 1)
+
+
+async def test_a_long_upload_takes_no_place_of_those_who_search_and_its_draft_may_go(
+    publisher, model, csv, monkeypatch
+):
+    browser, _ = publisher
+    draft, fitting = await begun(browser, "model"), browser.running.node.fitting
+    with fitting.room(known=True) as take:
+        for _ in range(PLACES):
+            take()
+        given = [("given", ("digits.onnx", model(0, 1))), ("rows", ("rows.csv", csv(0, 1)))]
+        page = await send_files(browser, f"{draft}/model", *given, ("classes", "\n".join(["a" * 100, "b" * 5000])))
+        assert "At most 1000 names" in fault(page, "classes")
+        page = await send_files(browser, f"{draft}/model", *given)
+        assert "reading others" in fault(page, "rows")
+    assert "Here: digits.onnx" in page.text
+    append = parts._append
+
+    def deleted(path, piece):  # while the file comes
+        shutil.rmtree(drafts_of(browser).path(draft_of(draft), ""))
+        append(path, piece)
+
+    monkeypatch.setattr(parts, "_append", deleted)
+    page = await send_files(browser, f"{draft}/model", *given)
+    assert (page.status, "was deleted meanwhile" in page.text) == (404, True)
 
 
 async def test_a_noised_sketch_costs_its_budget_once(publisher, model, csv):
@@ -374,6 +444,16 @@ async def test_a_noised_sketch_costs_its_budget_once(publisher, model, csv):
     assert [row.spending.epsilon for row in entries] == [3.0]
     page = await checked(browser, draft)
     assert "Accepted: it is in your dock" in page.text
+
+
+def under_way(decided):
+    """What follows a submission that is about to be decided."""
+
+    async def following(_):
+        yield msgspec.structs.replace(decided, state="waiting", report=None), ()
+        yield decided, ()
+
+    return following
 
 
 def island_at(running, monkeypatch):
