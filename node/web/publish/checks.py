@@ -56,9 +56,9 @@ async def begin(visit: Visit) -> web.Response:
     """Have it checked, with the sample that was given."""
     draft, check = await draft_of_visit(visit), None if visit.check_header() else visit.check_form
     row = row_of(visit, draft)
-    if row is not None and row.state != "refused":
-        raise web.HTTPSeeOther(f"/publish/{draft.id}/{steps.CHECKS}")
-    with visit.node.fitting.room(known=True) as begun:
+    with visit.node.drafts.alone(draft) as first, visit.node.fitting.room(known=True) as begun:
+        if not first or (row is not None and row.state != "refused"):
+            raise web.HTTPSeeOther(f"/publish/{draft.id}/{steps.CHECKS}")
         async with passing_folder(PASSING, visit.node.drafts.path(draft, "")) as folder:
             parts = await read_parts(visit.request, folder, check, begun, {"labelled": TABLES})
             form = CheckForm(parts.first("target").strip()[:MAX_COLUMN], dict(parts.errors))

@@ -11,7 +11,8 @@ import re
 import secrets
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,7 @@ AT_A_TIME, IN_ALL = 8, 64  # drafts of one token, and of all
 ROOM = 2  # times the size of the largest upload, that one token's drafts may take
 FORGOTTEN = DAY
 SWEEP_SECONDS = 10 * MINUTE / 1000
+LEFT_FREE = 256 << 20  # bytes of the disk that drafts leave to the store
 MAX_ROW = 64 << 20  # bytes of what is kept of a draft, but for its files
 ROW, PARTS = "draft", "parts"
 GIVEN, MODEL = "given", "model"  # what was uploaded, and the model as it is packed
@@ -76,6 +78,7 @@ class Drafts:
         self._clock = clock
         self._lock = threading.RLock()
         self._coming: dict[str, list[int]] = {}  # bytes of forms under way, by owner
+        self._held: set[str] = set()
         for left in folder.glob(f"*/{PASSING}*"):  # the node ended while a form came
             shutil.rmtree(left, ignore_errors=True)
 
@@ -182,6 +185,18 @@ class Drafts:
         with self._lock:
             self._coming[draft.owner].remove(size)
 
+    @contextmanager
+    def alone(self, draft: Draft) -> Iterator[bool]:
+        """Whether nobody else is within such a block for it, be it the same person who has clicked twice."""
+        with self._lock:
+            first = draft.id not in self._held
+            self._held.add(draft.id)
+        try:
+            yield first
+        finally:
+            if first:
+                self._held.discard(draft.id)
+
     def take(self, draft: Draft, path: Path, name: str) -> Draft:
         """A file that has come in one piece is the draft's."""
         with self._lock:
@@ -213,6 +228,8 @@ class Drafts:
         others = sum(self._bytes(each) for each in self.all(draft.owner) if each.id != draft.id)
         if others + coming + size > ROOM * self._limit:
             raise RequestInvalid("your drafts take too many bytes", hint="delete one of them first")
+        if shutil.disk_usage(self._folder).free - coming - size < LEFT_FREE:
+            raise RequestInvalid("this node's disk has no room for the file", hint="an administrator can make some")
 
     def _bytes(self, draft: Draft) -> int:
         """What it takes, or will take once the file that comes is here."""

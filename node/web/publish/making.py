@@ -74,7 +74,8 @@ async def fitted(visit: Visit, draft: Draft, form: ModelForm, folder: Path) -> D
     if form.budget is not None:
         packed = await _noised(visit, form, packing, packed, folder)
     await asyncio.to_thread((folder / packing.into).replace, node.drafts.path(draft, MODEL))
-    draft = msgspec.structs.replace(draft, target=form.target)
+    now = await asyncio.to_thread(node.drafts.get, draft.id, draft.owner)  # words may have come meanwhile
+    draft = msgspec.structs.replace(now, target=form.target)
     return await asyncio.to_thread(node.drafts.keep_parts, draft, packed)
 
 

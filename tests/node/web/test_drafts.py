@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 from atoll.node.errors import RequestInvalid
+from atoll.node.web.publish import drafts as module
 from atoll.node.web.publish.drafts import AT_A_TIME, FORGOTTEN, Drafts
 from atoll.protocol.errors import NotFound
 
@@ -53,7 +54,7 @@ def test_a_draft_that_is_whole_stays_so_when_a_piece_comes_twice_and_lives_while
     assert drafts.get(draft.id, "mine").whole
 
 
-def test_forms_that_come_have_room_before_anything_of_them_is_written(tmp_path):
+def test_forms_that_come_have_room_before_anything_of_them_is_written(tmp_path, monkeypatch):
     drafts = Drafts(tmp_path / "drafts", 1000, lambda: 0)
     one, two, other = (
         drafts.begin("mine", "package"),
@@ -66,6 +67,10 @@ def test_forms_that_come_have_room_before_anything_of_them_is_written(tmp_path):
         drafts.reserve(two, 401)
     drafts.reserve(other, 1000)
     drafts.release(two, 600)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "LEFT_FREE", 1 << 60)
+        with pytest.raises(RequestInvalid, match="no room for the file"):
+            drafts.reserve(two, 1)
     for _ in range(AT_A_TIME - 1):
         drafts.reserve(two, 1)
     with pytest.raises(RequestInvalid, match="too many forms"):

@@ -277,6 +277,13 @@ async def test_a_package_comes_in_pieces_goes_on_after_a_break_and_is_the_same_b
     assert submission.package == hashlib.sha256(package).digest()
     page = await browser.open(f"/publish/{submission.id.hex()}")
     assert page.url == f"{draft}/federation"
+    before = len(running.node.acceptance.all())
+    with drafts_of(browser).alone(draft_of(draft)):  # as by the first of two clicks
+        await browser.open(f"{draft}/checks")
+        await asyncio.to_thread(resubmittable, browser, draft)
+        page = await send_files(browser, f"{draft}/checks")
+        assert (page.url, len(running.node.acceptance.all())) == (f"{draft}/checks", before)
+        await asyncio.to_thread(resubmittable, browser, draft, submission.id.hex())
     with monkeypatch.context() as patch:  # as if they were under way still
         patch.setattr(running.node.acceptance, "following", under_way(submission))
         again = await browser.session.get(f"{running.url}{draft}/events", headers={"Last-Event-ID": "3"})
@@ -377,6 +384,13 @@ async def test_a_noised_sketch_costs_its_budget_once(publisher, model, csv):
     assert [row.spending.epsilon for row in entries] == [3.0]
     page = await checked(browser, draft)
     assert "Accepted: it is in your dock" in page.text
+
+
+def resubmittable(browser, path, submission=""):
+    """The draft with this submission, or none yet."""
+    drafts = drafts_of(browser)
+    (owner,) = [each.id for each in browser.running.node.tokens.all() if drafts.all(each.id)]
+    drafts.save(msgspec.structs.replace(drafts.get(draft_of(path).id, owner), submission=submission))
 
 
 def under_way(decided):
