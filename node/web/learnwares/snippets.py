@@ -72,10 +72,10 @@ def _does(remote: bool, own: bool) -> str:
 def _python(learnware_id: str, remote: bool, own: bool) -> Snippet:
     send = ", send=True" if remote else ""
     code = (
-        "import atoll\nimport pandas as pd\n\n"
+        "import atoll\n\n"
         "client = atoll.Client()  # the node of $ATOLL_URL and $ATOLL_TOKEN\n"
         f'model = client.load("{learnware_id}"{send})\n'
-        f'print(model.predict(pd.read_csv("{ROWS}")))'
+        f'print(model.predict("{ROWS}"))  # or an array, a frame, a dict of columns'
     )
     return Snippet("python", later("Python: predict"), _does(remote, own), code)
 
