@@ -220,7 +220,7 @@ def _build(
         specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
         ChunkedUploads(blobs, config.http.max_upload_bytes),
         Drafts(home / "drafts", http.max_upload_bytes, now_ms), Example(store), models, metrics,
-        Limits(http, metrics.limited), Room(http.connections), tls,
+        Limits(http, metrics.limited), Room(http), tls,
     )  # fmt: skip
     metrics.show(partial(figures, node))
     return node

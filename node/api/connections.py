@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from aiohttp import web
 from atoll.node.api.problems import problem
+from atoll.node.api.proxies import Proxies, loopback
+from atoll.node.api.visitors import host_of
+from atoll.node.config import HttpSection
 
 log = logging.getLogger("atoll.http")
 KEPT_ALIVE = 75.0  # seconds that a connection stays open between two requests
@@ -18,12 +22,33 @@ TICKS = 8  # looks at a body within the time that it may be silent
 
 
 class Room:
-    """How many connections there are, of how many that may be."""
+    """How many connections there are, of how many that may be; one address has at most a quarter of them, unless it is
+    of this machine or of a trusted proxy, where many come from."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, config: HttpSection) -> None:
+        self.most = config.connections
+        self.share = max(1, config.connections // 4)
         self.taken = 0
         self.refused = 0
+        self._proxies = Proxies(config)
+        self._hosts: Counter[str] = Counter()
+
+    def take(self, remote: str) -> bool:
+        """One more connection of an address; whether there is room for it. :meth:`leave` at its end, either way."""
+        host = host_of(remote)
+        self.taken += 1
+        self._hosts[host] += 1
+        many = loopback(host) or self._proxies.trusts(remote)
+        good = self.taken <= self.most and (many or self._hosts[host] <= self.share)
+        self.refused += not good
+        return good
+
+    def leave(self, remote: str) -> None:
+        host = host_of(remote)
+        self.taken -= 1
+        self._hosts[host] -= 1
+        if not self._hosts[host]:
+            del self._hosts[host]
 
 
 class Connection(web.RequestHandler):
@@ -34,20 +59,20 @@ class Connection(web.RequestHandler):
         super().__init__(server, keepalive_timeout=KEPT_ALIVE, **settings)
         self._room = room
         self._seconds = seconds
+        self._remote = ""
         self._silent: asyncio.TimerHandle | None = None
         self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._room.taken += 1
-        if self._room.taken > self._room.most:
-            self._room.refused += 1
+        self._remote = str((transport.get_extra_info("peername") or ("",))[0])
+        if not self._room.take(self._remote):
             self._cut()
         else:
             self._silent = asyncio.get_running_loop().call_later(self._seconds, self._cut)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._room.taken -= 1
+        self._room.leave(self._remote)
         self.gone.set()
         self.heard()
         super().connection_lost(exc)

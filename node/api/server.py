@@ -122,8 +122,9 @@ async def _listen(node: Node, runner: web.AppRunner) -> asyncio.Server:
     context = None if node.tls is None else node.tls.context
     try:
         return await loop.create_server(
-            lambda: Connection(server, room, http.read_seconds, **settings), http.host, http.port, ssl=context
-        )
+            lambda: Connection(server, room, http.read_seconds, **settings), http.host, http.port, ssl=context,
+            ssl_handshake_timeout=None if context is None else http.read_seconds,
+        )  # fmt: skip
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise

@@ -50,7 +50,12 @@ def unknown() -> Unauthorised:
 
 def address(request: web.Request) -> str:
     """Of the client: of the connection, or what a trusted proxy says of it (proxies.as_sent)."""
-    remote = (request.remote or "").partition("%")[0]
+    return host_of(request.remote or "")
+
+
+def host_of(remote: str) -> str:
+    """What counts as one address: one of IPv4, or a network of IPv6, which one host may have."""
+    remote = remote.partition("%")[0]
     try:
         found = ipaddress.ip_address(remote)
     except ValueError:

@@ -8,8 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import aiohttp
 import msgspec
 from atoll.engine.semantic import SemanticQuery
+from atoll.node.api.connections import Room
 from atoll.node.api.limits import WRONG_TOKENS
 from atoll.node.client.question import question
+from atoll.node.config import HttpSection
 from atoll.node.p2p.buckets import Buckets
 from atoll.node.search.query import Filters
 from atoll.protocol.listings import Offers
@@ -174,6 +176,19 @@ async def test_there_is_room_for_so_many_connections(start, monkeypatch):
         async with connected(node) as (reader, _):
             assert await closed(reader) == b""
         assert (await node.client.node()).peer_id
+
+
+def test_one_address_has_a_quarter_of_the_room_and_a_proxy_all_of_it():
+    room = Room(HttpSection(connections=8, trusted_proxies=("10.0.0.1",)))
+    assert [room.take("192.0.2.1") for _ in range(3)] == [True, True, False]
+    assert [room.take(f"2001:db8::{n}") for n in range(3)] == [True, True, False]  # one network is one host
+    for _ in range(2):
+        room.leave("192.0.2.1")
+    assert room.take("192.0.2.1")
+    for remote in ("192.0.2.1", "192.0.2.1", "2001:db8::1", "2001:db8::2", "2001:db8::3"):
+        room.leave(remote)
+    assert (room.taken, room.refused) == (0, 2)
+    assert [room.take("10.0.0.1" if n % 2 else "127.0.0.1") for n in range(9)] == [True] * 8 + [False]
 
 
 async def test_headers_and_bodies_have_a_size(start):

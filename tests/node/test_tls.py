@@ -127,6 +127,17 @@ async def test_a_renewed_certificate_needs_no_restart_and_a_bad_one_changes_noth
     assert len(changed) == 1
 
 
+async def test_who_does_not_shake_hands_is_cut_off(secured, start, monkeypatch):
+    monkeypatch.setenv("ATOLL__HTTP__READ_SECONDS", "0.4")
+    (node,) = await start("node")
+    host, port = node.url.removeprefix("https://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_renewal_that_cannot_be_told_is_told_the_next_time(authority):
     tls = await asyncio.to_thread(Tls, *authority.sign())
     again, told, loop = asyncio.Event(), asyncio.Queue(), asyncio.get_running_loop()
