@@ -71,7 +71,14 @@ class HttpSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     streams: Annotated[
         int, Meta(ge=1, le=10_000, description="answers that one of them may follow as they come, at a time")
     ] = 64
-    connections: Annotated[int, Meta(ge=8, le=100_000, description="connections over HTTP at a time")] = 1024
+    connections: Annotated[
+        int,
+        Meta(
+            ge=8,
+            le=100_000,
+            description="connections over HTTP at a time, and a quarter of them from one address that is no trusted proxy",
+        ),
+    ] = 1024
     read_seconds: Annotated[
         Seconds, Meta(description="how long a client may send nothing of a request that it has begun")
     ] = 30.0
