@@ -76,7 +76,7 @@ class HttpSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=8,
             le=100_000,
-            description="connections over HTTP at a time, and a quarter of them from one address that is no trusted proxy",
+            description="connections over HTTP at a time, a quarter of them from one address that is no trusted proxy",
         ),
     ] = 1024
     read_seconds: Annotated[
