@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from atoll.node.language import later
 from atoll.node.web.markdown import STEERING
-from atoll.protocol.policy import Act
+from atoll.protocol.listings import Listing
+from atoll.protocol.policy import ACTS, Act, promised
 
 FEW = 4  # columns that are written out
 ROWS = "my_rows.csv"
@@ -47,6 +48,16 @@ def snippets(
     code = f"atoll search --data {ROWS} --id {learnware_id}"
     found.append(Snippet("search", later("See how near your data are"), SEARCHED, code))
     return found
+
+
+def for_members(learnware_id: str, listings: Sequence[Listing]) -> Snippet:
+    """The one that its owner may pass on: what users of other nodes may do first; listed nowhere, its own users."""
+    may = {act for each in listings for act in promised(each.offers, "somebody")}
+    asked = [act for act in ACTS if act not in may and any(getattr(each.offers, act) == "ask" for each in listings)]
+    if not listings:
+        return _python(learnware_id, remote=False, own=True)
+    found = {each.key: each for each in snippets(learnware_id, "", "", (), may, asked, own=False)}
+    return found.get("python") or found.get("ask") or found["search"]
 
 
 SEARCHED = later(

@@ -21,6 +21,7 @@ from atoll.node.web.answers import faulty, html, scripted, sentence
 from atoll.node.web.dock import words as dock_words
 from atoll.node.web.dock.preview import NOTHING, Preview, draft_of, preview, widened
 from atoll.node.web.headers import guarded
+from atoll.node.web.learnwares.snippets import for_members
 from atoll.node.web.page import Page
 from atoll.node.web.parts import TABLES, passing_folder, read_parts
 from atoll.node.web.publish import making, steps
@@ -146,7 +147,8 @@ async def done(visit: Visit) -> web.Response:
     except ProtocolError as error:
         raise NotFound(error.message) from None
     listed = visit.node.publisher.listed_in(learnware.id)
-    return await html(visit, "publish/done.html", learnware=learnware, listed=listed, steps=steps)
+    snippet = for_members(learnware.id.hex(), listed)
+    return await html(visit, "publish/done.html", learnware=learnware, listed=listed, snippet=snippet)
 
 
 async def leave(visit: Visit) -> web.Response:
