@@ -36,5 +36,5 @@ if (trying) {
     into.innerHTML = said.html;
     into.focus({ preventScroll: true });
     into.scrollIntoView({ block: "nearest" });
-  });
+  }, () => into.replaceChildren());
 }

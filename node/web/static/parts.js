@@ -61,9 +61,12 @@ function showErrors(form, errors, english = []) {
   first?.focus();
 }
 
-// Send a form with its files: to `taken` what the node says, unless that is errors.
-function sendBy(form, button, telling, taken) {
+// Send a form with its files: to `taken` what the node says, unless that is errors. What was said of it before is gone
+// as it begins, and `begun` takes away what came of it.
+function sendBy(form, button, telling, taken, begun = () => {}) {
   async function send() {
+    showErrors(form, {});
+    begun();
     tell(telling());
     const headers = { Accept: "application/json", "X-CSRF-Token": form.elements.csrf.value };
     const answer = await fetch(form.action, { method: "POST", body: new FormData(form), headers });
@@ -77,6 +80,7 @@ function sendBy(form, button, telling, taken) {
     for (const file of form.querySelectorAll("input[type=file]")) {
       const [given] = file.files;
       if (!given || given.size <= Number(file.dataset.most)) continue;
+      begun();
       showErrors(form, { [file.id]: file.dataset.large });
       return;
     }

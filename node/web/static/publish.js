@@ -48,6 +48,7 @@ if (give) {
     event.preventDefault();
     event.stopImmediatePropagation();
     give.dataset.busy = "yes";
+    showErrors(give, {});
     document.getElementById("go").setAttribute("aria-disabled", "true");
     let faults = null;
     try {

@@ -350,6 +350,10 @@ async def test_the_pages_are_fit_for_everybody(federated, sepsis, publish, page)
     await page.click("#go")
     await expect(page.locator("#tried td bdi").first).to_have_text("<b>ill</b>")
     assert await serious(page) == []
+    await page.fill("#v2", "x")
+    await page.click("#go")
+    await expect(page.locator("#v2-error")).to_have_text("A number.")
+    await expect(page.locator("#tried")).to_be_empty()  # those were of other values
     await choose(page, "zh", "dark")
     for path in ("/learnwares", f"/learnwares/{own}"):
         await page.goto(f"{node.url}{path}")

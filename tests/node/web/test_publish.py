@@ -162,6 +162,7 @@ async def test_a_model_and_rows_become_a_listing_that_another_node_finds(
     assert re.fullmatch(r"/publish/done/[0-9a-f]{64}", page.url), page.text
     id_ = page.url.rpartition("/")[2]
     assert f'href="/learnwares/{id_}"' in page.body
+    assert f'client.load("{id_}", send=True)' in page.text.replace("&#34;", '"')  # members may not download it
     assert (await browser.open(f"{draft}/words")).status == 404
     learnware = browser.running.node.dock.get(bytes.fromhex(id_))
     assert learnware.row.quality.rows == 50
@@ -216,6 +217,8 @@ async def test_what_the_checks_refuse_goes_back_to_its_step_and_nothing_is_lost(
     assert "Digits zero to two" in listed.text
     page = await browser.send(f"{draft}/leave", [])
     assert "is in your dock" in page.text
+    assert "client.load(" in page.text
+    assert "send=True" not in page.text
     assert "None is open." in (await browser.open("/publish")).text
 
 
@@ -471,7 +474,16 @@ async def test_with_a_script_files_go_in_pieces_checks_come_as_they_are_done_and
     await expect(page.locator("#given-error")).to_contain_text("It is a pickle")
     assert lost == [(True, "Sending 0 %")]
     await page.set_input_files("#given", tmp_path / "digits.onnx")
+    held = asyncio.Event()
+
+    async def hold(route):
+        await held.wait()
+        await route.continue_()
+
+    await page.route("**/file?**", hold)
     await page.click("#go")
+    await expect(page.locator("#given-error")).to_have_text("")  # what was said of the other file
+    held.set()
     await page.wait_for_url("**/words")
     await page.fill("#name", "Zeros and ones")
     await page.fill("#description", "Reads *zeros*")
