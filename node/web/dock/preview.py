@@ -109,9 +109,11 @@ def _loses(rule: Rule, before: Rule) -> bool:
 
 
 def _line(node: Node, now: Permission, was: Permission | None, before: Policy, policy: Policy) -> Line:
+    own = now.peer_id == node.identity.peer
+    if own and was is None:  # its own users may do all, listed or not
+        was, before = now, policy
     cells = tuple(Cell(_level(act, was, before), _level(act, now, policy)) for act in ACTS)
-    name = now.name or node.peers.name(now.peer_id)
-    return Line(now.peer_id, name, 1, now.peer_id == node.identity.peer, cells)
+    return Line(now.peer_id, now.name or node.peers.name(now.peer_id), 1, own, cells)
 
 
 def _level(act: Act, permission: Permission | None, policy: Policy) -> Level:
