@@ -234,11 +234,13 @@ async def test_others_do_what_the_policy_lets_them(federated, sepsis, visitor, c
     assert page.body.count("<circle") > 5
     page = await browser.send(f"{at}/ask", [("download", "1"), ("words", "for a study")])
     assert "asked, not answered yet" in page.text
+    assert "Ask how it stands" in page.text
     (request,) = await owner.client.requests()
     assert (request.words, request.act) == ("for a study", "download")
     await owner.client.grant(request.id)
     page = await browser.send(f"{at}/ask", [])
     assert "granted to your node until" in page.text
+    assert "Ask how it stands" not in page.text
     assert f"atoll fetch {asked}" in page.text
     await browser.send(f"{at}/fetch", [])
     async with browser.session.get(f"{asker.url}{at}/fetch/events") as stream:
