@@ -122,7 +122,7 @@ def _require_there(node: Node, rule: RuleChange) -> None:
 def _approve(node: Node, peer: str, force: bool, before: Rules, after: Rules) -> ChangeView:
     change = _foresee(node, peer, before, after)
     if change.objection and not force:
-        raise LockOut(change.objection, hint="see with --dry-run what it does; --force does it all the same")
+        raise LockOut(change.objection, hint="a dry run shows what it does; by force it is done all the same")
     return change
 
 

@@ -138,7 +138,7 @@ def island_of(rkme: Rkme, known: Iterable[Island], begins: str = "") -> Island:
         named = f" whose id begins with {begins!r}" if begins else ""
         raise IslandError(f"{_words(rkme)} is of no island that this node knows{named}", hint="see `atoll island list`")
     ids = ", ".join(island.id[:16] for island in fitting[:MAX_ISLANDS])
-    raise IslandError(f"{_words(rkme)} can be of {len(fitting)} islands: {ids}", hint="say of which: --island")
+    raise IslandError(f"{_words(rkme)} can be of {len(fitting)} islands: {ids}", hint="say of which island it is")
 
 
 def _words(rkme: Rkme) -> str:
@@ -166,7 +166,7 @@ def _not_finite(units: Iterable[NDArray[np.float32]], island: Island, impute: bo
         return NotFinite(f"no row has a finite value in columns {names}", hint="leave such columns out")
     return NotFinite(
         f"{cells} cells are empty, NaN or infinite, in columns {names}",
-        hint="clean them, or let column means take their place: --impute, in Python impute=True",
+        hint="clean them, or let column means take their place (impute)",
     )
 
 
