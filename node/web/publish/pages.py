@@ -27,7 +27,7 @@ from atoll.node.web.answers import faulty, html, scripted, sentence
 from atoll.node.web.markdown import markdown
 from atoll.node.web.page import Page
 from atoll.node.web.parts import ANY, TABLES, passing_folder, read_parts
-from atoll.node.web.publish import checks, making, steps
+from atoll.node.web.publish import checks, formats, making, steps
 from atoll.node.web.publish.drafts import PASSING, Draft, Way
 from atoll.node.web.publish.forms import GROUPS, MAX_CLASS_NAME, MAX_CLASSES, ModelForm, WordsForm
 from atoll.node.web.publish.picture import drawn
@@ -52,7 +52,9 @@ async def start(visit: Visit) -> web.Response:
     drafts = await asyncio.to_thread(visit.node.drafts.all, visit.user)
     listed = [(draft, _step_of(visit, draft)) for draft in drafts]
     said = SAID.get(visit.request.query.get("said", ""), "")
-    return await html(visit, "publish/start.html", drafts=listed, revised=revised, said=said, steps=steps)
+    return await html(
+        visit, "publish/start.html", drafts=listed, revised=revised, said=said, steps=steps, formats=formats.KNOWN
+    )
 
 
 async def begin(visit: Visit) -> web.Response:
@@ -349,6 +351,7 @@ async def _model_page(visit: Visit, draft: Draft, form: ModelForm, status: int =
         form=form,
         most=_most(visit, draft),
         limit=visit.node.config.privacy.epsilon_limit,
+        formats=formats.KNOWN,
     )
 
 

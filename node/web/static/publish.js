@@ -39,6 +39,14 @@ async function sendFile(form, file) {
   throw new Error("no connection");
 }
 
+// Whether the file of the form is at the node, where its field is empty.
+function keeps(name) {
+  const kept = document.getElementById("kept");
+  if (name) kept.querySelector("bdi").textContent = name;
+  kept.hidden = !name;
+  document.getElementById("gone").hidden = Boolean(name);
+}
+
 const give = document.getElementById("give");
 if (give) {
   const given = document.getElementById("given");
@@ -60,10 +68,12 @@ if (give) {
     document.getElementById("go").removeAttribute("aria-disabled");
     document.getElementById("sent").hidden = true;
     if (faults) {
+      if (faults.errors.given) keeps(null); // the node has refused it, and deleted it
       showErrors(give, faults.errors, faults.english);
       return tell("");
     }
     given.value = ""; // it is there
+    keeps(file.name);
     named(given);
     give.requestSubmit();
   });

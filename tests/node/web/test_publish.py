@@ -15,7 +15,7 @@ import pytest
 from atoll.engine.packages.convert import to_onnx
 from atoll.node.clock import now_ms
 from atoll.node.web import parts
-from atoll.node.web.publish import making
+from atoll.node.web.publish import formats, making
 from atoll.node.web.publish.drafts import AT_A_TIME, GIVEN, MODEL, Draft
 from atoll.node.web.reading.fitting import PLACES
 from browser import serious, sign_in
@@ -152,6 +152,9 @@ async def test_a_model_and_rows_become_a_listing_that_another_node_finds(
     page = await browser.open(f"{draft}/federation")
     for said in ("Who could do what", "Other House", "Predict for members"):
         assert said in page.text, said
+    own = re.search(r"<tr><th scope=\"row\">[^\n]*this node.*?</tr>", page.body, re.DOTALL)[0]
+    assert own.count(">yes<") == 4
+    assert "changed" not in own  # its own users may do all, listed or not
     (federation,) = browser.running.node.federations.all()
     choice = [("federation", federation.id.hex()), ("policy", "open")]
     page = await browser.send(f"{draft}/federation", choice)
@@ -190,7 +193,7 @@ async def test_what_the_checks_refuse_goes_back_to_its_step_and_nothing_is_lost(
         ("classes", "a, b, c"),
     )  # fmt: skip
     assert fault(page, "classes").startswith("3 names for a model that gives 2 outputs")
-    assert "Here: digits.onnx" in page.text
+    assert "digits.onnx is here; choose another" in page.text
     page = await send_files(browser, f"{draft}/model", ("rows", ("rows.csv", csv(0, 1))), ("classes", "zero\none"))
     assert page.url == f"{draft}/words"
     page = await browser.send(f"{draft}/words", WORDS)
@@ -204,7 +207,7 @@ async def test_what_the_checks_refuse_goes_back_to_its_step_and_nothing_is_lost(
     assert "promised is float32" in page.text
     assert f'href="{draft}/model">Mend it' in page.body
     page = await browser.open(f"{draft}/model")
-    for said in ("The checks refused it.", "promised is float32", "Here: digits.onnx", "zero one"):
+    for said in ("The checks refused it.", "promised is float32", "digits.onnx is here; choose another", "zero one"):
         assert said in page.text, said
     page = await send_files(
         browser, f"{draft}/model", ("given", ("digits.onnx", model(0, 1))), ("rows", ("rows.csv", csv(0, 1))),
@@ -222,6 +225,27 @@ async def test_what_the_checks_refuse_goes_back_to_its_step_and_nothing_is_lost(
     assert "None is open." in (await browser.open("/publish")).text
 
 
+async def test_formats_are_named_where_their_library_is_there_and_the_others_with_what_they_lack(
+    start, visitor, monkeypatch
+):
+    (running,) = await start("Asked House")
+    browser = await visitor(running)
+    await browser.sign_in()
+    few = formats.known(lambda library: library in ("onnxruntime", "torch", "lightgbm"))
+    assert few == (
+        ("ONNX", "LightGBM", "torch.export"),
+        ("skops", "XGBoost (UBJ, JSON)", "safetensors"),
+    )
+    monkeypatch.setattr(formats, "KNOWN", few)
+    page = await browser.open("/publish")
+    assert "a model file (ONNX, LightGBM, torch.export)" in page.text
+    assert "Not run here, for want of their libraries: skops" in page.text
+    draft = await begun(browser, "model")
+    page = await browser.open(f"{draft}/model")
+    assert "ONNX, LightGBM, torch.export: told by its bytes" in page.text
+    assert "pip install 'atoll[models]'" in page.text
+
+
 async def test_code_is_refused_and_told_which_command_to_use(publisher, csv):
     browser, _ = publisher
     draft = await begun(browser, "model")
@@ -235,6 +259,7 @@ async def test_code_is_refused_and_told_which_command_to_use(publisher, csv):
         assert page.status == 422
         assert said in fault(page, "given"), name
         assert "atoll learnware pack" in fault(page, "given")
+        assert '<p class="help" id="gone">' in page.body  # it has to be given again
         assert await files_of(browser, draft) == ["draft"]
     assert "atoll learnware pack model.pkl" in page.text
 
@@ -354,7 +379,7 @@ async def test_a_long_upload_takes_no_place_of_those_who_search_and_its_draft_ma
         assert "At most 1000 names" in fault(page, "classes")
         page = await send_files(browser, f"{draft}/model", *given)
         assert "reading others" in fault(page, "rows")
-    assert "Here: digits.onnx" in page.text
+    assert "digits.onnx is here; choose another" in page.text
     append = parts._append
 
     def deleted(path, piece):  # while the file comes
@@ -472,6 +497,8 @@ async def test_with_a_script_files_go_in_pieces_checks_come_as_they_are_done_and
     await page.set_input_files("#rows", tmp_path / "rows.csv")
     await page.click("#go")
     await expect(page.locator("#given-error")).to_contain_text("It is a pickle")
+    await expect(page.locator("#gone")).to_be_visible()
+    await expect(page.locator("#kept")).to_be_hidden()
     assert lost == [(True, "Sending 0 %")]
     await page.set_input_files("#given", tmp_path / "digits.onnx")
     held = asyncio.Event()
