@@ -79,7 +79,8 @@ def gather(
     if not 1 <= query.members <= MAX_MEMBERS:
         raise RequestInvalid(f"{query.members} members: 1 to {MAX_MEMBERS} can take part")
     if not ((session.members and session.mixture.served) or query.force):
-        raise NothingFound("no learnware covers this data", hint="look for other learnwares, or force it, to predict all the same")
+        hint = "look for other learnwares, or force it, to predict all the same"
+        raise NothingFound("no learnware covers this data", hint=hint)
     found = [
         _mixture(alike, ground, query)
         for ground in session.grounds
