@@ -10,6 +10,7 @@ import pytest
 from atoll.engine.errors import IntegrityError
 from atoll.node.api.server import ROUTES
 from atoll.node.cli.main import cli
+from atoll.node.cli.output import console
 from atoll.node.client import AsyncClient, RemoteError
 from atoll.node.errors import OUTCOMES, StoreFull
 from atoll.node.store.audit import AuditLog
@@ -282,7 +283,8 @@ async def test_tampering_is_reported_over_http(start):
     assert "does not follow" in found.why
 
 
-async def test_listing_from_the_command_line(start):
+async def test_listing_from_the_command_line(start, monkeypatch):
+    monkeypatch.setattr(console, "_width", None)  # as wide as the environment says, not as that of a test worker said
     (node,) = await start("node")
     await node.client.create_federation("[/red] \x1b[2J")
     result = await command(node, "list")

@@ -68,7 +68,8 @@ async def test_an_owner_that_is_killed_is_left_out_and_the_report_says_so(market
     failed = [event.data for event in events if event.event == "member_failed"]
     by_owner = {member.owner_name: member for member in report.members}
     gone, left = by_owner["higher"], by_owner["lower"]
-    assert [(each.owner, each.rows_answered) for each in failed] == [(gone.owner, gone.rows_answered)]
+    assert [each.owner for each in failed] == [gone.owner]
+    assert failed[0].rows_answered <= gone.rows_answered  # what was on its way then still counts
     assert gone.failed
     assert 0 < gone.rows_answered < gone.rows_asked
     assert left.rows_answered == left.rows_asked > next(e.rows for e in view.plan.members if e.owner_name == "lower")
