@@ -26,7 +26,11 @@ function address() {
 }
 
 form.addEventListener("submit", (event) => { event.preventDefault(); show(address()); });
-form.addEventListener("change", () => show(address()));
+form.addEventListener("change", (event) => {
+  // Words are followed as they are typed; a list that came once more when they lose the focus would take the link
+  // away that is being clicked.
+  if (event.target !== form.elements.words) show(address());
+});
 form.elements.words.addEventListener("input", () => {
   clearTimeout(waiting);
   const sort = form.elements.sort;
