@@ -28,10 +28,10 @@ async def refused(visit: Visit, error: AtollError) -> web.Response:
     return response
 
 
-async def html(visit: Visit, template: str, code: str = "", **values: Any) -> web.Response:
-    """A whole page, with the status of an error's ``code``."""
+async def html(visit: Visit, template: str, code: str = "", *, status: int = 200, **values: Any) -> web.Response:
+    """A whole page, with the status of an error's ``code``, or else this one."""
     text = await asyncio.to_thread(render, template, visit.node, visit=visit, **values)
-    status = outcome(code).status if code else 200
+    status = outcome(code).status if code else status
     headers = {"Retry-After": RETRY_SECONDS} if status == 429 else {}
     return web.Response(text=text, status=status, content_type="text/html", headers=headers)
 

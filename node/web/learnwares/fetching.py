@@ -6,18 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import msgspec
 from aiohttp import web
 from atoll.node.api.downloads import DownloadView, FailureView, Fetching, send_package
-from atoll.node.api.streaming import last_event, streamed
+from atoll.node.api.streaming import last_event
 from atoll.node.language import gettext
 from atoll.node.reuse.result import Downloading
-from atoll.node.web.headers import HEADERS, guarded
+from atoll.node.web.following import Part, Told, followed
+from atoll.node.web.headers import HEADERS
 from atoll.node.web.learnwares.about import acting
 from atoll.node.web.learnwares.finding import Shown, find
 from atoll.node.web.learnwares.kept import KEPT
 from atoll.node.web.rendering import render
-from atoll.node.web.search.live import Part
 from atoll.protocol.errors import NotFound
 
 if TYPE_CHECKING:
@@ -50,16 +49,19 @@ def stands(visit: Visit, shown: Shown) -> Fetch:
 
 
 def _so_far(fetching: Fetching) -> Fetch:
-    found = Fetch("coming")
-    for event in fetching.so_far:
-        match event.data:
-            case Downloading() as download:
-                found = Fetch("coming", download.done, download.size)
-            case DownloadView() as here:
-                found = Fetch("here", here.size, here.size)
-            case FailureView() as failure:
-                found = Fetch("failed", why=failure.detail)
+    found = next(filter(None, (_told(event.data) for event in reversed(fetching.so_far))), Fetch("coming"))
     return found if not fetching.ended or found.state != "coming" else Fetch("failed", why=gettext("it was broken off"))
+
+
+def _told(said: object) -> Fetch | None:
+    match said:
+        case Downloading() as download:
+            return Fetch("coming", download.done, download.size)
+        case DownloadView() as here:
+            return Fetch("here", here.size, here.size)
+        case FailureView() as failure:
+            return Fetch("failed", why=failure.detail)
+    return None
 
 
 async def begin(visit: Visit) -> web.Response:
@@ -92,17 +94,12 @@ async def events(visit: Visit) -> web.StreamResponse:
         raise NotFound("nothing is being fetched of it", hint="fetch it from its page")
     after = last_event(visit.request)
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def told() -> AsyncIterator[Told]:
         async for event in fetching.events(after):
             part = await asyncio.to_thread(_part, visit, shown, _so_far(fetching))
-            name = b"end" if event.event == "end" else b"part"
-            yield b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, name, msgspec.json.encode(part))
+            yield Told(part, event.event == "end", event.id)
 
-    def broken(code: str, words: str) -> bytes:
-        return b"event: broken\ndata: %s\n\n" % msgspec.json.encode(Part(words))
-
-    stream = guarded(web.StreamResponse(headers={"Content-Type": "text/event-stream"}))
-    return await streamed(visit.request, stream, pieces(), broken)
+    return await followed(visit, told())
 
 
 def _part(visit: Visit, shown: Shown, fetch: Fetch) -> Part:

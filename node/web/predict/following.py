@@ -14,8 +14,8 @@ from atoll.node.reuse import report
 from atoll.node.reuse.query import PlannedMember, ReusePlan
 from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress, ReuseReport
 from atoll.node.telling import Event
+from atoll.node.web.following import Part
 from atoll.node.web.rendering import render
-from atoll.node.web.search.live import Part
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -84,8 +84,7 @@ def _part(node: Node, reusing: Reusing, doing: Doing, event: Event) -> Part:
 
 def done(node: Node, reusing: Reusing) -> str:
     """What a session has come to; render it in a thread."""
-    told = reusing.reported
-    return render("predict/_done.html", node, id=reusing.id, report=told, body=report.body(told, asked(node)))
+    return render("predict/_done.html", node, id=reusing.id, body=report.body(reusing.reported, asked(node)))
 
 
 def asked(node: Node) -> report.Asked:

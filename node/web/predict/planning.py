@@ -98,9 +98,10 @@ def _field(error: AtollError) -> str:
 async def _form(visit: Visit, running: Running, session: Session, asking: Asking) -> web.Response:
     await visit.node.fitting.prepare()
     mixture: MixtureView = session.mixture
-    response = await html(visit, "predict/predict.html", asking=asking, running=running, mixture=mixture)
-    response.set_status(422 if asking.errors else 200)
-    return response
+    return await html(
+        visit, "predict/predict.html", status=422 if asking.errors else 200, asking=asking, running=running,
+        mixture=mixture,
+    )  # fmt: skip
 
 
 PAGES = (Page("GET", "/searches/{id}/predict", ask), Page("POST", "/searches/{id}/predict", plan))

@@ -10,18 +10,18 @@ import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node.api.files import sent
-from atoll.node.api.streaming import last_event, streamed
+from atoll.node.api.streaming import last_event
 from atoll.node.errors import ConsentNeeded, RequestInvalid
 from atoll.node.language import gettext
 from atoll.node.reuse import report
 from atoll.node.reuse.result import ReuseReport
 from atoll.node.reuse.written import csv_file
 from atoll.node.web.answers import html, sentence
-from atoll.node.web.headers import HEADERS, guarded
+from atoll.node.web.following import Told, followed
+from atoll.node.web.headers import HEADERS
 from atoll.node.web.page import Page
 from atoll.node.web.predict import following
 from atoll.node.web.predict.following import Doing, asked
-from atoll.node.web.search.live import Part
 from atoll.node.web.visit import Visit
 
 if TYPE_CHECKING:
@@ -70,16 +70,11 @@ async def events(visit: Visit) -> web.StreamResponse:
     """The reuse as it goes, as server-sent events with parts of the page in them."""
     reusing, after = _reusing(visit), last_event(visit.request)
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def told() -> AsyncIterator[Told]:
         async for event, part in following.parts(visit.node, reusing, after):
-            name = "end" if event.event == "end" else "part"
-            yield b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, name.encode(), msgspec.json.encode(part))
+            yield Told(part, event.event == "end", event.id)
 
-    def broken(code: str, words: str) -> bytes:
-        return b"event: broken\ndata: %s\n\n" % msgspec.json.encode(Part(words))
-
-    stream = guarded(web.StreamResponse(headers={"Content-Type": "text/event-stream"}))
-    return await streamed(visit.request, stream, pieces(), broken)
+    return await followed(visit, told())
 
 
 async def predictions(visit: Visit) -> web.StreamResponse:

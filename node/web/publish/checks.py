@@ -13,14 +13,13 @@ from atoll.engine.packages.acceptance import NAMES, Step
 from atoll.node.acceptance.submissions import LabelledRows, SubmissionRow
 from atoll.node.api.learnwares import list_in
 from atoll.node.api.routing import reply
-from atoll.node.api.streaming import streamed
 from atoll.node.errors import outcome
 from atoll.node.language import gettext
 from atoll.node.store.federations import Federation
 from atoll.node.web.answers import faulty, html, scripted, sentence
 from atoll.node.web.dock import words as dock_words
 from atoll.node.web.dock.preview import NOTHING, Preview, draft_of, preview, widened
-from atoll.node.web.headers import guarded
+from atoll.node.web.following import Part, Told, followed
 from atoll.node.web.learnwares.snippets import for_members
 from atoll.node.web.page import Page
 from atoll.node.web.parts import TABLES, passing_folder, read_parts
@@ -29,7 +28,6 @@ from atoll.node.web.publish.drafts import PASSING, Draft
 from atoll.node.web.publish.forms import MAX_COLUMN, ListingForm
 from atoll.node.web.reading.fitting import Unreadable
 from atoll.node.web.rendering import render
-from atoll.node.web.search.live import Part
 from atoll.node.web.visit import Visit
 from atoll.protocol.errors import NotFound, ProtocolError
 from atoll.protocol.ids import parse_digest
@@ -88,17 +86,11 @@ async def events(visit: Visit) -> web.StreamResponse:
         raise NotFound("nothing of this draft is checked yet", hint="begin its checks")
     node, id_ = visit.node, row.id
 
-    async def pieces() -> AsyncIterator[bytes]:
-        async for stands, told in node.acceptance.following(id_):
-            part = await asyncio.to_thread(_part, node, draft, stands, told)
-            name = b"part" if stands.open else b"end"
-            yield b"event: %s\ndata: %s\n\n" % (name, msgspec.json.encode(part))
+    async def told() -> AsyncIterator[Told]:
+        async for stands, checks in node.acceptance.following(id_):
+            yield Told(await asyncio.to_thread(_part, node, draft, stands, checks), not stands.open)
 
-    def broken(code: str, words: str) -> bytes:
-        return b"event: broken\ndata: %s\n\n" % msgspec.json.encode(Part(words))
-
-    stream = guarded(web.StreamResponse(headers={"Content-Type": "text/event-stream"}))
-    return await streamed(visit.request, stream, pieces(), broken)
+    return await followed(visit, told())
 
 
 async def submission(visit: Visit, id_: str) -> web.Response:
@@ -164,12 +156,10 @@ async def page(visit: Visit, draft: Draft, step: str, status: int = 200, **value
     row = row_of(visit, draft)
     fault = steps.failed(row.report) if row is not None and row.state == "refused" else None
     mends = fault if fault is not None and steps.mended(fault, draft) == step else None
-    response = await html(
-        visit, f"publish/{step}.html", draft=draft, row=row, places=steps.places(draft, row, step), steps=steps,
-        mends=mends, **values,
+    return await html(
+        visit, f"publish/{step}.html", status=status, draft=draft, row=row, places=steps.places(draft, row, step),
+        steps=steps, mends=mends, **values,
     )  # fmt: skip
-    response.set_status(status)
-    return response
 
 
 def row_of(visit: Visit, draft: Draft) -> SubmissionRow | None:

@@ -214,7 +214,7 @@ async def take_words(visit: Visit) -> web.Response:
     draft, fields = await _draft(visit), await visit.lists(WORDS_SIZE, WORDS_FIELDS)
     form = WordsForm.read(fields)
     if form.errors or "preview" in fields:
-        return await _words_page(visit, draft, form, 422 if form.errors else 200, previewed=True)
+        return await _words_page(visit, draft, form, 422 if form.errors else 200)
     kept = msgspec.structs.replace(draft, words=form.words())
     return _on(visit, await asyncio.to_thread(visit.node.drafts.save, kept), steps.SPECIFICATION)
 
@@ -355,13 +355,11 @@ async def _model_page(visit: Visit, draft: Draft, form: ModelForm, status: int =
     )
 
 
-async def _words_page(
-    visit: Visit, draft: Draft, form: WordsForm, status: int = 200, *, previewed: bool = False
-) -> web.Response:
+async def _words_page(visit: Visit, draft: Draft, form: WordsForm, status: int = 200) -> web.Response:
     _require_ready(draft, steps.WORDS)
     shown = await asyncio.to_thread(markdown, form.description, under=2)
     return await _page(
-        visit, draft, steps.WORDS, status, form=form, shown=shown, previewed=previewed, vocabulary=GROUPS,
+        visit, draft, steps.WORDS, status, form=form, shown=shown, vocabulary=GROUPS,
         scenarios=SCENARIOS,
     )  # fmt: skip
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import msgspec
 from atoll.node import language
 from atoll.node.search.query import Hit, PeerDone, PeerFailed, SearchPlan, SearchResult
 from atoll.node.search.running import Event, Running
+from atoll.node.web.following import Part
 from atoll.node.web.rendering import render
 from atoll.node.web.search import words
 from atoll.node.web.search.overlay import overlay
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
     from atoll.node.app import Node
 
 Peers = dict[str, str | None]  # why a peer has failed, "" if it has answered, None while it is waited for
-
-
-class Part(msgspec.Struct, frozen=True):
-    """Put ``html`` into the element ``into``, in place of what is there or after it; tell ``status``."""
-
-    status: str
-    into: str = ""
-    how: Literal["replace", "append"] = "replace"
-    html: str = ""
 
 
 class Live:

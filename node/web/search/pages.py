@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
-from atoll.node.api.streaming import last_event, streamed
+from atoll.node.api.streaming import last_event
 from atoll.node.clock import now_ms
 from atoll.node.language import gettext
 from atoll.node.search.query import SearchQuery, SearchResult, SpecificationQuery
 from atoll.node.search.running import Running
 from atoll.node.web.answers import faulty, html, scripted, sentence
-from atoll.node.web.headers import guarded
+from atoll.node.web.following import Told, followed
 from atoll.node.web.page import Page
 from atoll.node.web.parts import passing_folder, read_parts
 from atoll.node.web.rendering import render
@@ -72,16 +72,11 @@ async def events(visit: Visit) -> web.StreamResponse:
     running = _running(visit)
     after = last_event(visit.request)
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def told() -> AsyncIterator[Told]:
         async for event, part in live.parts(visit.node, running, after):
-            name = "end" if event.event == "end" else "part"
-            yield b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, name.encode(), msgspec.json.encode(part))
+            yield Told(part, event.event == "end", event.id)
 
-    def broken(code: str, words: str) -> bytes:
-        return b"event: broken\ndata: %s\n\n" % msgspec.json.encode(live.Part(words))
-
-    stream = guarded(web.StreamResponse(headers={"Content-Type": "text/event-stream"}))
-    return await streamed(visit.request, stream, pieces(), broken)
+    return await followed(visit, told())
 
 
 async def picture(visit: Visit) -> web.Response:
@@ -128,7 +123,8 @@ async def _specifications(visit: Visit, form: Form) -> tuple[SpecificationQuery,
     try:
         if form.file is None:
             return node.searcher.running(form.same, visit.user).query.specifications
-        islands = [each for each in await asyncio.to_thread(_islands, visit) if form.island in ("", each.id)]
+        known = await asyncio.to_thread(lambda: _islands(visit, _listings(visit)))
+        islands = [each for each in known if form.island in ("", each.id)]
         return await node.fitting.specifications(form.file, islands, impute=form.impute)
     except AtollError as error:
         form.errors["file"] = sentence(error)
@@ -140,9 +136,9 @@ def _listings(visit: Visit) -> list[Listing]:
     return [each for each in visit.node.catalogue.alive(now_ms()) if "match" in promised(each.offers, visit.user)]
 
 
-def _islands(visit: Visit) -> list[Island]:
+def _islands(visit: Visit, listings: Sequence[Listing]) -> list[Island]:
     """Those known here, most used first; for somebody unknown, those in which there is something for them."""
-    counts = Counter(spec.island for each in _listings(visit) for spec in each.specifications)
+    counts = Counter(spec.island for each in listings for spec in each.specifications)
     known = visit.node.catalogue.islands()
     return sorted(
         (each for each in known if visit.token is not None or counts[each.digest]),
@@ -161,13 +157,13 @@ async def _search_page(
     status: int = 200,
 ) -> web.Response:  # fmt: skip
     await visit.node.fitting.prepare()
-    islands, found = await asyncio.to_thread(_islands, visit), await asyncio.to_thread(_listings, visit)
+    found = await asyncio.to_thread(_listings, visit)
+    islands = await asyncio.to_thread(_islands, visit, found)
     facts = {"learnwares": len({each.learnware_id for each in found}), "owners": len({each.owner for each in found})}
-    response = await html(
-        visit, "search/search.html", form=form, kept=running, results=results, final=final, islands=islands, facts=facts
-    )
-    response.set_status(status)
-    return response
+    return await html(
+        visit, "search/search.html", status=status, form=form, kept=running, results=results, final=final,
+        islands=islands, facts=facts,
+    )  # fmt: skip
 
 
 PAGES = (

@@ -7,23 +7,20 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
-from atoll.node.api.streaming import streamed
 from atoll.node.errors import RequestInvalid
 from atoll.node.language import later
 from atoll.node.search.query import SearchQuery
 from atoll.node.search.running import Running
 from atoll.node.web.answers import html
-from atoll.node.web.headers import guarded
+from atoll.node.web.following import Part, Told, followed
 from atoll.node.web.page import Page
 from atoll.node.web.parts import passing_folder
 from atoll.node.web.predict.asking import Asking
 from atoll.node.web.predict.planning import planned
 from atoll.node.web.publish.making import known_islands
 from atoll.node.web.rendering import render
-from atoll.node.web.search.live import Part
 from atoll.node.web.visit import Visit
 from atoll.node.web.welcome.example import TARGET, sample
 from atoll.protocol.errors import NotFound
@@ -56,17 +53,12 @@ async def events(visit: Visit) -> web.StreamResponse:
     """How far it is made, as server-sent events with a part of the page in them, each of which tells all of it."""
     node = visit.node
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def told() -> AsyncIterator[Told]:
         async for stands in node.example.following():
             text = await asyncio.to_thread(render, "welcome/_making.html", node, stands=stands, says=STEPS)
-            name = b"part" if stands.making else b"end"
-            yield b"event: %s\ndata: %s\n\n" % (name, msgspec.json.encode(Part("", "making", html=text)))
+            yield Told(Part("", "making", html=text), not stands.making)
 
-    def broken(code: str, words: str) -> bytes:
-        return b"event: broken\ndata: %s\n\n" % msgspec.json.encode(Part(words))
-
-    stream = guarded(web.StreamResponse(headers={"Content-Type": "text/event-stream"}))
-    return await streamed(visit.request, stream, pieces(), broken)
+    return await followed(visit, told())
 
 
 async def search(visit: Visit) -> web.Response:
@@ -143,13 +135,12 @@ async def _page(visit: Visit, errors: dict[str, str] | None = None) -> web.Respo
     made = await asyncio.to_thread(node.example.made, node)
     await node.fitting.prepare()
     running = _searched(visit)
-    response = await html(
-        visit, "welcome/welcome.html", made=made, stands=node.example.stands, searched=running, says=STEPS,
-        said=SAID.get(visit.request.query.get("said", ""), ""), fault=next(iter((errors or {}).values()), ""),
+    return await html(
+        visit, "welcome/welcome.html", status=422 if errors else 200, made=made, stands=node.example.stands,
+        searched=running, says=STEPS, said=SAID.get(visit.request.query.get("said", ""), ""),
+        fault=next(iter((errors or {}).values()), ""),
         ready=len(made.learnwares) > 0 and not node.example.stands.making,
     )  # fmt: skip
-    response.set_status(422 if errors else 200)
-    return response
 
 
 PAGES: tuple[Page, ...] = (
