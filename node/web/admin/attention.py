@@ -111,7 +111,7 @@ def _sandbox(held: Rung) -> Iterator[Concern]:
 
 
 def _waiting(node: Node) -> Iterator[Concern]:
-    count = sum(row.state == "pending" for row in node.gate.requests.all())
+    count = node.gate.requests.waiting()
     if count:
         words = ngettext(
             "%(count)s request of another institution waits for an answer.",
@@ -133,7 +133,7 @@ def _recovery(node: Node) -> Iterator[Concern]:
 
 
 def _tokens(tokens: list[TokenRow], now: int) -> Iterator[Concern]:
-    admins = [each.expires_at for each in tokens if "admin" in each.scopes and _lasts(each, now)]
+    admins = [each.expires_at for each in tokens if "admin" in each.scopes and each.in_force(now)]
     latest = max((at for at in admins if at is not None), default=0)
     if admins and None not in admins and latest - now < SOON:
         yield Concern(
@@ -165,7 +165,3 @@ def _downloads(node: Node) -> Iterator[Concern]:
             gettext("Raise reuse.cache_bytes if models are fetched again and again."),
             "/admin/storage", gettext("See the downloads"),
         )  # fmt: skip
-
-
-def _lasts(token: TokenRow, now: int) -> bool:
-    return token.expires_at is None or token.expires_at > now

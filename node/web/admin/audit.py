@@ -94,11 +94,10 @@ async def verify(visit: Visit) -> web.Response:
     else:
         witness = Head(int(match[1]), parse_digest(match[2].lower())) if match else None
         result = await read_all(visit.node, witness)
-    response = await html(
-        visit, "admin/verification.html", tab="/admin/audit", result=result, witness=given.strip(), error=error
-    )
-    response.set_status(422 if error else 200)
-    return response
+    return await html(
+        visit, "admin/verification.html", status=422 if error else 200, tab="/admin/audit", result=result,
+        witness=given.strip(), error=error,
+    )  # fmt: skip
 
 
 async def export(visit: Visit) -> web.StreamResponse:
@@ -116,12 +115,16 @@ async def export(visit: Visit) -> web.StreamResponse:
     return stream
 
 
+def _bounds(log: AuditLog, wanted: Filter) -> tuple[int, int]:
+    """After which row those of the day begin, and the last of them; all where none is wanted."""
+    begins = wanted.begins()
+    return (0, log.head().seq) if begins is None else (log.until(begins), log.until(begins + DAY))
+
+
 def _found(log: AuditLog, wanted: Filter, before: int) -> Found:
     """Up to a page of rows before ``before`` (0: from the newest on)."""
-    begins, seen = wanted.begins(), before
+    (after, newest), seen = _bounds(log, wanted), before
     rows: list[AuditRow] = []
-    after = log.until(begins) if begins is not None else 0
-    newest = log.until(begins + DAY) if begins is not None else log.head().seq
     for row in islice(log.backwards(min(before or MAX_SEQ, newest + 1)), SEEN):
         if row.seq <= after:
             return Found(rows, 0)
@@ -135,9 +138,7 @@ def _found(log: AuditLog, wanted: Filter, before: int) -> Found:
 
 def _oldest_first(log: AuditLog, wanted: Filter) -> Iterator[AuditRow]:
     """What is there now: rows that come meanwhile are left out."""
-    begins = wanted.begins()
-    after = log.until(begins) if begins is not None else 0
-    last = log.until(begins + DAY) if begins is not None else log.head().seq
+    after, last = _bounds(log, wanted)
 
     def rows() -> Iterator[AuditRow]:
         at = after

@@ -29,8 +29,9 @@ class Coming(NamedTuple):
 
 async def show(visit: Visit) -> web.Response:
     node = visit.node
-    rows, paging = paged(node.acceptance.all(), visit.request, PAGE)
-    waiting = sum(row.open for row in node.acceptance.all())
+    submitted = node.acceptance.all()
+    rows, paging = paged(submitted, visit.request, PAGE)
+    waiting = sum(row.open for row in submitted)
     tokens = {row.id: row.name for row in await asyncio.to_thread(node.tokens.all)}
     return await html(
         visit, "admin/queue.html", tab="/admin/queue", rows=rows, paging=paging, waiting=waiting, by=tokens,

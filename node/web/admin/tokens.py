@@ -87,18 +87,16 @@ async def revoke(visit: Visit) -> web.Response:
 
 async def _page(visit: Visit, form: Form, view: TokenView | None = None, *, status: int = 200) -> web.Response:
     rows, now = await asyncio.to_thread(visit.node.tokens.all), now_ms()
-    rows.sort(key=lambda row: (row.expires_at is not None and row.expires_at <= now, -row.created_at))
-    response = await html(
-        visit, "admin/tokens.html", tab="/admin/tokens", rows=rows, now=now, form=form, made=view, allows=ALLOWS,
-        sessions=visit.node.sessions.of_tokens(now), limits_of=(MAX_NAME, MAX_DAYS),
+    rows.sort(key=lambda row: (not row.in_force(now), -row.created_at))
+    return await html(
+        visit, "admin/tokens.html", status=status, tab="/admin/tokens", rows=rows, now=now, form=form, made=view,
+        allows=ALLOWS, sessions=visit.node.sessions.of_tokens(now), limits_of=(MAX_NAME, MAX_DAYS),
     )  # fmt: skip
-    response.set_status(status)
-    return response
 
 
 def _admins(rows: list[TokenRow], now: int) -> list[str]:
     """The tokens in force that may do everything."""
-    return [row.id for row in rows if "admin" in row.scopes and (row.expires_at is None or row.expires_at > now)]
+    return [row.id for row in rows if "admin" in row.scopes and row.in_force(now)]
 
 
 PAGES = (

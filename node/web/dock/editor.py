@@ -126,12 +126,10 @@ async def _page(
     visit: Visit, editing: Editing, form: PolicyForm, *, asks: bool = False, status: int = 200
 ) -> web.Response:
     shown = await asyncio.to_thread(_previewed, visit, editing, form)
-    response = await html(
-        visit, "dock/policy.html", editing=editing, form=form, preview=shown, asks=asks, says=words,
+    return await html(
+        visit, "dock/policy.html", status=status, editing=editing, form=form, preview=shown, asks=asks, says=words,
         offered=editing.members[:OFFERED], known=dict(editing.members),
     )  # fmt: skip
-    response.set_status(status)
-    return response
 
 
 PAGES = (

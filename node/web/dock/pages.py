@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from aiohttp import web
 from atoll.node.api.downloads import DownloadView, granted
-from atoll.node.clock import now_ms
 from atoll.node.web.answers import html
 from atoll.node.web.dock import acts, asking, editor, learnware, words
 from atoll.node.web.dock.figures import number
@@ -26,7 +25,7 @@ async def index(visit: Visit) -> web.Response:
     kept = await asyncio.to_thread(_kept, visit)
     return await html(
         visit, "dock/dock.html", shelf=held, use=served, wanted=wanted, checked=checked, refused=refused,
-        kept=kept, says=words, said=words.SAID.get(visit.request.query.get("said", "")), now=now_ms(),
+        kept=kept, said=words.SAID.get(visit.request.query.get("said", "")),
         waiting=visit.node.gate.requests.waiting(),
     )  # fmt: skip
 

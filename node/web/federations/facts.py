@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,12 +72,11 @@ class Facts(NamedTuple):
     founder: bool
 
 
-def overview(node: Node, federation: Federation, around: Sequence[Line], now: int) -> Overview:
-    """One federation among the others."""
+def overview(node: Node, federation: Federation, around: Sequence[Line], listings: int) -> Overview:
+    """One federation among the others, with as many ``listings`` that may be seen."""
     id_, own = federation.id.hex(), federation.certificate
     here = [line for line in around if line.state in HERE and any(each.id == id_ for each in line.common)]
     lags = [each.lag for line in here for each in line.common if each.id == id_ and each.lag is not None]
-    listings = sum(each.federation == federation.id for each in node.catalogue.alive(now))
     standing = Standing(
         own.not_before, own.expires_at, renews_at(own), node.federations.last_renewal(federation.id)
     )  # fmt: skip
@@ -89,18 +89,18 @@ def overview(node: Node, federation: Federation, around: Sequence[Line], now: in
 
 def overviews(node: Node, relayed: frozenset[str], now: int) -> list[Overview]:
     """All federations of this node, by name."""
-    around = lines(node, relayed, now)
-    found = [overview(node, each, around, now) for each in node.federations.all()]
+    around, listings = lines(node, relayed, now), Counter(each.federation for each in node.catalogue.alive(now))
+    found = [overview(node, each, around, listings[each.id]) for each in node.federations.all()]
     return sorted(found, key=lambda each: (each.name.casefold(), each.view.id))
 
 
 def facts(node: Node, id_: bytes, relayed: frozenset[str], now: int) -> Facts:
     """All of one federation; NotFound unless this node is in it. Hashes the catalogue: call it in a thread."""
     federation = node.federations.get(id_)
-    around = lines(node, relayed, now)
+    around, root = lines(node, relayed, now), root_view(node, id_)
     return Facts(
-        overview(node, federation, around, now), federation, members(node, id_, around), governance_view(node, id_),
-        takedowns(node, id_), root_view(node, id_), node.identity.public in federation.charter.admins,
+        overview(node, federation, around, root.listings), federation, members(node, id_, around),
+        governance_view(node, id_), takedowns(node, id_), root, node.identity.public in federation.charter.admins,
     )  # fmt: skip
 
 

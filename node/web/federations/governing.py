@@ -104,13 +104,11 @@ async def _takedown_page(
     key, digest, wrong = _learnware(fields)
     known = "" if wrong else name_of(visit.node, id_, key, digest)
     taken = await asyncio.to_thread(takedowns, visit.node, id_)
-    response = await html(
-        visit, "federations/takedowns.html", federation=visit.node.federations.get(id_), taken=taken,
+    return await html(
+        visit, "federations/takedowns.html", status=status, federation=visit.node.federations.get(id_),
         form=_TakedownForm(owner, learnware, errors), name=known, owner_name="" if wrong else _name(visit, id_, key),
         already=next((each for each in taken if (each.owner, each.learnware_id) == (owner, learnware)), None),
     )  # fmt: skip
-    response.set_status(status)
-    return response
 
 
 class _TakedownForm(NamedTuple):

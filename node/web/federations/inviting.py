@@ -7,8 +7,7 @@ from functools import partial
 
 from aiohttp import web
 from atoll.node.api import federations
-from atoll.node.clock import now_ms
-from atoll.node.language import ago, gettext
+from atoll.node.language import gettext
 from atoll.node.web.answers import html
 from atoll.node.web.federations.asked import federation_of
 from atoll.node.web.federations.forms import InviteForm
@@ -31,16 +30,14 @@ async def invite(visit: Visit) -> web.Response:
         made = await federations.make_invite(visit.node, id_, form.body)
     draw = partial(qr, made.invite, gettext("The invite as a QR code"))
     return await html(
-        visit, "federations/invite.html", federation=visit.node.federations.get(id_), made=made, form=form,
-        qr=await asyncio.to_thread(draw), since=partial(ago, now=now_ms()),
+        visit, "federations/invite.html", federation=visit.node.federations.get(id_), made=made,
+        qr=await asyncio.to_thread(draw),
     )  # fmt: skip
 
 
 async def _form(visit: Visit, form: InviteForm, status: int = 200) -> web.Response:
     federation = visit.node.federations.get(federation_of(visit))
-    response = await html(visit, "federations/inviting.html", federation=federation, form=form)
-    response.set_status(status)
-    return response
+    return await html(visit, "federations/inviting.html", status=status, federation=federation, form=form)
 
 
 PAGES = (

@@ -97,12 +97,11 @@ async def leave(visit: Visit) -> web.Response:
 async def _list(visit: Visit, founding: FoundForm, joining: JoinForm, status: int = 200) -> web.Response:
     now, relayed = now_ms(), await visit.node.network.relayed()
     told = SAID.get(visit.request.query.get("said", ""))
-    response = await html(
-        visit, "federations/federations.html", found=await asyncio.to_thread(overviews, visit.node, relayed, now),
+    return await html(
+        visit, "federations/federations.html", status=status,
+        found=await asyncio.to_thread(overviews, visit.node, relayed, now),
         founding=founding, joining=joining, now=now, since=lambda at: ago(at, now), said=gettext(told) if told else "",
     )  # fmt: skip
-    response.set_status(status)
-    return response
 
 
 PAGES = (

@@ -19,7 +19,7 @@ from atoll.node.web.search.form import GROUPS
 from atoll.protocol.ids import peer_id
 from atoll.protocol.limits import CLOCK_SKEW
 from atoll.protocol.listings import Listing, State
-from atoll.protocol.policy import Act, promised
+from atoll.protocol.policy import ACTS, Act, promised
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -158,7 +158,7 @@ def may_be_seen(listing: Listing, user: str) -> bool:
 def acts(visit: Visit, listing: Listing) -> tuple[Act, ...]:
     """What the listing promises the visitor; all, of this node's own for whoever has signed in."""
     if visit.token is not None and listing.owner == visit.node.identity.public:
-        return ("match", "disclose", "predict", "download")
+        return ACTS
     return promised(listing.offers, visit.user)
 
 

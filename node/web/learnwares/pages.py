@@ -98,9 +98,7 @@ async def predictions(visit: Visit) -> web.Response:
             return faulty(tried.errors)
         part = await asyncio.to_thread(render, "learnwares/_tried.html", visit.node, came=came)
         return web.json_response({"html": part})
-    response = await _page(visit, shown, filled=tried, came=came)
-    response.set_status(422 if tried.errors else 200)
-    return response
+    return await _page(visit, shown, filled=tried, came=came, status=422 if tried.errors else 200)
 
 
 async def listing(visit: Visit) -> web.Response:
@@ -113,7 +111,8 @@ async def listing(visit: Visit) -> web.Response:
     record = await asyncio.to_thread(node.catalogue.record, one)
     if record is None:
         raise NotFound("the signed listing is not kept any more")
-    may = tuple(act for act in ACTS if act in _allowed(visit, shown))
+    allowed = _allowed(visit, shown)
+    may = tuple(act for act in ACTS if act in allowed)
     body = msgspec.json.format(msgspec.json.encode(signed(one, record, node.peers.name(shown.owner), may)), indent=1)
     headers = {"Content-Disposition": f'attachment; filename="learnware-{shown.hex[:16]}.json"'}
     return web.Response(body=body, content_type="application/json", headers=headers)
@@ -149,14 +148,15 @@ def _searched(visit: Visit, shown: Shown) -> tuple[Running | None, Candidate | N
 
 async def _page(
     visit: Visit, shown: Shown, code: str = "", *, unasked: AtollError | None = None,
-    filled: trying.Trying | None = None, came: trying.Tried | None = None,
+    filled: trying.Trying | None = None, came: trying.Tried | None = None, status: int = 200,
 ) -> web.Response:  # fmt: skip
     values = await asyncio.to_thread(_values, visit, shown)
     if values["ground"] is not None:
         await visit.node.fitting.prepare()
     return await html(
-        visit, "learnwares/learnware.html", code, unasked=unasked, filled=filled or trying.Trying(), came=came, **values
-    )
+        visit, "learnwares/learnware.html", code, status=status, unasked=unasked, filled=filled or trying.Trying(),
+        came=came, **values,
+    )  # fmt: skip
 
 
 def _values(visit: Visit, shown: Shown) -> dict[str, Any]:

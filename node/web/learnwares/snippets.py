@@ -14,9 +14,6 @@ from atoll.protocol.policy import ACTS, Act, promised
 
 FEW = 4  # columns that are written out
 ROWS = "my_rows.csv"
-SIGNED_IN = (
-    "export ATOLL_URL={url}\nexport ATOLL_TOKEN=atoll_...   # atoll token create NAME --scope read --scope predict"
-)
 
 
 class Snippet(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from atoll.node.language import gettext, later, ngettext
@@ -71,12 +72,14 @@ def lines(node: Node, relayed: frozenset[str], now: int) -> list[Line]:
     """All peers that the table knows, and all members of this node's federations, by name."""
     names, memberships = _members(node, now)
     known = {state.peer: state for state in node.peers.all()}
+    charters = {each.id: plain(each.charter.name) for each in node.federations.all()}
     found = []
     for peer in sorted(known.keys() | memberships.keys()):
         state = known.get(peer)
         name = plain(state.name if state and state.name else names.get(peer, ""))
         common = memberships.get(peer, frozenset()) | (state.shared if state else frozenset())
-        found.append(Line(0, peer, name, standing(state, relayed), _why(state), _common(node, common, state), state))
+        why = state.why if state else ""
+        found.append(Line(0, peer, name, standing(state, relayed), why, _common(charters, common, state), state))
     found.sort(key=lambda line: (not line.name, line.name.casefold(), line.peer))
     return [line._replace(number=number) for number, line in enumerate(found, start=1)]
 
@@ -120,12 +123,9 @@ def _members(node: Node, now: int) -> tuple[dict[str, str], dict[str, frozenset[
     return names, memberships
 
 
-def _common(node: Node, federations: frozenset[bytes], state: PeerState | None) -> tuple[Common, ...]:
-    charters = {each.id: each.charter.name for each in node.federations.all()}
+def _common(
+    charters: Mapping[bytes, str], federations: frozenset[bytes], state: PeerState | None
+) -> tuple[Common, ...]:
     lags = state.lags if state else {}
-    here = [Common(id_.hex(), plain(charters[id_]), lags.get(id_)) for id_ in federations if id_ in charters]
+    here = [Common(id_.hex(), charters[id_], lags.get(id_)) for id_ in federations if id_ in charters]
     return tuple(sorted(here, key=lambda each: (each.name.casefold(), each.id)))
-
-
-def _why(state: PeerState | None) -> str:
-    return state.why if state else ""

@@ -9,13 +9,11 @@ from atoll.engine.errors import AtollError
 from atoll.node.api import peers
 from atoll.node.errors import outcome
 from atoll.node.language import gettext, later
-from atoll.node.web.answers import sentence
-from atoll.node.web.headers import guarded
+from atoll.node.web.answers import html, sentence
 from atoll.node.web.network import peer, rules
 from atoll.node.web.network.live import events
 from atoll.node.web.network.seeing import seen
 from atoll.node.web.page import Page
-from atoll.node.web.rendering import render
 from atoll.node.web.visit import Visit
 
 SAID = {
@@ -43,25 +41,19 @@ async def dial(visit: Visit) -> web.Response:
         async with visit.noting("peer.add", address=address):
             await peers.dial(visit.node, address)
     except AtollError as error:
-        response = await _page(visit, DialForm(address, sentence(error)))
-        response.set_status(outcome(error.code).status)
-        return response
+        return await _page(visit, DialForm(address, sentence(error)), outcome(error.code).status)
     raise web.HTTPSeeOther("/network?said=dialled#peers-title")
 
 
-async def _page(visit: Visit, form: DialForm) -> web.Response:
+async def _page(visit: Visit, form: DialForm, status: int = 200) -> web.Response:
     relayed = await visit.node.network.relayed()
     said = SAID.get(visit.request.query.get("said", ""))
-
-    def rendered() -> str:
-        values = seen(visit.node, visit.request, relayed)
-        query = visit.request.rel_url.raw_query_string
-        return render(
-            "network/network.html", visit.node, visit=visit, form=form, said=gettext(said) if said else "",
-            events=f"/network/events?{query}" if query else "/network/events", **values,
-        )  # fmt: skip
-
-    return guarded(web.Response(text=await asyncio.to_thread(rendered), content_type="text/html"))
+    query = visit.request.rel_url.raw_query_string
+    return await html(
+        visit, "network/network.html", status=status, form=form, said=gettext(said) if said else "",
+        events=f"/network/events?{query}" if query else "/network/events",
+        **await asyncio.to_thread(seen, visit.node, visit.request, relayed),
+    )  # fmt: skip
 
 
 PAGES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
@@ -16,16 +17,14 @@ from atoll.node.web.paging import paged
 from atoll.node.web.visit import Visit
 from atoll.protocol.errors import NotFound, ProtocolError
 from atoll.protocol.ids import public_key
+from atoll.protocol.listings import Listing
 from atoll.protocol.membership import Certificate
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
 
 LISTED = 50
-SAID = {
-    "ruled": later("The list is changed."),
-    "dialled": later("The peer has answered."),
-}
+SAID = {"ruled": later("The list is changed.")}
 
 
 class Membership(NamedTuple):
@@ -46,16 +45,15 @@ async def show(visit: Visit) -> web.Response:
     node, peer, now = visit.node, visit.request.match_info["peer"], now_ms()
     if peer == node.identity.peer:
         raise web.HTTPSeeOther("/network")
-    line = line_of(node, peer, await node.network.relayed())
+    line = await asyncio.to_thread(line_of, node, peer, await node.network.relayed())
     if line is None:
         raise NotFound("this node knows no such peer", hint="see the page of the network")
-    listed = [each for each in node.catalogue.alive(now) if each.owner == key]
-    listed.sort(key=lambda each: (each.semantic.name.casefold(), each.learnware_id))
-    shown, paging = paged(listed, visit.request, LISTED)
+    shown, paging = paged(await asyncio.to_thread(_listed, node, key, now), visit.request, LISTED)
     said = SAID.get(visit.request.query.get("said", ""))
     return await html(
-        visit, "network/peer.html", line=line, states=WORDS, memberships=_memberships(node, key, line, now),
-        listed=shown, paging=paging, charters={each.id: plain(each.charter.name) for each in node.federations.all()},
+        visit, "network/peer.html", line=line, states=WORDS, listed=shown, paging=paging,
+        charters={each.id: plain(each.charter.name) for each in node.federations.all()},
+        memberships=await asyncio.to_thread(_memberships, node, key, line, now),
         rules=[rule for rule in node.peers.rules.all() if rule.peer == peer], now=now, since=lambda at: ago(at, now),
         lag_words=lag_words, said=gettext(said) if said else "",
     )  # fmt: skip
@@ -65,7 +63,7 @@ async def ask_forget(visit: Visit) -> web.Response:
     """Say what forgetting does, before it is done."""
     key_of(visit)
     peer = visit.request.match_info["peer"]
-    line = line_of(visit.node, peer, frozenset())
+    line = await asyncio.to_thread(line_of, visit.node, peer, frozenset())
     if line is None or line.known is None:
         raise NotFound("this node knows no such peer", hint="see the page of the network")
     return await html(visit, "network/forget.html", line=line)
@@ -89,6 +87,12 @@ def key_of(visit: Visit) -> bytes:
 
 def line_of(node: Node, peer: str, relayed: frozenset[str]) -> Line | None:
     return next((line for line in lines(node, relayed, now_ms()) if line.peer == peer), None)
+
+
+def _listed(node: Node, key: bytes, now: int) -> list[Listing]:
+    """What the peer lists, by name."""
+    found = [each for each in node.catalogue.alive(now) if each.owner == key]
+    return sorted(found, key=lambda each: (each.semantic.name.casefold(), each.learnware_id))
 
 
 def _memberships(node: Node, key: bytes, line: Line, now: int) -> list[Membership]:

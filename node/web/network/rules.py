@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -19,7 +20,7 @@ async def ask(visit: Visit) -> web.Response:
     """What the change would do; nothing is changed."""
     rule = _rule(visit, visit.request.query)
     change = await peer_rules.foresee(visit.node, rule)
-    line = line_of(visit.node, rule.peer, frozenset())
+    line = await asyncio.to_thread(line_of, visit.node, rule.peer, frozenset())
     return await html(visit, "network/rule.html", rule=rule, change=change, line=line)
 
 
@@ -30,7 +31,7 @@ async def change(visit: Visit) -> web.Response:
     noted = {"peer": rule.peer, "kind": rule.kind} | ({"force": "true"} if force else {})
     async with visit.noting(f"peer_rule.{rule.act}", **noted):
         await peer_rules.apply(visit.node, rule, force=force)
-    known = line_of(visit.node, rule.peer, frozenset()) is not None
+    known = await asyncio.to_thread(line_of, visit.node, rule.peer, frozenset()) is not None
     raise web.HTTPSeeOther(f"/network/peers/{rule.peer}?said=ruled" if known else "/network")
 
 

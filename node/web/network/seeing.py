@@ -37,7 +37,7 @@ class Seen(NamedTuple):
 
 
 def seen(node: Node, request: web.Request, relayed: frozenset[str]) -> dict[str, Any]:
-    """What the templates of the network need; call it in a thread, which also renders."""
+    """What the templates of the network need; call it in a thread."""
     now, choice = now_ms(), Choice.read(request.query)
     found = lines(node, relayed, now)
     shown, paging = paged(choice.of(found), request, ROWS)
