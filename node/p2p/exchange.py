@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 import trio
 from atoll.engine.errors import AtollError
 from atoll.node.p2p.errors import ChannelClosed, ProtocolViolation
-from atoll.node.p2p.streams import Channel, Streams
+from atoll.node.p2p.peers import Peers
+from atoll.node.p2p.streams import Channel, Handler, Streams
+from atoll.protocol import limits
 from atoll.protocol.errors import ProtocolError
 from atoll.protocol.messages import Message, Refusal, decode, encode, expect
+from atoll.protocol.policy import USER, Asker
 
 AT_ONCE = 64 * 1024  # bytes; a longer reply is read in a thread, others go on meanwhile
 CONTROL_DEADLINE = 10.0  # seconds for what is small and answered from memory
@@ -39,6 +42,25 @@ async def serve_requests(channel: Channel, type_: Any, answer: Answer, *, limit:
         except AtollError as error:
             reply = Refusal.of(error)
         await channel.send(encode(reply))
+
+
+def requests(type_: Any, answer: Answer) -> Handler:
+    """A handler that answers requests of this type."""
+
+    async def handler(channel: Channel) -> None:
+        await serve_requests(channel, type_, answer, limit=limits.CONTROL_FRAME)
+
+    return handler
+
+
+def shares(peers: Peers, answer: Callable[[Asker, Any], Message]) -> Answer:
+    """Refuse requests in a federation that the peer has not proven to be in."""
+
+    def checked(peer: str, message: Any) -> Message:
+        peers.require_shared(peer, message.federation)
+        return answer(Asker(peer, message.user[:USER]), message)
+
+    return checked
 
 
 async def request(channel: Channel, message: Message, type_: type[M], *, limit: int) -> M:

@@ -27,7 +27,7 @@ from atoll.node.p2p.bridge import Started, TrioThread
 from atoll.node.p2p.circuits import MARK, Circuits, relay_of
 from atoll.node.p2p.dialling import Dialler
 from atoll.node.p2p.errors import ChannelClosed
-from atoll.node.p2p.exchange import CONTROL_DEADLINE, ask, serve_requests
+from atoll.node.p2p.exchange import CONTROL_DEADLINE, ask, requests, shares
 from atoll.node.p2p.fetch import Progress, Provider, fetch_file
 from atoll.node.p2p.gatekeeper import Gatekeeper
 from atoll.node.p2p.gossip import Gossip
@@ -40,7 +40,7 @@ from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.prediction import PredictionProvider, Predictions, RemoteModel
 from atoll.node.p2p.relay import HOP, STOP, Relay
 from atoll.node.p2p.replication import Replication
-from atoll.node.p2p.streams import CONNECT_DEADLINE, Channel, Handler, Streams
+from atoll.node.p2p.streams import CONNECT_DEADLINE, Channel, Streams
 from atoll.node.publishing import Publisher
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
@@ -56,7 +56,6 @@ from atoll.protocol.match import MatchReply, MatchRequest
 from atoll.protocol.membership import Invite
 from atoll.protocol.messages import Message, PeerRefused
 from atoll.protocol.peers import PeersRequest, leading_to, peer_of
-from atoll.protocol.policy import USER, Asker
 from atoll.protocol.predict import NO_ROWS, PredictRequest
 from libp2p.abc import IHost
 
@@ -286,20 +285,21 @@ class Network:
 
     def _serve(self) -> None:
         permitted, admitted = self._gatekeeper.permitted, self._peers.admitted
-        owner, shares, metrics = self._services.owner, self._shares, self._services.metrics
+        owner, metrics = self._services.owner, self._services.metrics
         serve = partial(self._streams.serve, deadline=CONTROL_DEADLINE)
         serve(hello.PROTOCOL, self._answer_hello, admit=self._gatekeeper.heard, concurrency=4)
-        serve(join.PROTOCOL, self._requests(join.Request, self._membership.answer), admit=permitted, concurrency=4)
-        serve(peers.PROTOCOL, self._requests(PeersRequest, self._introductions.answer), admit=admitted, concurrency=4)
+        serve(join.PROTOCOL, requests(join.Request, self._membership.answer), admit=permitted, concurrency=4)
+        serve(peers.PROTOCOL, requests(PeersRequest, self._introductions.answer), admit=admitted, concurrency=4)
         serve(
             sync.PROTOCOL,
-            self._requests(sync.Request | Announcement, self._replication.replicator.answer),
+            requests(sync.Request | Announcement, self._replication.replicator.answer),
             admit=admitted,
         )
         serve(fetch.PROTOCOL, Provider(owner, self._peers).answer, admit=admitted)
-        predicting = PredictionProvider(shares(owner.predict), metrics.served_prediction).answer
+        predicting = PredictionProvider(shares(self._peers, owner.predict), metrics.served_prediction).answer
         serve(match.PROTOCOL, MatchProvider(owner, self._peers, metrics).answer, admit=admitted)
-        serve(ask_protocol.PROTOCOL, self._requests(AskRequest, shares(owner.ask)), admit=admitted, concurrency=4)
+        asked = requests(AskRequest, shares(self._peers, owner.ask))
+        serve(ask_protocol.PROTOCOL, asked, admit=admitted, concurrency=4)
         serve(predict.PROTOCOL, predicting, admit=admitted, concurrency=8)
 
     async def _hasten_at_the_end(self) -> None:
@@ -315,21 +315,6 @@ class Network:
             serve(STOP, self._circuits.accept, admit=lambda peer: peer == relay and admitted(peer))
         if self._config.relay_for_members:
             serve(HOP, Relay(host, self._streams, self._peers).answer, admit=admitted)
-
-    def _requests(self, type_: object, answer: Callable[[str, M], Message]) -> Handler:
-        async def handler(channel: Channel) -> None:
-            await serve_requests(channel, type_, answer, limit=limits.CONTROL_FRAME)
-
-        return handler
-
-    def _shares(self, answer: Callable[[Asker, M], Message]) -> Callable[[str, M], Message]:
-        """Refuse requests in a federation that the peer has not proven to be in."""
-
-        def checked(peer: str, message: M) -> Message:
-            self._peers.require_shared(peer, message.federation)  # type: ignore[attr-defined]
-            return answer(Asker(peer, message.user[:USER]), message)  # type: ignore[attr-defined]
-
-        return checked
 
     async def _answer_hello(self, channel: Channel) -> None:
         shared, doubted = await self._greeter.answer(channel)

@@ -315,20 +315,17 @@ class Streams:
         """What happens within carries the peer and the protocol in the log."""
         fields = {"peer": channel.peer, "protocol": protocol}
         with journal.only(**fields):
-            await self._handled(protocol, handler, channel, fields)
-
-    async def _handled(self, protocol: str, handler: Handler, channel: Channel, fields: dict[str, str]) -> None:
-        try:
-            await handler(channel)
-            await _linger(channel)
-            return
-        except (ProtocolViolation, EncodingError) as error:
-            self._report(channel.peer, protocol, error)
-        except (ChannelClosed, PeerTimeout) as error:
-            log.debug("a served stream ended: %s", error, extra=fields)
-        except Exception as error:  # the outermost edge of the handler
-            log.error("a stream handler failed: %r", error, extra=fields, exc_info=error)
-        await channel.abort()
+            try:
+                await handler(channel)
+                await _linger(channel)
+                return
+            except (ProtocolViolation, EncodingError) as error:
+                self._report(channel.peer, protocol, error)
+            except (ChannelClosed, PeerTimeout) as error:
+                log.debug("a served stream ended: %s", error, extra=fields)
+            except Exception as error:  # the outermost edge of the handler
+                log.error("a stream handler failed: %r", error, extra=fields, exc_info=error)
+            await channel.abort()
 
     def _report(self, peer: str, protocol: str, error: AtollError) -> None:
         """The log has the code alone: what the error says may be the peer's own words."""
