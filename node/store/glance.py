@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from atoll.node.errors import StoreError
 from atoll.node.store.environment import Transaction
 from atoll.node.store.federations import FederationRow
 from atoll.node.store.migration import MAX_TABLES
+from atoll.node.store.verification import printable
 from atoll.protocol.heads import Head
 from atoll.protocol.membership import Certificate, Charter
 from atoll.protocol.signing import Record
@@ -43,8 +45,7 @@ def glance(folder: Path) -> Glance:
     except subprocess.TimeoutExpired:
         raise StoreError(f"the store could not be read in {SECONDS:.0f} s") from None
     if child.returncode:
-        words = child.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:300]
-        shown = "".join(each if each.isprintable() else "?" for each in words)
+        shown = printable(child.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
         raise StoreError(f"the store is damaged: reading it ended with {child.returncode}: {shown or 'no word'}")
     return msgspec.json.decode(child.stdout, type=Glance)
 
@@ -77,4 +78,5 @@ def _body(record: Record, type_: type[T]) -> T:
 
 
 if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.stdout.write(msgspec.json.encode(_read(Path(sys.argv[1]))).decode())

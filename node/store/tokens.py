@@ -24,6 +24,9 @@ class TokenRow(msgspec.Struct, frozen=True):
     created_at: int
     expires_at: int | None
 
+    def in_force(self, now: int) -> bool:
+        return self.expires_at is None or now < self.expires_at
+
     def allows(self, scope: Scope) -> bool:
         """Whether it has that scope, or admin, which has all."""
         return scope in self.scopes or "admin" in self.scopes
@@ -54,7 +57,7 @@ class Tokens:
         """As :meth:`check`, for whoever keeps no secrets."""
         with self._store.view() as txn:
             row = self._rows.get(txn, digest)
-        if row is None or (row.expires_at is not None and now >= row.expires_at):
+        if row is None or not row.in_force(now):
             raise Unauthorised("the token is unknown or has expired", hint="make one with `atoll token create`")
         if not row.allows(scope):
             raise Forbidden(

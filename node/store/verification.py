@@ -85,7 +85,7 @@ def _read_aside(folder: Path, deep: bool) -> Contents:
         return Contents(damage=(f"the store is damaged: reading it ended in {signal.Signals(-child.returncode).name}",))
     if child.returncode:
         words = child.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        return Contents(damage=(_printable(f"the store could not be read: {words}"),))
+        return Contents(damage=(printable(f"the store could not be read: {words}"),))
     return msgspec.json.decode(child.stdout, type=Contents)
 
 
@@ -129,7 +129,7 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _printable(words: str) -> str:
+def printable(words: str) -> str:
     """What is damaged may be hostile too, and is shown on a terminal."""
     return "".join(character if character.isprintable() else "?" for character in words[:300])
 
@@ -150,7 +150,7 @@ class _Reading:
         blobs, cached = (
             tuple(sorted(digest.hex() for digest in digests)) for digests in (self.blobs, self.cached - self.blobs)
         )
-        return Contents(self.schema, self.tables, blobs, tuple(map(_printable, self.damage[:MAX_DAMAGE])), cached)
+        return Contents(self.schema, self.tables, blobs, tuple(map(printable, self.damage[:MAX_DAMAGE])), cached)
 
     def read(self, folder: Path) -> None:
         with self._finding("the store"):
