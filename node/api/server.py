@@ -6,8 +6,10 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aiohttp import web
 from atoll.node.api import (
     access,
@@ -39,7 +41,7 @@ from atoll.node.api.beimingwu import downloading
 from atoll.node.api.beimingwu.envelope import enveloped
 from atoll.node.api.connections import Connection
 from atoll.node.api.proxies import Proxies
-from atoll.node.api.routing import NODE, TOKEN, Route, reply
+from atoll.node.api.routing import NODE, TOKEN, Route
 from atoll.node.errors import AddressTaken
 from atoll.node.web import routes
 
@@ -51,7 +53,12 @@ SHUTDOWN_SECONDS = 2.0  # for what is still answered when the node closes
 
 
 async def describe(node: Node, request: web.Request) -> web.Response:
-    return reply(openapi.document(ROUTES))
+    return web.Response(body=await asyncio.to_thread(_description), content_type="application/json")
+
+
+@cache
+def _description() -> bytes:
+    return msgspec.json.encode(openapi.document(ROUTES))
 
 
 ROUTES: tuple[Route, ...] = (

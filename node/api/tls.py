@@ -44,7 +44,7 @@ class Tls:
         self._files = (certificate, key)
         self._seen: tuple[tuple[int, int] | None, ...] = self._stamps()
         self._current, self.fingerprint, self.expires_at = _read(*self._files)
-        self.context = _read(*self._files)[0]
+        self.context = _context(*self._files)
         self.context.sni_callback = self._choose
         self._listeners: list[Callable[[], object]] = []
 
