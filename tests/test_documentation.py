@@ -127,6 +127,7 @@ def test_everything_that_can_be_named_is_documented():
 
 
 def test_every_exit_code_has_its_meaning_and_each_meaning_its_code():
+    assert AtollError.code in OUTCOMES
     assert {outcome.exit_code for outcome in OUTCOMES.values()} - set(EXIT_CODES) == set()
     ends = {0, 2, 130}  # of click, and of Ctrl-C
     assert set(EXIT_CODES) - {outcome.exit_code for outcome in OUTCOMES.values()} - ends == set()
@@ -135,7 +136,8 @@ def test_every_exit_code_has_its_meaning_and_each_meaning_its_code():
 def test_every_command_has_a_help_text_and_each_option_its_own():
     for path, command in walk(cli):
         assert (command.help or "").strip(), path
-    assert AtollError.code in OUTCOMES
+        options = [each for each in command.params if isinstance(each, click.Option)]
+        assert [each.name for each in options if not (each.help or each.hidden)] == [], path
 
 
 def test_every_page_is_in_the_contents_and_the_quick_starts_are_in_chinese_too():

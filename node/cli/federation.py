@@ -57,7 +57,13 @@ def _role(found: FederationView) -> str:
 
 @federation.command()
 @click.argument("federation_id")
-@click.option("--role", type=click.Choice(["member", "reader"]), default="member", show_default=True)
+@click.option(
+    "--role",
+    type=click.Choice(["member", "reader"]),
+    default="member",
+    show_default=True,
+    help="What the newcomer may do: a reader lists nothing.",
+)
 @click.option("--quota", default=QUOTA, show_default=True, help="Learnwares that the newcomer may list.")
 @click.option("--hours", default=24, show_default=True, help="How long the invite holds.")
 @json_option

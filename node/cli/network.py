@@ -84,7 +84,15 @@ def token() -> None:
 
 @token.command("create")
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), default=("read",), show_default=True)
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    default=("read",),
+    show_default=True,
+    help="What it may do; more than one may be given. admin is everything.",
+)
 @click.option("--days", default=90, show_default=True, help="Lifetime; 0 never expires.")
 @json_option
 @connected

@@ -85,7 +85,7 @@ class _Asked:
 @click.option("--size", default=100, show_default=True, type=click.IntRange(1, MAX_POINTS),
               help="Points of the specification, at most.")  # fmt: skip
 @click.option("--dp-epsilon", type=float, help="Publish a sketch under differential privacy in place of the points.")
-@click.option("--dp-delta", default=1e-6, show_default=True)
+@click.option("--dp-delta", default=1e-6, show_default=True, help="The delta that goes with --dp-epsilon.")
 @click.option("--dataset", help="The name that the ledger adds budgets up under.  [default: DATA's file name]")
 @click.option("--island", "definition", type=File, help="A file with the island's definition.")
 @click.option("--new-island", is_flag=True, help="Mint an island from DATA; its definition goes beside the package.")
@@ -165,7 +165,13 @@ def edit(package: Path, semantic: Path, output: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--template", type=click.Choice(sorted(templates.TEMPLATES)), default="sklearn", show_default=True)
+@click.option(
+    "--template",
+    type=click.Choice(sorted(templates.TEMPLATES)),
+    default="sklearn",
+    show_default=True,
+    help="What the model is made with.",
+)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @json_option
 def new(template: str, folder: Path, as_json: bool) -> None:

@@ -20,8 +20,10 @@ ACT = click.Choice(ACTS)
 
 @click.command()
 @click.argument("learnware_id")
-@click.option("--federation", required=True)
-@click.option("--match", type=AUDIENCES, default="members", show_default=True)
+@click.option("--federation", required=True, help="Where the policy holds.")
+@click.option(
+    "--match", type=AUDIENCES, default="members", show_default=True, help="Who may have it compared with their data."
+)
 @click.option("--disclose", type=AUDIENCES, default="nobody", show_default=True, help="Give out the full RKME.")
 @click.option("--predict", type=AUDIENCES, default="nobody", show_default=True, help="Predict here, for others.")
 @click.option("--download", type=AUDIENCES, default="nobody", show_default=True, help="Cannot be recalled.")
