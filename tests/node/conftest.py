@@ -1,5 +1,6 @@
 """Real nodes for tests: own home, key, LMDB store, libp2p host on loopback and HTTP server, in this process."""
 
+import asyncio
 import io
 import json
 import threading
@@ -22,6 +23,8 @@ from atoll.node.app import Node, running
 from atoll.node.cli.main import cli
 from atoll.node.client import AsyncClient
 from atoll.node.clock import now_ms
+from atoll.node.demo.processes import institution
+from atoll.protocol.listings import Offers
 from blockbuster import blockbuster_ctx
 from click.testing import CliRunner
 from sklearn.datasets import load_digits
@@ -139,9 +142,34 @@ def publish(digits: Digits):
 
 
 @pytest.fixture
+async def processes(tmp_path: Path, digits: Digits):
+    """``await processes({"a": (0, 1), "b": (2, 3)})``: nodes as processes in one federation, each of which lists a
+    learnware of these digits; the first knows all of them. They end with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start_all(classes: dict[str, tuple[int, ...]], settings: dict[str, str] | None = None):
+            contexts = [institution(name, tmp_path / name, settings=settings or {}) for name in classes]
+            nodes = await asyncio.gather(*(stack.enter_async_context(context) for context in contexts))
+            federation = (await nodes[0].client.create_federation("test")).id
+            for node in nodes[1:]:
+                await node.client.join((await nodes[0].client.invite(federation)).invite)
+            island = digits.island()
+            for node in nodes:
+                await node.client.add_island(island)
+                package = digits.package(node.endpoint.peer_id, island, *classes[node.name])
+                learnware = await node.client.add_learnware(package)
+                await node.client.publish(learnware.learnware_id, federation, Offers(disclose="members"))
+            async with asyncio.timeout(20):
+                while len(await nodes[0].client.catalogue()) < len(nodes):
+                    await asyncio.sleep(0.05)  # the nodes are other processes: there is no event to wait for
+            return nodes
+
+        yield start_all
+
+
+@pytest.fixture
 def changed():
     """``await changed(node, condition)`` waits until a condition on the node's catalogue holds, by its events."""
-    import asyncio
 
     async def wait(running: RunningNode, condition: Callable[[], bool], seconds: float = 20.0) -> None:
         loop, event = asyncio.get_running_loop(), asyncio.Event()
@@ -157,7 +185,6 @@ def changed():
 @pytest.fixture
 def until():
     """``await until(node, condition)`` waits until a condition on the node's peers holds, by their events."""
-    import asyncio
 
     async def wait(running: RunningNode, condition: Callable[[], bool], seconds: float = 30.0) -> None:
         loop, event = asyncio.get_running_loop(), asyncio.Event()

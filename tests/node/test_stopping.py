@@ -9,29 +9,13 @@ import msgspec
 import pytest
 from atoll.engine.semantic import SemanticQuery
 from atoll.node.client.question import question
-from atoll.node.demo.processes import institution
 from atoll.node.search.query import Filters
 from atoll.node.stopping import Stopping
-from atoll.protocol.listings import Offers
 
 
-async def asked_slowly(tmp_path, stack, digits, settings):
+async def asked_slowly(processes, stack, digits, settings):
     """A node, and the body of a search that it cannot end soon: the only peer to ask is stopped in its tracks."""
-    names = ("asked", "frozen")
-    asked, frozen = [
-        await stack.enter_async_context(institution(name, tmp_path / name, settings=settings)) for name in names
-    ]
-    federation = (await asked.client.create_federation("test")).id
-    await frozen.client.join((await asked.client.invite(federation)).invite)
-    island = digits.island()
-    for place, node in enumerate((asked, frozen)):
-        await node.client.add_island(island)
-        package = digits.package(node.endpoint.peer_id, island, 2 * place, 2 * place + 1)
-        learnware = await node.client.add_learnware(package)
-        await node.client.publish(learnware.learnware_id, federation, Offers(disclose="members"))
-    async with asyncio.timeout(30):
-        while len(await asked.client.catalogue()) < 2:
-            await asyncio.sleep(0.05)  # the node is another process: there is no event to wait for
+    asked, frozen = await processes({"asked": (0, 1), "frozen": (2, 3)}, settings)
     fitted = await asked.client.fit(digits.of(0, 1, 2, 3))
     frozen.process.send_signal(signal.SIGSTOP)
     stack.callback(frozen.process.send_signal, signal.SIGCONT)
@@ -48,9 +32,9 @@ async def events_of(response):
         yield msgspec.json.decode(line)
 
 
-async def test_a_search_in_flight_gets_its_answer_although_the_node_was_told_to_stop(tmp_path, digits):
+async def test_a_search_in_flight_gets_its_answer_although_the_node_was_told_to_stop(processes, digits):
     async with AsyncExitStack() as stack:
-        node, fitted = await asked_slowly(tmp_path, stack, digits, {"ATOLL__HTTP__STOP_SECONDS": "20"})
+        node, fitted = await asked_slowly(processes, stack, digits, {"ATOLL__HTTP__STOP_SECONDS": "20"})
         headers = {"Authorization": f"Bearer {node.token}", "Accept": "application/x-ndjson"}
         session = await stack.enter_async_context(aiohttp.ClientSession(headers=headers))
         searches = f"{node.endpoint.url}/api/v1/searches"
@@ -73,9 +57,9 @@ async def test_a_search_in_flight_gets_its_answer_although_the_node_was_told_to_
             assert await node.process.wait() == 0
 
 
-async def test_what_does_not_end_in_time_is_told_so_and_asked_twice_it_does_not_wait(tmp_path, digits):
+async def test_what_does_not_end_in_time_is_told_so_and_asked_twice_it_does_not_wait(processes, digits):
     async with AsyncExitStack() as stack:
-        node, fitted = await asked_slowly(tmp_path, stack, digits, {"ATOLL__HTTP__STOP_SECONDS": "3600"})
+        node, fitted = await asked_slowly(processes, stack, digits, {"ATOLL__HTTP__STOP_SECONDS": "3600"})
         headers = {"Authorization": f"Bearer {node.token}"}
         session = await stack.enter_async_context(aiohttp.ClientSession(headers=headers))
         searches, streamed = f"{node.endpoint.url}/api/v1/searches", {"Accept": "application/x-ndjson"}

@@ -82,6 +82,19 @@ async def visitor():
 
 
 @pytest.fixture
+async def signed_in(visitor):
+    """``await signed_in(running, "read")``: a browser with a token of these scopes, without any: of the admin."""
+
+    async def come(running, *scopes):
+        browser = await visitor(running)
+        secret = (await running.client.create_token("reading", scopes, None)).secret if scopes else None
+        await browser.sign_in(secret)
+        return browser
+
+    return come
+
+
+@pytest.fixture
 def anonymous(monkeypatch):
     """Nodes that are started let anybody search."""
     monkeypatch.setenv("ATOLL__SEARCH__ANONYMOUS", "true")

@@ -42,17 +42,6 @@ async def acts(running):
     return [(each.act, {name: value for name, value in each.subject.items() if name != "asked"}) for each in done]
 
 
-@pytest.fixture
-async def signed_in(visitor):
-    async def come(running, *scopes):
-        browser = await visitor(running)
-        secret = (await running.client.create_token("reading", scopes, None)).secret if scopes else None
-        await browser.sign_in(secret)
-        return browser
-
-    return come
-
-
 async def test_a_federation_is_founded_and_one_joins_it_by_an_invite_made_on_its_page(start, signed_in):
     founder, newcomer = await start("Founding House", "New House")
     here, there = await signed_in(founder), await signed_in(newcomer)

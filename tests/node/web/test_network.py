@@ -71,17 +71,6 @@ async def made_up(running, federation, count, name="Made-up {}", *, connected=Tr
             node.peers.note_lag(peer, raw, number % 3, 0, now)
 
 
-@pytest.fixture
-async def signed_in(visitor):
-    async def come(running, *scopes):
-        browser = await visitor(running)
-        secret = (await running.client.create_token("reading", scopes, None)).secret if scopes else None
-        await browser.sign_in(secret)
-        return browser
-
-    return come
-
-
 async def test_peers_are_seen_with_their_lag_also_when_they_are_away(
     federated, make_home, start_home, publish, changed, until, signed_in
 ):

@@ -4,12 +4,10 @@ connection, cost nothing but what only the dead could say."""
 import asyncio
 import re
 import signal
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
-from atoll.node.demo.processes import institution
-from atoll.protocol.listings import Offers
 from browser import CHROMIUM, sign_in
 from playwright.async_api import expect
 
@@ -18,28 +16,12 @@ pytestmark = [
     pytest.mark.timeout(240),
 ]
 LONG = {"ATOLL__SEARCH__DEADLINE_MS": "30000"}  # what happens in it ends it, not the clock
-NAMES = ("Asked House", "First House", "Second House")
 
 
 @pytest.fixture
-async def three(tmp_path, digits):
-    """Nodes as processes in one federation, each of which lists one learnware; the first knows all of them."""
-    async with AsyncExitStack() as stack:
-        contexts = [institution(name, tmp_path / name, settings=LONG) for name in NAMES]
-        nodes = await asyncio.gather(*(stack.enter_async_context(context) for context in contexts))
-        federation = (await nodes[0].client.create_federation("test")).id
-        for node in nodes[1:]:
-            await node.client.join((await nodes[0].client.invite(federation)).invite)
-        island = digits.island()
-        for place, node in enumerate(nodes):
-            await node.client.add_island(island)
-            package = digits.package(node.endpoint.peer_id, island, 2 * place, 2 * place + 1)
-            learnware = await node.client.add_learnware(package)
-            await node.client.publish(learnware.learnware_id, federation, Offers(disclose="members"))
-        async with asyncio.timeout(30):
-            while len(await nodes[0].client.catalogue()) < len(nodes):
-                await asyncio.sleep(0.05)  # the nodes are other processes: there is no event to wait for
-        yield nodes
+async def three(processes):
+    """The first knows all of them."""
+    return await processes({"Asked House": (0, 1), "First House": (2, 3), "Second House": (4, 5)}, LONG)
 
 
 class Cable:
