@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,10 +14,11 @@ from atoll.node.api.auth import FORM_HEADER, signed_in
 from atoll.node.api.routing import NODE
 from atoll.node.api.sessions import new_id
 from atoll.node.errors import Forbidden, Forged, Unauthorised
-from atoll.node.language import LANGUAGES, preferred
+from atoll.node.language import LANGUAGES, gettext, preferred
 from atoll.node.store.tokens import Scope, TokenRow
 from atoll.node.web.headers import set_cookie
 from atoll.node.web.parts import MAX_SMALL_FIELDS, MAX_SMALL_FORM, read_form
+from markupsafe import Markup
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -52,8 +54,14 @@ class Visit:
         return self.token is not None and self.token.allows(scope)
 
     @property
-    def form_token(self) -> str:
-        return self.node.sessions.form_token(self.id)
+    def csrf(self) -> Markup:
+        """The field by which each form of ours is known."""
+        return Markup('<input type="hidden" name="csrf" value="{}">').format(self.node.sessions.form_token(self.id))
+
+    def said(self, words: Mapping[str, str]) -> str:
+        """What was done before this page, in words: those of the code in its address, empty for none of them."""
+        known = words.get(self.request.query.get("said", ""))
+        return gettext(known) if known is not None else ""
 
     def noting(self, act: str, **subject: str) -> AbstractAsyncContextManager[object]:
         """What the block does is in the audit log, as an act of whoever is signed in."""
