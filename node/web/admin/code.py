@@ -9,7 +9,7 @@ from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node.api.code import CodeBody, admitted, refused, view
 from atoll.node.clock import now_ms
-from atoll.node.language import gettext
+from atoll.node.language import gettext, later
 from atoll.node.web.answers import html, sentence
 from atoll.node.web.page import Page
 from atoll.node.web.visit import Visit
@@ -18,6 +18,11 @@ from atoll.protocol.ids import parse_digest, peer_id
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
+
+SAID = {
+    "allowed": later("This revision may run here now."),
+    "refused": later("No revision of it runs here any more."),
+}
 
 
 class Candidate(NamedTuple):
@@ -41,8 +46,9 @@ async def index(visit: Visit) -> web.Response:
             error = sentence(problem)
     rows = [view(visit.node, row) for row in visit.node.code.all()]
     return await html(
-        visit, "admin/code.html", tab="/admin/code", rows=rows, wanted=wanted, error=error, candidates=found
-    )
+        visit, "admin/code.html", tab="/admin/code", rows=rows, wanted=wanted, error=error, candidates=found,
+        said=visit.said(SAID),
+    )  # fmt: skip
 
 
 async def allow(visit: Visit) -> web.Response:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from atoll.node.app import Node
 
 PAGE = 25
+SAID = {"forgotten": later("The download is removed. It is fetched again when somebody needs it.")}
 SECONDS = 2.0  # for adding up files; what is larger is said to be at least so much
 FOLDERS = {
     "store": later("The store: catalogue, policies, tokens, audit log"),
@@ -61,7 +62,7 @@ async def show(visit: Visit) -> web.Response:
     rows, paging = paged(downloads, visit.request, PAGE)
     return await html(
         visit, "admin/storage.html", tab="/admin/storage", storage=found, rows=rows, paging=paging, peer_id=peer_id,
-        held=sum(row.size for _, row in downloads), quota=node.downloads.quota,
+        held=sum(row.size for _, row in downloads), quota=node.downloads.quota, said=visit.said(SAID),
     )  # fmt: skip
 
 

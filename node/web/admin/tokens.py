@@ -16,6 +16,7 @@ from atoll.node.web.visit import Visit
 from atoll.protocol.errors import NotFound
 
 DAYS = 90
+SAID = {"revoked": later("The token is revoked. Whoever was signed in with it is signed out.")}
 ALLOWS: dict[Scope, str] = {
     "read": later("Search, look at the catalogue, the network and this dock."),
     "predict": later("Have rows predicted, and download what owners offer."),
@@ -91,6 +92,7 @@ async def _page(visit: Visit, form: Form, view: TokenView | None = None, *, stat
     return await html(
         visit, "admin/tokens.html", status=status, tab="/admin/tokens", rows=rows, now=now, form=form, made=view,
         allows=ALLOWS, sessions=visit.node.sessions.of_tokens(now), limits_of=(MAX_NAME, MAX_DAYS),
+        said=visit.said(SAID),
     )  # fmt: skip
 
 

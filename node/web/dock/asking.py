@@ -41,7 +41,7 @@ async def index(visit: Visit) -> web.Response:
     return await html(
         visit, "dock/requests.html", requests=_chosen(visit, rows), says=words, askable=askable[:ASKABLE],
         more=max(0, len(askable) - ASKABLE), max_days=MAX_DAYS,
-        said=words.SAID.get(visit.request.query.get("said", "")),
+        said=visit.said(words.SAID),
     )  # fmt: skip
 
 

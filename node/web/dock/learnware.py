@@ -83,7 +83,7 @@ async def show(visit: Visit) -> web.Response:
         visit, "dock/learnware.html", learnware=learnware, item=await asyncio.to_thread(item, node, learnware),
         places=_places(node, learnware.id, publishes), served=served, privacy=privacy,
         revisions=_revisions(node, learnware.id) if publishes else [], says=words,
-        said=words.SAID.get(visit.request.query.get("said", "")), epsilon_limit=node.config.privacy.epsilon_limit,
+        said=visit.said(words.SAID), epsilon_limit=node.config.privacy.epsilon_limit,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ async def index(visit: Visit) -> web.Response:
     kept = await asyncio.to_thread(_kept, visit)
     return await html(
         visit, "dock/dock.html", shelf=held, use=served, wanted=wanted, checked=checked, refused=refused,
-        kept=kept, said=words.SAID.get(visit.request.query.get("said", "")),
+        kept=kept, said=visit.said(words.SAID),
         waiting=visit.node.gate.requests.waiting(),
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atoll.node.language import gettext, later
+from atoll.node.language import later
 from atoll.node.web.visit import Visit
 from atoll.protocol.errors import NotFound, ProtocolError
 from atoll.protocol.ids import parse_digest, public_key
@@ -20,6 +20,7 @@ SAID = {
     ),
     "pardoned": later("The owner is pardoned at this node: its listings are shown again."),
 }
+"""What the page of a federation says after something was done, by the code in its address."""
 
 
 def federation_of(visit: Visit) -> bytes:
@@ -42,9 +43,3 @@ def peer_key(peer: str) -> bytes:
 def path_to(federation: bytes, code: str) -> str:
     """The federation's page, which says what was done."""
     return f"/federations/{federation.hex()}?said={code}"
-
-
-def said(visit: Visit) -> str:
-    """What was done, in words; empty for a code that is none of ours."""
-    words = SAID.get(visit.request.query.get("said", ""))
-    return gettext(words) if words else ""

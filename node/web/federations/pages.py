@@ -10,10 +10,10 @@ from atoll.node.api import federations
 from atoll.node.api.federations import FederationBody
 from atoll.node.clock import now_ms
 from atoll.node.errors import outcome
-from atoll.node.language import ago, gettext, later
+from atoll.node.language import ago, later
 from atoll.node.web.answers import html, sentence
 from atoll.node.web.federations import governing, inviting
-from atoll.node.web.federations.asked import federation_of, path_to, said
+from atoll.node.web.federations.asked import SAID, federation_of, path_to
 from atoll.node.web.federations.facts import facts, overviews
 from atoll.node.web.federations.forms import FoundForm, JoinForm
 from atoll.node.web.network.around import WORDS, lag_words
@@ -22,7 +22,7 @@ from atoll.node.web.paging import paged
 from atoll.node.web.visit import Visit
 
 MEMBERS = 50
-SAID = {"left": later("This node has left the federation, and what it listed there is withdrawn.")}
+LEFT = {"left": later("This node has left the federation, and what it listed there is withdrawn.")}
 
 
 async def index(visit: Visit) -> web.Response:
@@ -62,7 +62,7 @@ async def show(visit: Visit) -> web.Response:
     outstanding = await asyncio.to_thread(node.administration.outstanding, id_, now) if admin else []
     return await html(
         visit, "federations/federation.html", facts=found, shown=shown, paging=paging, order=order, admin=admin,
-        outstanding=outstanding, said=said(visit), now=now, since=lambda at: ago(at, now), states=WORDS,
+        outstanding=outstanding, said=visit.said(SAID), now=now, since=lambda at: ago(at, now), states=WORDS,
         lag_words=lag_words,
     )  # fmt: skip
 
@@ -96,11 +96,10 @@ async def leave(visit: Visit) -> web.Response:
 
 async def _list(visit: Visit, founding: FoundForm, joining: JoinForm, status: int = 200) -> web.Response:
     now, relayed = now_ms(), await visit.node.network.relayed()
-    told = SAID.get(visit.request.query.get("said", ""))
     return await html(
         visit, "federations/federations.html", status=status,
         found=await asyncio.to_thread(overviews, visit.node, relayed, now),
-        founding=founding, joining=joining, now=now, since=lambda at: ago(at, now), said=gettext(told) if told else "",
+        founding=founding, joining=joining, now=now, since=lambda at: ago(at, now), said=visit.said(LEFT),
     )  # fmt: skip
 
 

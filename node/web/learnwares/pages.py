@@ -10,6 +10,7 @@ from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node.api.policies import AskBody, ask_owner
 from atoll.node.clock import now_ms
+from atoll.node.language import later
 from atoll.node.search.plan import Candidate
 from atoll.node.search.running import Running
 from atoll.node.search.single import candidate_of, question, signed
@@ -28,7 +29,7 @@ from atoll.protocol.policy import ACTS, Act
 
 __all__ = ["PAGES", "prepare"]
 
-SAID = ("asked",)
+SAID = {"asked": later("Its owner's node has answered. What it said is below.")}
 
 
 async def index(visit: Visit) -> web.Response:
@@ -173,7 +174,7 @@ def _values(visit: Visit, shown: Shown) -> dict[str, Any]:
     return {
         "shown": shown, "semantic": shown.semantic, "description": markdown(shown.semantic.description, under=2),
         "cut": shown.manifest is None and shown.semantic.description.endswith("…"), "offers": offers, "said": said,
-        "confirmed": visit.request.query.get("said", "") in SAID, "specifications": specifications,
+        "confirmed": visit.said(SAID), "specifications": specifications,
         "running": running, "candidate": candidate, "quality": about.quality(shown), "publishes": publishes,
         "taken_in": taken_in, "report": about.checks(taken_in), "used": about.used(visit, shown) if publishes else (),
         "doubts": visit.node.searcher.doubts(shown.listings[:1])[0] if shown.listings else None,

@@ -8,7 +8,7 @@ from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.node.api import peers
 from atoll.node.errors import outcome
-from atoll.node.language import gettext, later
+from atoll.node.language import later
 from atoll.node.web.answers import html, sentence
 from atoll.node.web.network import peer, rules
 from atoll.node.web.network.live import events
@@ -47,10 +47,9 @@ async def dial(visit: Visit) -> web.Response:
 
 async def _page(visit: Visit, form: DialForm, status: int = 200) -> web.Response:
     relayed = await visit.node.network.relayed()
-    said = SAID.get(visit.request.query.get("said", ""))
     query = visit.request.rel_url.raw_query_string
     return await html(
-        visit, "network/network.html", status=status, form=form, said=gettext(said) if said else "",
+        visit, "network/network.html", status=status, form=form, said=visit.said(SAID),
         events=f"/network/events?{query}" if query else "/network/events",
         **await asyncio.to_thread(seen, visit.node, visit.request, relayed),
     )  # fmt: skip

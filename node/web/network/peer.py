@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiohttp import web
 from atoll.node.api import peers
 from atoll.node.clock import now_ms
-from atoll.node.language import ago, gettext, later
+from atoll.node.language import ago, later
 from atoll.node.p2p.table import Lag
 from atoll.node.web.answers import html
 from atoll.node.web.network.around import WORDS, Line, lag_words, lines, plain
@@ -49,13 +49,12 @@ async def show(visit: Visit) -> web.Response:
     if line is None:
         raise NotFound("this node knows no such peer", hint="see the page of the network")
     shown, paging = paged(await asyncio.to_thread(_listed, node, key, now), visit.request, LISTED)
-    said = SAID.get(visit.request.query.get("said", ""))
     return await html(
         visit, "network/peer.html", line=line, states=WORDS, listed=shown, paging=paging,
         charters={each.id: plain(each.charter.name) for each in node.federations.all()},
         memberships=await asyncio.to_thread(_memberships, node, key, line, now),
         rules=[rule for rule in node.peers.rules.all() if rule.peer == peer], now=now, since=lambda at: ago(at, now),
-        lag_words=lag_words, said=gettext(said) if said else "",
+        lag_words=lag_words, said=visit.said(SAID),
     )  # fmt: skip
 
 

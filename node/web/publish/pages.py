@@ -51,10 +51,10 @@ async def start(visit: Visit) -> web.Response:
     revised = _revised(visit, visit.request.query.get("revises", ""))
     drafts = await asyncio.to_thread(visit.node.drafts.all, visit.user)
     listed = [(draft, _step_of(visit, draft)) for draft in drafts]
-    said = SAID.get(visit.request.query.get("said", ""), "")
     return await html(
-        visit, "publish/start.html", drafts=listed, revised=revised, said=said, steps=steps, formats=formats.KNOWN
-    )
+        visit, "publish/start.html", drafts=listed, revised=revised, said=visit.said(SAID), steps=steps,
+        formats=formats.KNOWN,
+    )  # fmt: skip
 
 
 async def begin(visit: Visit) -> web.Response:

@@ -137,7 +137,7 @@ async def _page(visit: Visit, errors: dict[str, str] | None = None) -> web.Respo
     running = _searched(visit)
     return await html(
         visit, "welcome/welcome.html", status=422 if errors else 200, made=made, stands=node.example.stands,
-        searched=running, says=STEPS, said=SAID.get(visit.request.query.get("said", ""), ""),
+        searched=running, says=STEPS, said=visit.said(SAID),
         fault=next(iter((errors or {}).values()), ""),
         ready=len(made.learnwares) > 0 and not node.example.stands.making,
     )  # fmt: skip
