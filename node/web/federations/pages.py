@@ -10,7 +10,7 @@ from atoll.node.api import federations
 from atoll.node.api.federations import FederationBody
 from atoll.node.clock import now_ms
 from atoll.node.errors import outcome
-from atoll.node.language import ago, later
+from atoll.node.language import later
 from atoll.node.web.answers import html, sentence
 from atoll.node.web.federations import governing, inviting
 from atoll.node.web.federations.asked import SAID, federation_of, path_to
@@ -62,7 +62,7 @@ async def show(visit: Visit) -> web.Response:
     outstanding = await asyncio.to_thread(node.administration.outstanding, id_, now) if admin else []
     return await html(
         visit, "federations/federation.html", facts=found, shown=shown, paging=paging, order=order, admin=admin,
-        outstanding=outstanding, said=visit.said(SAID), now=now, since=lambda at: ago(at, now), states=WORDS,
+        outstanding=outstanding, said=visit.said(SAID), now=now, states=WORDS,
         lag_words=lag_words,
     )  # fmt: skip
 
@@ -99,7 +99,7 @@ async def _list(visit: Visit, founding: FoundForm, joining: JoinForm, status: in
     return await html(
         visit, "federations/federations.html", status=status,
         found=await asyncio.to_thread(overviews, visit.node, relayed, now),
-        founding=founding, joining=joining, now=now, since=lambda at: ago(at, now), said=visit.said(LEFT),
+        founding=founding, joining=joining, now=now, said=visit.said(LEFT),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiohttp import web
 from atoll.node.api import peers
 from atoll.node.clock import now_ms
-from atoll.node.language import ago, later
+from atoll.node.language import later
 from atoll.node.p2p.table import Lag
 from atoll.node.web.answers import html
 from atoll.node.web.network.around import WORDS, Line, lag_words, lines, plain
@@ -53,7 +53,7 @@ async def show(visit: Visit) -> web.Response:
         visit, "network/peer.html", line=line, states=WORDS, listed=shown, paging=paging,
         charters={each.id: plain(each.charter.name) for each in node.federations.all()},
         memberships=await asyncio.to_thread(_memberships, node, key, line, now),
-        rules=[rule for rule in node.peers.rules.all() if rule.peer == peer], now=now, since=lambda at: ago(at, now),
+        rules=[rule for rule in node.peers.rules.all() if rule.peer == peer], now=now,
         lag_words=lag_words, said=visit.said(SAID),
     )  # fmt: skip
 

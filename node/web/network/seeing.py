@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from atoll.node.api.peer_rules import RuleView, rule_views
 from atoll.node.clock import now_ms
-from atoll.node.language import ago, gettext, ngettext
+from atoll.node.language import gettext, ngettext
 from atoll.node.web.network.around import HERE, WORDS, Line, lag_words, lines, plain
 from atoll.node.web.network.chart import Mark, chart
 from atoll.node.web.network.choosing import Choice, Order
@@ -51,7 +51,7 @@ def seen(node: Node, request: web.Request, relayed: frozenset[str]) -> dict[str,
     there = {line.peer for line in shown}
     return {
         "seen": facts, "chart": chart(found), "choice": choice, "paging": paging, "states": WORDS, "now": now,
-        "since": lambda at: ago(at, now), "lag_words": lag_words, "described": described,
+        "lag_words": lag_words, "described": described,
         "described_many": described_many, "those": those, "ordered": lambda order: _ordered(request, order),
         "place": lambda line: f"#peer-{line.number}" if line.peer in there else f"/network/peers/{line.peer}",
     }  # fmt: skip
