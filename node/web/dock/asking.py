@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, NamedTuple, get_args
 
 from aiohttp import web
@@ -13,8 +13,8 @@ from atoll.node.errors import RequestInvalid
 from atoll.node.policy.requests import Verdict
 from atoll.node.web.answers import html
 from atoll.node.web.dock import words
-from atoll.node.web.dock.figures import number
 from atoll.node.web.page import Page
+from atoll.node.web.paging import Paging, paged
 from atoll.node.web.visit import Visit
 from atoll.protocol.listings import Listing
 from atoll.protocol.policy import ACTS
@@ -29,9 +29,8 @@ class Requests(NamedTuple):
     """``items`` of one page of a group; ``counts`` of all groups."""
 
     group: Group
-    items: list[RequestView]
-    page: int
-    pages: int
+    items: Sequence[RequestView]
+    paging: Paging
     counts: dict[Group, int]
 
 
@@ -51,11 +50,8 @@ def _chosen(visit: Visit, rows: list[RequestView]) -> Requests:
     groups["granted"].sort(key=lambda row: row.until)
     wanted = visit.request.query.get("state", "")
     group = next((each for each in GROUPS if each == wanted), "pending" if groups["pending"] else "all")
-    found = groups[group]
-    pages = max(1, -(-len(found) // PAGE))
-    page = min(pages, number(visit.request.query.get("page", "")))
-    counts = {each: len(of) for each, of in groups.items()}
-    return Requests(group, found[(page - 1) * PAGE : page * PAGE], page, pages, counts)
+    shown, paging = paged(groups[group], visit.request, PAGE, state=group)
+    return Requests(group, shown, paging, {each: len(of) for each, of in groups.items()})
 
 
 def _in(group: Group, row: RequestView) -> bool:

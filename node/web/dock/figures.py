@@ -44,11 +44,6 @@ def chart(amounts: Mapping[int, int], now: int, *, width: int = 120, height: int
     return Chart(days, values, path, width, height)
 
 
-def number(text: str) -> int:
-    """The number of a page in an address; 1 for what is none."""
-    return max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) < 6 else 1
-
-
 def _height(amount: int, most: int, height: int) -> float:
     return max(2.0, height * amount / most) if amount else 0.8
 

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from aiohttp import web
 from atoll.node.api.downloads import DownloadView, granted
 from atoll.node.web.answers import html
 from atoll.node.web.dock import acts, asking, editor, learnware, words
-from atoll.node.web.dock.figures import number
-from atoll.node.web.dock.shelf import PAGE, STANDINGS, Shelf, Use, Wanted, packages, shelf, use
+from atoll.node.web.dock.shelf import STANDINGS, Wanted, packages, shelf, use
 from atoll.node.web.page import Page
+from atoll.node.web.paging import Paging, paged
 from atoll.node.web.visit import Visit
 
+PAGE = 25
 MAX_WORDS = 80
 
 
 async def index(visit: Visit) -> web.Response:
     """My dock. What was served, checked and asked is for those who may publish, as on the API."""
     wanted = _wanted(visit)
-    held, served = await asyncio.to_thread(_read, visit, wanted)
+    held = await asyncio.to_thread(shelf, visit.node, wanted)
+    shown, paging = paged(held.items, visit.request, PAGE)
+    served = await asyncio.to_thread(use, visit.node, shown) if visit.may("publish") else None
     checked, refused = packages(visit.node) if served else ([], [])
     kept = await asyncio.to_thread(_kept, visit)
     return await html(
-        visit, "dock/dock.html", shelf=held, use=served, wanted=wanted, checked=checked, refused=refused,
-        kept=kept, said=visit.said(words.SAID),
+        visit, "dock/dock.html", shelf=held, shown=shown, paging=paging, use=served, wanted=wanted, checked=checked,
+        refused=refused, kept=kept, said=visit.said(words.SAID),
         waiting=visit.node.gate.requests.waiting(),
     )  # fmt: skip
-
-
-def _read(visit: Visit, wanted: Wanted) -> tuple[Shelf, Use | None]:
-    held = shelf(visit.node, wanted)
-    return held, use(visit.node, held.items) if visit.may("publish") else None
 
 
 def _wanted(visit: Visit) -> Wanted:
@@ -44,19 +43,17 @@ def _wanted(visit: Visit) -> Wanted:
         standing if standing in STANDINGS else "",
         query.get("federation", "")[:64],
         query.get("task", "")[:MAX_WORDS],
-        number(query.get("page", "")),
     )
 
 
 class Kept(NamedTuple):
     """Packages of others that are here for this visitor: ``rows`` of one page, ``total`` of ``size`` bytes in all."""
 
-    rows: list[DownloadView]
+    rows: Sequence[DownloadView]
+    paging: Paging
     total: int
     size: int
     quota: int
-    page: int
-    pages: int
 
 
 def _kept(visit: Visit) -> Kept:
@@ -64,10 +61,8 @@ def _kept(visit: Visit) -> Kept:
     token, node = visit.token, visit.node
     found = node.downloads.all() if visit.may("predict") else []
     rows = [DownloadView.of(revision, row) for revision, row in found if token is not None and granted(token, row)]
-    pages = max(1, -(-len(rows) // PAGE))
-    page = min(pages, number(visit.request.query.get("kept", "")))
-    size = sum(row.held for row in rows)
-    return Kept(rows[(page - 1) * PAGE : page * PAGE], len(rows), size, node.config.reuse.cache_bytes, page, pages)
+    shown, paging = paged(rows, visit.request, PAGE, "kept")
+    return Kept(shown, paging, len(rows), sum(row.held for row in rows), node.config.reuse.cache_bytes)
 
 
 PAGES: tuple[Page, ...] = (

@@ -1,4 +1,4 @@
-"""What this node hosts, as its page shows it: counts, and a page of the learnwares that were asked for."""
+"""What this node hosts, as its page shows it: counts, and the learnwares that were asked for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from atoll.protocol.listings import Listing
 if TYPE_CHECKING:
     from atoll.node.app import Node
 
-PAGE = 25
 REFUSED = 5  # packages that are shown, of the last 30 days
 Standing = Literal["live", "paused", "unlisted"]
 STANDINGS: tuple[Standing, ...] = get_args(Standing)
@@ -32,7 +31,6 @@ class Wanted:
     standing: str = ""
     federation: str = ""
     task: str = ""
-    page: int = 1
 
     def takes(self, item: Item) -> bool:
         return (
@@ -74,11 +72,9 @@ class Use:
 
 @dataclass(frozen=True)
 class Shelf:
-    """``items`` are those of one page of ``found``; the counts are of all that the dock holds."""
+    """``items`` are those that were asked for; the counts are of all that the dock holds."""
 
     items: tuple[Item, ...]
-    found: int
-    pages: int
     hosted: int
     size: int
     standings: Counter[str]
@@ -93,11 +89,9 @@ def shelf(node: Node, wanted: Wanted) -> Shelf:
     for each in items:
         for listing in each.listings:
             federations[listing.federation.hex()][listing.status] += 1
-    found = [each for each in items if wanted.takes(each)]
-    first = (wanted.page - 1) * PAGE
     return Shelf(
-        tuple(found[first : first + PAGE]), len(found), max(1, -(-len(found) // PAGE)), len(items),
-        sum(each.size for each in items), Counter(each.standing for each in items), dict(federations),
+        tuple(filter(wanted.takes, items)), len(items), sum(each.size for each in items),
+        Counter(each.standing for each in items), dict(federations),
         Counter(each.task for each in items),
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from atoll.node.clock import now_ms
 from atoll.node.language import later
 from atoll.node.search.query import Filters
 from atoll.node.search.sketches import Doubts
+from atoll.node.web.paging import number
 from atoll.node.web.rendering import Names
 from atoll.node.web.search.form import GROUPS
 from atoll.protocol.ids import peer_id
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from multidict import MultiMapping
 
 PAGE = 25
-MOST_PAGES = 10_000
 STATES: tuple[State, ...] = ("live", "paused")
 MAY: dict[Act, str] = {
     "predict": later("have rows predicted"), "download": later("download the model"),
@@ -57,12 +57,12 @@ class Wanted:
         """What came; whatever no form of ours sends asks for nothing."""
         words = query.get("words", "").strip()[:MAX_TEXT]
         tags = {group: query.get(group, "") for group, (_, known) in GROUPS.items() if query.get(group, "") in known}
-        given, page, may = query.get("sort", ""), query.get("page", "1"), query.get("may", "")
+        given, page, may = query.get("sort", ""), number(query.get("page", "")), query.get("may", "")
         usual: Sort = "best" if words else "newest"
         sort = cast(Sort, given) if given in get_args(Sort) and (words or given != "best") else usual
         return cls(
             words, tags, query.get("owner", "")[:100], query.get("federation", "")[:64], may if may in MAY else "",
-            sort, max(1, min(int(page[:6]), MOST_PAGES)) if page.isascii() and page.isdigit() else 1,
+            sort, page,
         )  # fmt: skip
 
     @property

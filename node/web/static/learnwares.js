@@ -38,7 +38,7 @@ form.elements.words.addEventListener("input", () => {
   waiting = setTimeout(() => show(address()), 200);
 });
 document.addEventListener("click", (event) => {
-  const link = event.target.closest(".pager a");
+  const link = event.target.closest(".numbered a");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   show(link.href, { scroll: true });
