@@ -41,10 +41,21 @@ def scripted(visit: Visit) -> bool:
     return "application/json" in visit.request.headers.get("Accept", "")
 
 
+def onward(visit: Visit, path: str) -> web.Response:
+    """To another page; a script goes there by itself, and is told where."""
+    if not scripted(visit):
+        raise web.HTTPSeeOther(path)
+    return web.json_response({"page": path})
+
+
 def faulty(errors: dict[str, str], status: int = 422) -> web.Response:
-    """For the script: what is wrong, by field, and which of it is English."""
-    english = [name for name, text in errors.items() if isinstance(text, English)]
-    return web.json_response({"errors": errors, "english": english}, status=status)
+    """For the script: what is wrong, by field."""
+    return web.json_response(faults(errors), status=status)
+
+
+def faults(errors: dict[str, str]) -> dict[str, object]:
+    """What is wrong, by field, and which of it is English."""
+    return {"errors": errors, "english": [name for name, text in errors.items() if isinstance(text, English)]}
 
 
 def sentence(error: AtollError) -> English:

@@ -9,9 +9,8 @@ from aiohttp import web
 from atoll.engine.errors import AtollError, PrivacyRefusal
 from atoll.node.api.learnwares import list_in
 from atoll.node.errors import outcome
-from atoll.node.language import English
 from atoll.node.store.dock import Learnware
-from atoll.node.web.answers import html, scripted, sentence
+from atoll.node.web.answers import faults, html, scripted, sentence
 from atoll.node.web.dock import words
 from atoll.node.web.dock.acts import listed, named_in, own
 from atoll.node.web.dock.policy_form import FIELDS, SIZE, PolicyForm
@@ -61,8 +60,7 @@ async def try_out(visit: Visit) -> web.Response:
         return await _page(visit, editing, form)
     shown = await asyncio.to_thread(_previewed, visit, editing, form)
     part = await asyncio.to_thread(render, "dock/_preview.html", visit.node, preview=shown, says=words)
-    english = [name for name, text in form.errors.items() if isinstance(text, English)]
-    return web.json_response({"html": part, "errors": form.errors, "english": english})
+    return web.json_response({"html": part, **faults(form.errors)})
 
 
 async def save(visit: Visit) -> web.Response:

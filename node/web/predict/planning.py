@@ -14,7 +14,7 @@ from atoll.node.errors import NothingFound
 from atoll.node.reuse.rows import Labelled, Rows
 from atoll.node.search.query import MixtureView
 from atoll.node.search.running import Running, Session
-from atoll.node.web.answers import faulty, html, scripted, sentence
+from atoll.node.web.answers import faulty, html, onward, scripted, sentence
 from atoll.node.web.page import Page
 from atoll.node.web.parts import passing_folder, read_parts
 from atoll.node.web.predict.asking import FILES, Asking
@@ -49,9 +49,7 @@ async def plan(visit: Visit) -> web.StreamResponse:
         return faulty(asking.errors)
     if reusing is None:
         return await _form(visit, running, session, asking)
-    if scripted(visit):
-        return web.json_response({"page": f"/reuses/{reusing.id}"})
-    raise web.HTTPSeeOther(f"/reuses/{reusing.id}")
+    return onward(visit, f"/reuses/{reusing.id}")
 
 
 async def _searched(visit: Visit) -> tuple[Running, Session]:

@@ -12,11 +12,10 @@ from atoll.engine.errors import AtollError, PrivacyRefusal
 from atoll.engine.packages.acceptance import NAMES, Step
 from atoll.node.acceptance.submissions import LabelledRows, SubmissionRow
 from atoll.node.api.learnwares import list_in
-from atoll.node.api.routing import reply
 from atoll.node.errors import outcome
 from atoll.node.language import gettext
 from atoll.node.store.federations import Federation
-from atoll.node.web.answers import faulty, html, scripted, sentence
+from atoll.node.web.answers import faulty, html, onward, scripted, sentence
 from atoll.node.web.dock import words as dock_words
 from atoll.node.web.dock.preview import NOTHING, Preview, draft_of, preview, widened
 from atoll.node.web.following import Part, Told, followed
@@ -71,10 +70,7 @@ async def begin(visit: Visit) -> web.Response:
                 form.errors["labelled" if isinstance(error, Unreadable) else "form"] = sentence(error)
     if form.errors:
         return faulty(form.errors) if scripted(visit) else await _checks_page(visit, draft, form, 422)
-    path = f"/publish/{draft.id}/{steps.CHECKS}"
-    if scripted(visit):
-        return reply({"page": path})
-    raise web.HTTPSeeOther(path)
+    return onward(visit, f"/publish/{draft.id}/{steps.CHECKS}")
 
 
 async def events(visit: Visit) -> web.StreamResponse:

@@ -23,7 +23,7 @@ from atoll.node.api.uploading import appended
 from atoll.node.errors import Forged, RequestInvalid, outcome
 from atoll.node.language import gettext, later
 from atoll.node.store.dock import Learnware
-from atoll.node.web.answers import faulty, html, scripted, sentence
+from atoll.node.web.answers import faulty, html, onward, scripted, sentence
 from atoll.node.web.markdown import markdown
 from atoll.node.web.page import Page
 from atoll.node.web.parts import ANY, TABLES, passing_folder, read_parts
@@ -122,7 +122,7 @@ async def take_model(visit: Visit) -> web.Response:
             draft = await _fitted(visit, draft, form, folder)
     if form.errors:
         return faulty(form.errors) if scripted(visit) else await _model_page(visit, draft, form, 422)
-    return _on(visit, draft, steps.WORDS)
+    return onward(visit, f"/publish/{draft.id}/{steps.WORDS}")
 
 
 @asynccontextmanager
@@ -215,8 +215,8 @@ async def take_words(visit: Visit) -> web.Response:
     form = WordsForm.read(fields)
     if form.errors or "preview" in fields:
         return await _words_page(visit, draft, form, 422 if form.errors else 200)
-    kept = msgspec.structs.replace(draft, words=form.words())
-    return _on(visit, await asyncio.to_thread(visit.node.drafts.save, kept), steps.SPECIFICATION)
+    await asyncio.to_thread(visit.node.drafts.save, msgspec.structs.replace(draft, words=form.words()))
+    return onward(visit, f"/publish/{draft.id}/{steps.SPECIFICATION}")
 
 
 async def preview(visit: Visit) -> web.Response:
@@ -228,8 +228,7 @@ async def preview(visit: Visit) -> web.Response:
 
 async def specification(visit: Visit) -> web.Response:
     """The third step: what the specification is, what it tells, and what it looks like."""
-    draft = await _draft(visit)
-    _require_ready(draft, steps.SPECIFICATION)
+    draft = await checks.draft_of_visit(visit)
     return await _specification_page(visit, draft)
 
 
@@ -244,8 +243,7 @@ class Shown(NamedTuple):
 
 async def take_island(visit: Visit) -> web.Response:
     """The definition of an island that a package is of, and that was minted elsewhere."""
-    draft = await _draft(visit)
-    _require_ready(draft, steps.SPECIFICATION)
+    draft = await checks.draft_of_visit(visit)
     async with passing_folder(PASSING, visit.node.drafts.path(draft, "")) as folder:
         parts = await read_parts(visit.request, folder, visit.check_form, lambda: None, {"definition": ANY},
                                  most={"definition": LIMIT})  # fmt: skip
@@ -288,14 +286,6 @@ async def _draft(visit: Visit) -> Draft:
     return await asyncio.to_thread(visit.node.drafts.get, visit.request.match_info["id"], visit.user)
 
 
-def _require_ready(draft: Draft, step: str) -> None:
-    """To where it is not done yet."""
-    if not draft.ready:
-        raise web.HTTPSeeOther(f"/publish/{draft.id}/{steps.MODEL}")
-    if draft.words is None and step != steps.WORDS:
-        raise web.HTTPSeeOther(f"/publish/{draft.id}/{steps.WORDS}")
-
-
 def _guessed(draft: Draft) -> SemanticSpec:
     """What the model itself says of the words."""
     packed = draft.packed
@@ -333,14 +323,6 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 
-def _on(visit: Visit, draft: Draft, step: str) -> web.Response:
-    """To a step, for the script as JSON."""
-    path = f"/publish/{draft.id}/{step}"
-    if scripted(visit):
-        return reply({"page": path})
-    raise web.HTTPSeeOther(path)
-
-
 async def _model_page(visit: Visit, draft: Draft, form: ModelForm, status: int = 200) -> web.Response:
     await visit.node.fitting.prepare()
     return await _page(
@@ -356,7 +338,8 @@ async def _model_page(visit: Visit, draft: Draft, form: ModelForm, status: int =
 
 
 async def _words_page(visit: Visit, draft: Draft, form: WordsForm, status: int = 200) -> web.Response:
-    _require_ready(draft, steps.WORDS)
+    if not draft.ready:
+        raise web.HTTPSeeOther(f"/publish/{draft.id}/{steps.MODEL}")
     shown = await asyncio.to_thread(markdown, form.description, under=2)
     return await _page(
         visit, draft, steps.WORDS, status, form=form, shown=shown, vocabulary=GROUPS,

@@ -18,7 +18,9 @@ def test_whoever_follows_the_links_sees_each_item_once():
     assert tuple(seen) == ITEMS
 
 
-@pytest.mark.parametrize(("said", "first"), [("2", 4), ("99", 7), ("0", 1), ("-1", 1), ("x", 1), ("²", 1), ("9" * 40, 1)])
+@pytest.mark.parametrize(
+    ("said", "first"), [("2", 4), ("99", 7), ("0", 1), ("-1", 1), ("x", 1), ("²", 1), ("9" * 40, 1)]
+)
 def test_a_number_that_is_none_is_the_first_and_one_too_high_the_last(said, first):
     assert page(f"/list?page={said}")[1].first == first
 
