@@ -7,7 +7,7 @@ free text is outside. Location and scale belong to the island, so a shift betwee
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -197,6 +197,12 @@ class Island(msgspec.Struct, frozen=True, dict=True):
         values = np.asarray(units, np.float64) * scale + loc
         values[:, logged] = np.expm1(np.minimum(values[:, logged], 700.0))  # beyond, exp overflows
         return np.asarray(values)
+
+
+def adopted(islands: Iterable[Island], rows: Any) -> Island | None:
+    """The first of the islands that has the features of ``rows``, for what is to be published; None if none has. Raw
+    ones, of what came from Beimingwu, scale nothing and are not taken."""
+    return next((each for each in islands if each.accepts(rows) and not each.raw.all()), None)
 
 
 def positional_names(width: int) -> tuple[str, ...]:

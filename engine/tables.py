@@ -78,8 +78,13 @@ class Table:
     @classmethod
     def read(cls, path: Path) -> Table:
         """The whole of a file, as ``chunks`` reads it."""
-        chunks = list(cls.chunks(path))
-        return cls(np.concatenate([chunk.values for chunk in chunks]), chunks[0].columns)
+        return cls.together(cls.chunks(path))
+
+    @classmethod
+    def together(cls, tables: Iterable[Table]) -> Table:
+        """The rows of all, one at least, which have the same columns."""
+        parts = list(tables)
+        return cls(np.concatenate([part.values for part in parts]), parts[0].columns)
 
     @classmethod
     def chunks(cls, path: Path, rows: int = CHUNK) -> Iterator[Table]:

@@ -33,7 +33,7 @@ def read_labelled(path: Path, target: str) -> Targeted:
     cells = tuple(chain.from_iterable(part.target for part in parts))
     if "" in cells:
         raise TableError(f"{path}: row {cells.index('') + 1} has no {target}", hint="leave out rows without a target")
-    return Targeted(Table(np.concatenate([part.rows.values for part in parts]), parts[0].rows.columns), cells)
+    return Targeted(Table.together(part.rows for part in parts), cells)
 
 
 def chunks_without(path: Path, column: str) -> Iterator[Table]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -12,6 +13,7 @@ from atoll.engine.errors import IslandError
 from atoll.engine.islands import Encoder, Feature, Island
 from atoll.node.api.routing import Route, read_json, reply
 from atoll.node.clock import now_ms
+from atoll.protocol.listings import Listing
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -56,9 +58,20 @@ class IslandView(msgspec.Struct, frozen=True):
 
 async def index(node: Node, request: web.Request) -> web.Response:
     """Islands, those with most listings first, then by id."""
-    counts = Counter(spec.island for listing in node.catalogue.alive(now_ms()) for spec in listing.specifications)
-    islands = sorted(node.catalogue.islands(), key=lambda island: (-counts[island.digest], island.id))
-    return reply([view(island, counts[island.digest]) for island in islands])
+    used = await asyncio.to_thread(lambda: by_use(node, node.catalogue.alive(now_ms())))
+    return reply([view(island, listings) for island, listings in used.items()])
+
+
+def by_use(node: Node, listings: Iterable[Listing]) -> dict[Island, int]:
+    """All islands that are known here, with how many of the ``listings`` are in each: most first, then by id."""
+    counts = Counter(spec.island for each in listings for spec in each.specifications)
+    known = sorted(node.catalogue.islands(), key=lambda island: (-counts[island.digest], island.id))
+    return {island: counts[island.digest] for island in known}
+
+
+def known_islands(node: Node) -> list[Island]:
+    """Those in which most is listed first: of several that suit, others are most likely in the first. Blocking."""
+    return list(by_use(node, node.catalogue.alive(now_ms())))
 
 
 async def add(node: Node, request: web.Request) -> web.Response:

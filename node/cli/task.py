@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import numpy as np
 from atoll.engine.errors import FeatureMismatch, NotFinite, TableError
 from atoll.engine.filling import filled, means_of
 from atoll.engine.naming import listed
@@ -58,8 +57,7 @@ def leaving(url: str, task: Task, data: Path, target: str | None) -> str:
 
 def _rows(data: Path, target: str | None) -> tuple[Table, tuple[str, ...]]:
     dropped = target is not None and target in columns_of(data)
-    parts = list(chunks_without(data, target) if target is not None and dropped else Table.chunks(data))
-    rows = Table(np.concatenate([part.values for part in parts]), parts[0].columns)
+    rows = Table.together(chunks_without(data, target) if target is not None else Table.chunks(data))
     if not len(rows.values):
         raise TableError(f"{data}: there are no rows")
     notes = (f"note: the column {target} of {data} is left out: it is what is predicted",) if dropped else ()

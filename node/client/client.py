@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from atoll.engine.errors import FeatureMismatch
-from atoll.engine.islands import Island
+from atoll.engine.islands import Island, adopted
 from atoll.engine.packages.archive import require_size
 from atoll.engine.semantic import SemanticQuery
 from atoll.engine.specs.dp import Budget, private_sketch
@@ -188,14 +188,13 @@ class AsyncClient(ReuseCalls, DownloadCalls, BeimingwuCalls):
         await self._json("POST", "islands", IslandView, body=view(island, 0))
 
     async def adopt_island(self, rows: Table) -> Island:
-        """The island of the catalogue that has these features, for what is to be published; FeatureMismatch if there is
-        none. Raw ones, of what came from Beimingwu, scale nothing and are not taken."""
-        for island in await self.islands():
-            if island.accepts(rows) and not island.raw.all():
-                return island
-        raise FeatureMismatch(
-            "no island of this node has the features of your rows", hint="mint one with `atoll island mint`"
-        )
+        """The most used island that what is published of these rows can be of; FeatureMismatch if there is none."""
+        island = adopted(await self.islands(), rows)
+        if island is None:
+            raise FeatureMismatch(
+                "no island of this node has the features of your rows", hint="mint one with `atoll island mint`"
+            )
+        return island
 
     async def fit(self, rows: Any, *, impute: bool = False, units: Mapping[str, str] = NO_UNITS) -> list[Fitted]:
         """Rows (array, frame, dict of columns, or the path of a file) as a search takes them: fitted here, in every

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -110,11 +109,6 @@ def packed(product: Product, island: Island, owner: str, now: int) -> bytes:
         salt=secrets.token_bytes(16), class_names=product.class_names,
     )  # fmt: skip
     return package.getvalue()
-
-
-def together(tables: Sequence[Table]) -> Table:
-    """The rows of all, which have the same columns."""
-    return Table(np.concatenate([each.values for each in tables]), tables[0].columns)
 
 
 def _digits() -> tuple[_Digits, NDArray[np.float64], NDArray[np.int64]]:

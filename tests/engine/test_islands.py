@@ -4,7 +4,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from atoll.engine.errors import FeatureMismatch, IslandError
-from atoll.engine.islands import CLIP, Encoder, Feature, Island
+from atoll.engine.islands import CLIP, Encoder, Feature, Island, adopted
 from atoll.engine.tables import Table
 from hypothesis import given
 from hypothesis import strategies as st
@@ -191,6 +191,14 @@ def test_what_an_encoder_made_cannot_be_restored():
     island = Island("image", 4, 1.0, encoder=Encoder("e", "1", b"x" * 32))
     with pytest.raises(IslandError, match="no inverse"):
         island.restore(np.zeros((1, 4)))
+
+
+def test_what_is_published_is_of_the_first_island_with_its_features_that_is_not_raw():
+    raw = Island("table", 2, 0.5, (Feature("a", transform="raw"), Feature("b", transform="raw")))
+    coarse = Island("table", 2, 0.5, (Feature("a", scale=10.0), Feature("b")))
+    rows = {"b": [1.0, 2.0], "a": [3.0, 4.0]}
+    assert adopted([Island.mint(ROWS), raw, coarse, Island.mint(rows)], rows) == coarse
+    assert adopted([Island.mint(ROWS), raw], rows) is None
 
 
 RAW = Island("table", 2, 0.1, (Feature("a", transform="raw"), Feature("b", loc=1.0, scale=2.0)))

@@ -19,6 +19,7 @@ from atoll.node.api.beimingwu import listing, names, views
 from atoll.node.api.beimingwu.envelope import Envelope, answer
 from atoll.node.api.beimingwu.forms import Held, Room, Written, read_form
 from atoll.node.api.described import Field
+from atoll.node.api.islands import known_islands
 from atoll.node.api.learnwares import accepted, list_in, withdraw
 from atoll.node.api.routing import Route, read_json, user_of
 from atoll.node.api.scratch import in_threads, scratch
@@ -154,11 +155,9 @@ async def _list_anew(node: Node, learnware: Learnware) -> None:
 
 def import_zip(node: Node, source: Path, target: Path, semantic: bytes | None, old: Learnware | None) -> Imported:
     """Write the package to ``target``; its islands are known here then."""
-    now = now_ms()
-    listed = {island: len(node.catalogue.in_island(island.digest, now)) for island in node.catalogue.islands()}
     imported = import_package(
-        source, target, owner=node.identity.peer, created_at=now, salt=partial(secrets.token_bytes, 16),
-        islands=sorted(listed, key=lambda island: -listed[island]), semantic=semantic,
+        source, target, owner=node.identity.peer, created_at=now_ms(), salt=partial(secrets.token_bytes, 16),
+        islands=known_islands(node), semantic=semantic,
         alias=(old.manifest.alias or None) if old else None, learnware_id=old.id.hex() if old else None,
         scratch=target.parent,
     )  # fmt: skip

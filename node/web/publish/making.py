@@ -23,6 +23,7 @@ from atoll.engine.zips import UNREADABLE, open_zip
 from atoll.node.acceptance.queue import MAX_LABELLED
 from atoll.node.acceptance.submissions import LabelledRows
 from atoll.node.api.beimingwu.uploading import import_zip
+from atoll.node.api.islands import known_islands
 from atoll.node.api.scratch import scratch
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
@@ -156,13 +157,6 @@ def taken_from_dock(node: Node, draft: Draft) -> Draft:
     learnware = node.dock.get(parse_digest(draft.revises))
     node.dock.write_whole(learnware, node.drafts.path(draft, GIVEN))
     return node.drafts.save(msgspec.structs.replace(draft, whole=True, words=learnware.manifest.semantic))
-
-
-def known_islands(node: Node) -> list[Island]:
-    """Those that have most listings first; blocking."""
-    now = now_ms()
-    listed = {island: len(node.catalogue.in_island(island.digest, now)) for island in node.catalogue.islands()}
-    return sorted(listed, key=lambda island: (-listed[island], island.id))
 
 
 def _require_data(path: Path) -> None:

@@ -4,7 +4,6 @@ them. Nothing of the model is run but by the library of its format, and no pickl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -12,7 +11,8 @@ from typing import BinaryIO
 import msgspec
 import numpy as np
 from atoll.engine.errors import AtollError, ModelRefused, NotFinite, PrivacyRefusal, TableError
-from atoll.engine.islands import Island, positional_names
+from atoll.engine.filling import filled
+from atoll.engine.islands import Island, adopted, positional_names
 from atoll.engine.packages.convert import Converted, from_estimator
 from atoll.engine.packages.originals import aligned
 from atoll.engine.packages.own import load_data
@@ -63,16 +63,10 @@ def pack(order: Order, into: BinaryIO) -> Answer:
 
 
 def _read(path: Path, target: str) -> Table:
-    chunks = list(chunks_without(path, target)) if target else list(Table.chunks(path))
-    rows = Table(np.concatenate([each.values for each in chunks]), chunks[0].columns)
+    rows = Table.together(chunks_without(path, target) if target else Table.chunks(path))
     if not len(rows.values):
         raise TableError("there are no rows")
-    bad = ~np.isfinite(rows.values)
-    if bad.any():
-        names = rows.columns or positional_names(rows.values.shape[1])
-        worst = ", ".join(names[place] for place in np.flatnonzero(bad.any(axis=0))[:8])
-        raise NotFinite(f"{int(bad.sum())} cells are empty, NaN or infinite, in columns {worst}")
-    return rows
+    return filled(rows, None)
 
 
 def _converted(asked: Packing, rows: Table) -> tuple[Table, Converted]:
@@ -115,12 +109,8 @@ def _packed(order: Order, rows: Table, made: Converted) -> Packed:
 
 def _island(order: Order, asked: Packing, rows: Table) -> tuple[Island, bool]:
     """The first that is known and has these features, or a new one; and whether it is new."""
-    known: Sequence[Island] = [Island.from_definition(each) for each in order.islands]
-    if not asked.mint:
-        for island in known:
-            if island.accepts(rows) and not island.raw.all():
-                return island, False
-    return Island.mint(rows), True
+    known = None if asked.mint else adopted(map(Island.from_definition, order.islands), rows)
+    return (known, False) if known is not None else (Island.mint(rows), True)
 
 
 def drawn(rkme: Rkme, units: NDArray[np.float32]) -> Picture:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
 from atoll.engine.islands import Island
+from atoll.node.api.islands import by_use
 from atoll.node.api.streaming import last_event
 from atoll.node.clock import now_ms
 from atoll.node.language import gettext
@@ -138,12 +138,7 @@ def _listings(visit: Visit) -> list[Listing]:
 
 def _islands(visit: Visit, listings: Sequence[Listing]) -> list[Island]:
     """Those known here, most used first; for somebody unknown, those in which there is something for them."""
-    counts = Counter(spec.island for each in listings for spec in each.specifications)
-    known = visit.node.catalogue.islands()
-    return sorted(
-        (each for each in known if visit.token is not None or counts[each.digest]),
-        key=lambda island: (-counts[island.digest], island.id),
-    )
+    return [each for each, used in by_use(visit.node, listings).items() if used or visit.token is not None]
 
 
 async def _faults(visit: Visit, form: Form) -> web.Response:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from atoll.engine.errors import AtollError
-from atoll.engine.islands import Island
+from atoll.engine.islands import Island, adopted
+from atoll.engine.tables import Table
 from atoll.node.api.acts import noting
 from atoll.node.api.federations import FederationBody, found, leave_federation
+from atoll.node.api.islands import known_islands
 from atoll.node.api.learnwares import accepted, list_in, withdraw
 from atoll.node.api.scratch import scratch
 from atoll.node.clock import now_ms
@@ -168,12 +170,11 @@ class Example:
 
     async def _island(self, node: Node, token: TokenRow, product: market.Product) -> Island:
         """One that is known and takes its rows, or a new one of all rows of that kind."""
-        known = await asyncio.to_thread(node.catalogue.islands)
-        for island in known:
-            if island.accepts(product.rows) and not island.raw.all():
-                return island
+        known = adopted(await asyncio.to_thread(known_islands, node), product.rows)
+        if known is not None:
+            return known
         alike = [each.rows for each in _trained().products if each.rows.columns == product.rows.columns]
-        island = await asyncio.to_thread(Island.mint, market.together(alike))
+        island = await asyncio.to_thread(Island.mint, Table.together(alike))
         async with noting(node.audit, token, "island.add", {"id": island.id, "kind": island.kind}):
             await asyncio.to_thread(node.catalogue.add_island, island)
         return island

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 from atoll.engine.errors import AtollError
+from atoll.node.api.islands import known_islands
 from atoll.node.errors import RequestInvalid
 from atoll.node.language import later
 from atoll.node.search.query import SearchQuery
@@ -19,7 +20,6 @@ from atoll.node.web.page import Page
 from atoll.node.web.parts import passing_folder
 from atoll.node.web.predict.asking import Asking
 from atoll.node.web.predict.planning import planned
-from atoll.node.web.publish.making import known_islands
 from atoll.node.web.rendering import render
 from atoll.node.web.visit import Visit
 from atoll.node.web.welcome.example import TARGET, sample
