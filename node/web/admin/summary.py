@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import atoll
 from aiohttp import web
 from atoll.engine.runtime import Rung, rung
+from atoll.node.api.federations import FederationView, federation_view
 from atoll.node.clock import now_ms
 from atoll.node.store.environment import Space
 from atoll.node.web.admin.attention import Concern, concerns, free_of
@@ -20,17 +21,6 @@ if TYPE_CHECKING:
     from atoll.node.app import Node
 
 
-class Membership(NamedTuple):
-    """In one federation; ``standing``: whether it is a member still."""
-
-    id: str
-    name: str
-    admin: bool
-    members: int
-    expires_at: int
-    standing: bool
-
-
 class Summary(NamedTuple):
     """``today``: how often each act was done with the learnwares of this dock since midnight UTC, rows for predict;
     ``free`` and ``whole``: bytes of the disk."""
@@ -38,7 +28,7 @@ class Summary(NamedTuple):
     version: str
     concerns: list[Concern]
     rung: Rung
-    memberships: list[Membership]
+    memberships: list[FederationView]
     learnwares: int
     listings: int
     peers: int
@@ -61,21 +51,11 @@ def _summary(node: Node, now: int) -> Summary:
     held, space, used = rung(), node.store.space(), node.gate.usage.today(now)
     free, whole = free_of(node.home)
     return Summary(
-        atoll.__version__, concerns(node, held, space, now), held, _memberships(node, now), len(node.dock.all()),
+        atoll.__version__, concerns(node, held, space, now), held,
+        [federation_view(node, each) for each in node.federations.all()], len(node.dock.all()),
         len(node.catalogue.alive(now)), len(node.peers.live()), len(node.peers.all()), len(node.catalogue.islands()),
         {act: sum(each.amount for each in used if each.act == act) for act in ACTS}, space, free, whole,
     )  # fmt: skip
-
-
-def _memberships(node: Node, now: int) -> list[Membership]:
-    return [
-        Membership(
-            each.id.hex(), each.charter.name, node.identity.public in node.federations.admins(each.id),
-            len(node.federations.members(each.id, now)), each.certificate.expires_at,
-            node.federations.standing(each.id, node.identity.public, now),
-        )
-        for each in node.federations.all()
-    ]  # fmt: skip
 
 
 PAGES = (Page("GET", "/admin", show, "admin"),)
