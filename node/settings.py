@@ -28,6 +28,15 @@ class Setting(msgspec.Struct, frozen=True):
     meaning: str
     secret: bool = False
 
+    @property
+    def section(self) -> str:
+        return self.key.partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        """Of the key within its section."""
+        return self.key.partition(".")[2]
+
 
 def settings(home: Path, environ: Mapping[str, str]) -> tuple[Setting, ...]:
     """Every key, in order; what cannot be read counts as not given (see :func:`faults`). Reads a file."""

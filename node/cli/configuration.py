@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -29,13 +29,13 @@ def show(home: Path, origin: bool, as_json: bool) -> None:
     _require_readable(home)
     found = settings(home, os.environ)
     if as_json:
-        print_json(found if origin else {section: dict(keys) for section, keys in _by_section(found)})
+        sections = {section: {each.name: each.value for each in keys} for section, keys in _by_section(found)}
+        print_json(found if origin else sections)
         return
     for section, keys in _by_section(found):
         click.echo(f"[{section}]")
-        of_section = [each for each in found if each.key.startswith(f"{section}.")]
-        for (name, value), each in zip(keys, of_section, strict=True):
-            click.echo(_line(name, value, each) if origin else f"{name} = {_json(value)}")
+        for each in keys:
+            click.echo(_line(each) if origin else f"{each.name} = {_json(each.value)}")
 
 
 @config.command("check")
@@ -60,14 +60,13 @@ def _require_readable(home: Path) -> None:
     load(home, os.environ)
 
 
-def _by_section(found: Sequence[Setting]) -> list[tuple[str, list[tuple[str, object]]]]:
-    parts = ((*each.key.split(".", 1), each.value) for each in found)
-    return [(section, [(name, value) for _, name, value in keys]) for section, keys in groupby(parts, lambda p: p[0])]
+def _by_section(found: Iterable[Setting]) -> Iterator[tuple[str, Iterator[Setting]]]:
+    return groupby(found, lambda each: each.section)
 
 
-def _line(name: str, value: object, each: Setting) -> str:
+def _line(each: Setting) -> str:
     came = each.where or "default"
-    return clean(f"{name} = {_json(value)}") + "\n" + clean(f"    # {each.meaning}; {came}")
+    return clean(f"{each.name} = {_json(each.value)}") + "\n" + clean(f"    # {each.meaning}; {came}")
 
 
 def _json(value: object) -> str:
