@@ -14,6 +14,7 @@ from atoll.node.config import HttpSection
 from atoll.node.errors import WrongHost
 
 LOCAL = "localhost"
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -27,7 +28,7 @@ class Proxies:
 
     def trusts(self, remote: str | None) -> bool:
         """Whether that address is one of a trusted proxy."""
-        found = _address(remote or "")
+        found = address_of(remote or "")
         return found is not None and any(found in network for network in self._networks)
 
     def as_sent(self, request: web.Request) -> web.Request:
@@ -48,7 +49,7 @@ class Proxies:
         client = str(request.remote)
         for each in reversed(",".join(request.headers.getall("X-Forwarded-For", [])).split(",")):
             hop = host_name(each.strip())
-            if _address(hop) is None:
+            if address_of(hop) is None:
                 break
             client = hop
             if not self.trusts(hop):
@@ -61,14 +62,14 @@ class Proxies:
         if not self._checked or (proxied and not self._hosts):
             return
         name = host_name(request.host)
-        if name == LOCAL or name.endswith(f".{LOCAL}") or name in self._hosts or _address(name) is not None:
+        if name == LOCAL or name.endswith(f".{LOCAL}") or name in self._hosts or address_of(name) is not None:
             return
         raise WrongHost("this node is not known under that name", hint="an administrator adds names to http.hosts")
 
 
 def loopback(host: str) -> bool:
     """Whether only this machine can connect to an address."""
-    found = _address(host)
+    found = address_of(host)
     return found.is_loopback if found is not None else host.lower() == LOCAL
 
 
@@ -86,7 +87,8 @@ def _last(request: web.Request, header: str) -> str:
     return request.headers.getall(header, [""])[-1].rpartition(",")[2].strip()
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def address_of(text: str) -> Address | None:
+    """An address as it is written, of IPv4 where IPv6 only wraps one, without the zone; None for what is none."""
     try:
         found = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

@@ -6,6 +6,7 @@ import ipaddress
 import math
 
 from aiohttp import web
+from atoll.node.api.proxies import address_of
 from atoll.node.errors import TooOften, Unauthorised
 from atoll.node.p2p.buckets import Buckets
 
@@ -55,13 +56,7 @@ def address(request: web.Request) -> str:
 
 def host_of(remote: str) -> str:
     """What counts as one address: one of IPv4, or a network of IPv6, which one host may have."""
-    remote = remote.partition("%")[0]
-    try:
-        found = ipaddress.ip_address(remote)
-    except ValueError:
-        return remote
+    found = address_of(remote)
     if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped:
-            return str(found.ipv4_mapped)
         return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
+    return str(found) if found is not None else remote.partition("%")[0]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from atoll.node.api.proxies import loopback
 from atoll.node.checkup.finding import Finding, Patient, State
 from atoll.node.contradictions import tcp
 from cryptography import x509
@@ -61,7 +61,7 @@ def addresses(patient: Patient) -> Iterator[Finding]:
         return
     told = patient.running.node.addresses if patient.running is not None and patient.served else p2p.announce
     places = [place for place in map(tcp, told or (p2p.listen,)) if place is not None]
-    near = [f"{host}:{port}" for host, port in places if _near(host)]
+    near = [f"{host}:{port}" for host, port in places if loopback(host)]
     if places and len(near) == len(places):
         words = f"peers are told {', '.join(near)}, which leads nowhere from elsewhere"
         yield Finding("addresses", "look", words, _ANNOUNCE)
@@ -83,7 +83,7 @@ def tls(patient: Patient) -> Iterator[Finding]:
         return
     http = patient.config.http
     if not http.tls_certificate:
-        if not _near(http.host):
+        if not loopback(http.host):
             words = f"http.host is {http.host}, and tokens go over the network in the clear"
             yield Finding("TLS", "look", words, "set http.tls_certificate and http.tls_key, or let a proxy end TLS")
         return
@@ -95,7 +95,7 @@ def tls(patient: Patient) -> Iterator[Finding]:
     left = (certificate.not_valid_after_utc - datetime.now(UTC)).days
     words = f"the certificate of {certificate.subject.rfc4514_string()} "
     if left < 0:
-        yield Finding("TLS", "bad", f"{words}has expired", "renew it, then restart the node")
+        yield Finding("TLS", "bad", f"{words}has expired", "renew it; a node that runs takes the new files by itself")
     else:
         state: State = "look" if left < WEEKS else "fine"
         yield Finding("TLS", state, f"{words}lasts {left} days", "" if state == "fine" else "renew it")
@@ -142,11 +142,3 @@ def _answers(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def _near(host: str) -> bool:
-    """Whether a host is this machine, as seen from it alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

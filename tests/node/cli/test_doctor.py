@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import resource
 import shutil
 import socket
@@ -12,7 +11,7 @@ import certificates
 import lmdb
 import pytest
 from atoll.engine.runtime import Rung
-from atoll.node.checkup import connections, machine
+from atoll.node.checkup import machine
 from atoll.node.checkup import store as checks
 from atoll.node.cli.main import cli
 from click.testing import CliRunner
@@ -200,6 +199,7 @@ def test_what_peers_are_told_is_judged(home):
     assert "leads nowhere from elsewhere" in doctor(home)[1]["addresses"]["words"]
     configured(home, '[p2p]\nlisten = ""\n')
     assert doctor(home)[1]["addresses"]["state"] == "look"
-    assert connections._near("localhost")
-    assert not connections._near("atoll.example.org")
-    assert os.geteuid() == home.stat().st_uid
+    configured(home, '[p2p]\nannounce = ["/dns4/localhost/tcp/4001"]\n')
+    assert "leads nowhere from elsewhere" in doctor(home)[1]["addresses"]["words"]
+    configured(home, '[p2p]\nannounce = ["/dns4/atoll.example.org/tcp/4001"]\n')
+    assert doctor(home)[1]["addresses"]["state"] == "fine"
