@@ -29,7 +29,6 @@ class Room:
         self.most = config.connections
         self.share = max(1, config.connections // 4)
         self.taken = 0
-        self.refused = 0
         self._proxies = Proxies(config)
         self._hosts: Counter[str] = Counter()
 
@@ -39,9 +38,7 @@ class Room:
         self.taken += 1
         self._hosts[host] += 1
         many = loopback(host) or self._proxies.trusts(remote)
-        good = self.taken <= self.most and (many or self._hosts[host] <= self.share)
-        self.refused += not good
-        return good
+        return self.taken <= self.most and (many or self._hosts[host] <= self.share)
 
     def leave(self, remote: str) -> None:
         host = host_of(remote)
