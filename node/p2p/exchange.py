@@ -57,10 +57,15 @@ def shares(peers: Peers, answer: Callable[[Asker, Any], Message]) -> Answer:
     """Refuse requests in a federation that the peer has not proven to be in."""
 
     def checked(peer: str, message: Any) -> Message:
-        peers.require_shared(peer, message.federation)
-        return answer(Asker(peer, message.user[:USER]), message)
+        return answer(asker(peers, peer, message), message)
 
     return checked
+
+
+def asker(peers: Peers, peer: str, message: Any) -> Asker:
+    """Who sends a message in a federation, once the peer has proven to be in that."""
+    peers.require_shared(peer, message.federation)
+    return Asker(peer, message.user[:USER])
 
 
 async def request(channel: Channel, message: Message, type_: type[M], *, limit: int) -> M:

@@ -14,7 +14,7 @@ import msgspec
 import trio
 from atoll.engine.errors import AtollError, IntegrityError
 from atoll.node.p2p.errors import ChannelClosed, PeerTimeout, ProtocolViolation
-from atoll.node.p2p.exchange import receive_request, request
+from atoll.node.p2p.exchange import asker, receive_request, request
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.streams import Channel, Streams
 from atoll.node.serving import Owner
@@ -22,7 +22,6 @@ from atoll.node.store.partial import Partial, Room
 from atoll.protocol import limits
 from atoll.protocol.fetch import PROTOCOL, FetchHeader, FetchRequest
 from atoll.protocol.messages import Refusal, encode
-from atoll.protocol.policy import USER, Asker
 
 PIECE = 1 << 20  # bytes that are read or written at a time
 SOON = 5.0  # seconds after which less than a piece is written: what was received is not to be lost
@@ -53,12 +52,11 @@ class Provider:
                     await channel.send(piece[start : start + limits.FETCH_CHUNK])
 
     def _open(self, peer: str, message: FetchRequest) -> tuple[FetchHeader, BinaryIO]:
-        self._peers.require_shared(peer, message.federation)
+        user = asker(self._peers, peer, message)
         if message.kind == "island":
             data = self._owner.island(message.federation, message.digest)
             return FetchHeader(len(data), hashlib.sha256(data).digest()), _bytes_from(data, message.offset)
-        asker = Asker(peer, message.user[:USER])
-        path, digest = self._owner.package(asker, message.federation, message.digest, resumed=message.offset > 0)
+        path, digest = self._owner.package(user, message.federation, message.digest, resumed=message.offset > 0)
         size, file = path.stat().st_size, path.open("rb")
         file.seek(min(max(message.offset, 0), size))
         return FetchHeader(size, digest), file

@@ -13,6 +13,7 @@ from atoll.engine.errors import AtollError
 from atoll.node.errors import NodeBusy
 from atoll.node.metrics import Metrics
 from atoll.node.p2p.errors import ChannelClosed, ProtocolViolation
+from atoll.node.p2p.exchange import asker
 from atoll.node.p2p.peers import Peers
 from atoll.node.p2p.streams import Channel
 from atoll.node.serving import Owner
@@ -20,7 +21,6 @@ from atoll.protocol import limits
 from atoll.protocol.errors import ProtocolError
 from atoll.protocol.match import MatchRequest
 from atoll.protocol.messages import Refusal, decode, encode
-from atoll.protocol.policy import USER, Asker
 
 log = logging.getLogger("atoll.p2p")
 T = TypeVar("T")
@@ -58,8 +58,7 @@ class MatchProvider:
         except ProtocolError as error:
             raise ProtocolViolation(error.message) from None
         try:
-            self._peers.require_shared(peer, request.federation)
-            return encode(self._owner.match(Asker(peer, request.user[:USER]), request)), "answered"
+            return encode(self._owner.match(asker(self._peers, peer, request), request)), "answered"
         except NodeBusy as error:
             return _busy(error), "busy"
         except AtollError as error:
