@@ -15,11 +15,13 @@ from atoll.node.acceptance.submissions import SubmissionRow
 from atoll.node.gauges import Figure, Meaning
 from atoll.node.reuse.running import Reusing
 from atoll.node.search.running import Running
+from atoll.protocol import ask, fetch, hello, join, match, peers, predict, sync
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the series
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-PROTOCOLS = frozenset({"hello", "join", "peers", "sync", "fetch", "match", "ask", "predict"})
+SPOKEN = (ask, fetch, hello, join, match, peers, predict, sync)
+PROTOCOLS = frozenset(each.PROTOCOL.split("/")[2] for each in SPOKEN)
 
 COUNTERS: Mapping[str, Meaning] = MappingProxyType({
     "atoll_http_requests_total": Meaning("Requests over HTTP", ("method", "route", "status")),
