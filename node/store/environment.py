@@ -120,8 +120,7 @@ class Store:
         try:
             self._env.copyfd(file.fileno(), compact=True, txn=txn)
         except lmdb.Error as error:
-            full = "No space left" in str(error)
-            raise (StoreFull if full else StoreError)(f"the store was not copied: {error}") from None
+            raise _failure(error, "the store was not copied") from None
 
     def mark(self, name: str, now: int) -> None:
         """Write ``now`` (ms, as text) under ``name`` into "meta"; returns after commit."""
@@ -210,8 +209,7 @@ class Store:
                     return
                 continue
             except lmdb.Error as error:
-                full = "No space left" in str(error)
-                _fail(group, (StoreFull if full else StoreError)(f"the write was not stored: {error}"))
+                _fail(group, _failure(error, "the write was not stored"))
                 return
             for (_, future), (value, error_) in zip(group, results, strict=True):
                 if error_ is None:
@@ -305,6 +303,16 @@ def _other_schema(path: Path, schema: int) -> StoreError:
         f"the store in {path} has schema {schema}, this Atoll writes {SCHEMA}",
         hint="`atoll serve` migrates it, and keeps the old one beside it",
     )
+
+
+def no_room(error: lmdb.Error) -> bool:
+    """Whether the disk is full, which LMDB says in words only."""
+    return "No space left" in str(error)
+
+
+def _failure(error: lmdb.Error, words: str) -> StoreError:
+    """StoreFull where the disk is, with ``words`` of what was not done."""
+    return (StoreFull if no_room(error) else StoreError)(f"{words}: {error}")
 
 
 def _fail(group: list[_Job], error: Exception) -> None:

@@ -140,7 +140,7 @@ def _guarded(before: int, work: Callable[[], None]) -> None:
     try:
         work()
     except lmdb.Error as error:
-        if "No space left" in str(error):
+        if environment.no_room(error):
             raise StoreFull(
                 f"no room to migrate the store from schema {before}: {error}",
                 hint="nothing was changed; free as many bytes as the store has, and start again",
