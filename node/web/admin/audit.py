@@ -32,36 +32,26 @@ WITNESS = re.compile(r"\s*([0-9]{1,18}):([0-9a-fA-F]{64})\s*")
 
 
 class Filter(NamedTuple):
-    """Parts of what a row says; ``day`` is a date in UTC, or ""."""
+    """Parts of what a row says; ``day`` is a date in UTC, or "", and ``begins`` the midnight (ms) of it."""
 
     act: str
     actor: str
     outcome: str
     day: str
+    begins: int | None
 
     @classmethod
     def of(cls, request: web.Request) -> Filter:
         """RequestInvalid for a day that is none."""
-        found = cls(*(request.query.get(name, "").strip()[:LONGEST] for name in cls._fields))
-        found.begins()
-        return found
-
-    def begins(self) -> int | None:
-        """The midnight (ms) at which the day begins."""
-        if not self.day:
-            return None
-        try:
-            return int(datetime.combine(date.fromisoformat(self.day), datetime.min.time(), UTC).timestamp() * 1000)
-        except ValueError:
-            raise RequestInvalid(gettext("a day is written as 2026-01-31")) from None
+        said = {name: request.query.get(name, "").strip()[:LONGEST] for name in ("act", "actor", "outcome", "day")}
+        return cls(**said, begins=_midnight(said["day"]))
 
     def admits(self, row: AuditRow) -> bool:
-        begins = self.begins()
         return (
             self.act.lower() in row.act.lower()
             and self.actor.lower() in row.actor.lower()
             and self.outcome.lower() in row.outcome.lower()
-            and (begins is None or begins <= row.at < begins + DAY)
+            and (self.begins is None or self.begins <= row.at < self.begins + DAY)
         )
 
 
@@ -115,9 +105,18 @@ async def export(visit: Visit) -> web.StreamResponse:
     return stream
 
 
+def _midnight(day: str) -> int | None:
+    if not day:
+        return None
+    try:
+        return int(datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC).timestamp() * 1000)
+    except ValueError:
+        raise RequestInvalid(gettext("a day is written as 2026-01-31")) from None
+
+
 def _bounds(log: AuditLog, wanted: Filter) -> tuple[int, int]:
     """After which row those of the day begin, and the last of them; all where none is wanted."""
-    begins = wanted.begins()
+    begins = wanted.begins
     return (0, log.head().seq) if begins is None else (log.until(begins), log.until(begins + DAY))
 
 
