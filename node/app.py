@@ -30,7 +30,7 @@ from atoll.node.api.tls import Tls
 from atoll.node.api.visitors import Visitors
 from atoll.node.clock import now_ms
 from atoll.node.errors import ConfigError
-from atoll.node.gauges import figures
+from atoll.node.gauges import Weight, figures
 from atoll.node.identity import Identity
 from atoll.node.matching import Desk, Matcher
 from atoll.node.matching.specifications import OwnSpecifications
@@ -222,7 +222,7 @@ def _build(
         Drafts(home / "drafts", http.max_upload_bytes, now_ms), Example(store), models, metrics,
         Limits(http, metrics.limited), Room(http), tls,
     )  # fmt: skip
-    metrics.show(partial(figures, node))
+    metrics.show(partial(figures, node, Weight(home / "blobs")))
     return node
 
 

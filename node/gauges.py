@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,9 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
+
+
+WEIGHED = 300.0  # seconds for which the size of a folder with many files is believed
 
 
 class Meaning(NamedTuple):
@@ -64,11 +68,26 @@ GAUGES: Mapping[str, Meaning] = MappingProxyType({
     "atoll_store_bytes": Meaning("Bytes of the store that are in use or were"),
     "atoll_store_map_bytes": Meaning("Bytes that the store may fill before its map grows"),
     "atoll_store_most_bytes": Meaning("Bytes that the store may ever fill"),
-    "atoll_blob_bytes": Meaning("Bytes of packages and their parts on disk"),
+    "atoll_blob_bytes": Meaning("Bytes of packages and their parts on disk, added up every five minutes"),
     "atoll_cache_bytes": Meaning("Bytes of downloaded packages"),
     "atoll_cache_quota_bytes": Meaning("Bytes that downloaded packages may take"),
     "atoll_disk_free_bytes": Meaning("Bytes free on the disk of the home"),
 })  # fmt: skip
+
+
+class Weight:
+    """Bytes of all files in a folder, added up anew once what is known is older than ``seconds``."""
+
+    def __init__(self, folder: Path, seconds: float = WEIGHED) -> None:
+        self._folder = folder
+        self._seconds = seconds
+        self._known: tuple[float, int] | None = None
+
+    def bytes(self, now: float) -> int:
+        """At ``now`` (seconds, of a clock that only goes on); blocking."""
+        if self._known is None or now - self._known[0] >= self._seconds:
+            self._known = now, _size(self._folder)
+        return self._known[1]
 
 
 class Gauges(Collector):
@@ -88,12 +107,12 @@ class Gauges(Collector):
         yield from families.values()
 
 
-def figures(node: Node) -> Iterator[Figure]:
+def figures(node: Node, blobs: Weight) -> Iterator[Figure]:
     """All of them; blocking."""
     yield from _itself(node)
     yield from _network(node)
     yield from _at_work(node)
-    yield from _disk(node)
+    yield from _disk(node, blobs)
 
 
 def _itself(node: Node) -> Iterator[Figure]:
@@ -140,12 +159,12 @@ def _at_work(node: Node) -> Iterator[Figure]:
         yield Figure("atoll_tls_seconds", node.tls.expires_at.timestamp() - now_ms() / 1000)
 
 
-def _disk(node: Node) -> Iterator[Figure]:
+def _disk(node: Node, blobs: Weight) -> Iterator[Figure]:
     space = node.store.space()
     yield Figure("atoll_store_bytes", space.used)
     yield Figure("atoll_store_map_bytes", space.mapped)
     yield Figure("atoll_store_most_bytes", space.most)
-    yield Figure("atoll_blob_bytes", _size(node.home / "blobs"))
+    yield Figure("atoll_blob_bytes", blobs.bytes(time.monotonic()))
     yield Figure("atoll_cache_bytes", sum(row.size for _, row in node.downloads.all()))
     yield Figure("atoll_cache_quota_bytes", node.config.reuse.cache_bytes)
     yield Figure("atoll_disk_free_bytes", shutil.disk_usage(node.home).free)
