@@ -54,7 +54,6 @@ class AcceptanceQueue:
         self._clock = clock
         self._permitted = permitted
         self._revised = revised
-        self._changed = asyncio.Condition()
         self._listeners: list[Callable[[SubmissionRow], None]] = []
         self._taken: set[bytes] = set()
         self._steps: dict[bytes, list[Step]] = {}
@@ -88,8 +87,10 @@ class AcceptanceQueue:
     async def decided(self, id_: bytes, seconds: float) -> SubmissionRow:
         """The submission once it is decided, or as it is after so many seconds."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(lambda: not self._submissions.get(id_).open)
+            async with asyncio.timeout(seconds):
+                while (row := self._submissions.get(id_)).open:
+                    await self._news.wait()
+                return row
         return self._submissions.get(id_)
 
     async def following(self, id_: bytes) -> AsyncIterator[tuple[SubmissionRow, tuple[Step, ...]]]:
@@ -97,9 +98,9 @@ class AcceptanceQueue:
         NotFound."""
         seen: object = None
         while True:
-            news, stands = self._news, self._stands(id_)
+            stands = self._stands(id_)
             if stands == seen:
-                await news.wait()
+                await self._news.wait()
                 continue
             seen = stands
             yield stands
@@ -124,11 +125,11 @@ class AcceptanceQueue:
 
     async def _work(self) -> None:
         while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._next() is not None)
-                row = self._next()
-                assert row is not None  # the lock is held since it was there
-                self._taken.add(row.id)
+            row = self._next()
+            if row is None:
+                await self._news.wait()
+                continue
+            self._taken.add(row.id)
             try:
                 await self._decide(row)
             finally:
@@ -166,7 +167,7 @@ class AcceptanceQueue:
         await asyncio.to_thread(lambda: self._models.keep_folders(self._dock.folders(), SPARED))
         if learnware_id in before:
             await self._revise(learnware_id, before[learnware_id])
-        await self._tell()
+        self._wake()
 
     async def _revise(self, learnware_id: bytes, before: bytes) -> None:
         """What was accepted is in the dock, whatever becomes of its listings."""
@@ -222,14 +223,9 @@ class AcceptanceQueue:
 
     async def _put(self, row: SubmissionRow) -> None:
         await asyncio.to_thread(self._submissions.put, row)
-        await self._tell()
-
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
         self._wake()
 
     def _wake(self) -> None:
-        """Whoever follows a submission looks again."""
+        """Whoever waits for a submission, follows one, or judges the next, looks again."""
         self._news.set()
         self._news = asyncio.Event()
