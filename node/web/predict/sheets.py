@@ -26,11 +26,13 @@ def read(order: Order, reading: Reading, into: Sequence[BinaryIO]) -> Answer:
     """The rows as an array, and the labelled ones; what is wrong with either file is told of its field."""
     path, labelled, field = Path(Path(order.file).name), Path(Path(reading.labelled).name), "file"
     try:
-        means = means_of(chunks_without(path, reading.target)) if order.impute else None
-        sheets = [write(lambda: chunks_without(path, reading.target), into[0], reading, means)]
+        sheets = []
+        if order.file != reading.labelled:
+            means = means_of(chunks_without(path, reading.target)) if order.impute else None
+            sheets.append(write(lambda: chunks_without(path, reading.target), into[0], reading, means))
         if reading.labelled:
             path, field = labelled, "labelled"
-            sheets.append(_labelled(labelled, reading, into[1], order.impute))
+            sheets.append(_labelled(labelled, reading, into[-1], order.impute))
         return Answer(sheets=tuple(sheets))
     except AtollError as error:
         return Answer(refused=told(error, path, error.hint), field=field)

@@ -98,9 +98,9 @@ async def _noised(visit: Visit, form: ModelForm, packing: Packing, asked: Packed
 async def sample(visit: Visit, file: Path, target: str, folder: Path) -> LabelledRows:
     """Labelled rows, to measure the model's quality on, as many as the queue takes (a packed value has 9 bytes);
     Unreadable says what is wrong with them."""
-    into = (str(folder / "rows.array"), str(folder / "labelled.array"))
-    _, sheet = await visit.node.fitting.sheets(file, Reading(into, str(file), target, cells=MAX_LABELLED // 10))
-    values = await asyncio.to_thread(np.load, into[1], allow_pickle=False)
+    into = str(folder / "labelled.array")
+    (sheet,) = await visit.node.fitting.sheets(file, Reading((into,), str(file), target, cells=MAX_LABELLED // 10))
+    values = await asyncio.to_thread(np.load, into, allow_pickle=False)
     rows = await asyncio.to_thread(lambda: tuple(map(tuple, values.tolist())))
     return LabelledRows(sheet.columns, rows, sheet.target)
 

@@ -32,10 +32,11 @@ MOST_CELLS = 1 << 27  # values of 8 bytes in an array that is mapped
 
 class Reading(msgspec.Struct, frozen=True):
     """Beside rows to predict: the ``labelled`` file, if there is one, whose column ``target`` holds names of classes,
-    or values. In the rows that column means nothing. Arrays go where ``into`` says: of the first ``rows`` (0: all), and
-    refused where they would hold more than ``cells`` values each, however small the file is."""
+    or values. In the rows that column means nothing; where they are of the same file, it is all there is to read.
+    Arrays go where ``into`` says: of the first ``rows`` (0: all), and refused where they would hold more than ``cells``
+    values each, however small the file is."""
 
-    into: tuple[str, str]
+    into: tuple[str, ...]
     labelled: str = ""
     target: str = ""
     rows: int = 0
@@ -209,7 +210,8 @@ class Fitting:
         return await asyncio.to_thread(_queries, answer)
 
     async def sheets(self, file: Path, reading: Reading, *, impute: bool = False) -> tuple[Sheet, ...]:
-        """Of the rows, and of the labelled ones if there are such; Unreadable says what is wrong with which file."""
+        """Of the rows, unless they are the labelled ones, and of those if there are such; Unreadable says what is wrong
+        with which file."""
         async with self._turn:
             answer = await self._ask(Order(str(file), impute=impute, reading=reading))
         if answer.refused:

@@ -77,6 +77,18 @@ async def test_rows_and_labelled_rows_become_arrays_with_the_target_beside(reade
     assert told.value.field == "file"
 
 
+async def test_labelled_rows_without_others_are_read_once(reader, tmp_path):
+    few, into = tmp_path / "few.csv", str(tmp_path / "a")
+    few.write_text("a,kind\n1,cat\n2,dog\n")
+    (sheet,) = await reader.sheets(few, Reading((into,), str(few), "kind"))
+    assert (sheet.columns, sheet.target) == (("a",), ("cat", "dog"))
+    np.testing.assert_array_equal(np.load(into), [[1], [2]])
+    Path(into).unlink()
+    with pytest.raises(Unreadable, match="there is no column sort") as told:
+        await reader.sheets(few, Reading((into,), str(few), "sort"))
+    assert told.value.field == "labelled"
+
+
 async def test_more_rows_than_are_read_at_a_time_become_one_array(reader, tmp_path):
     values = np.arange(140_000, dtype=np.float64).reshape(-1, 2)
     np.save(tmp_path / "rows.npy", values)
