@@ -204,14 +204,25 @@ async def test_an_owner_sees_all_of_its_own(federated, sepsis, visitor):
     assert (await reader.send(at, [("v0", "60"), ("v1", "9"), ("v2", "7")])).status == 403
 
 
-async def test_others_do_what_the_policy_lets_them(federated, sepsis, visitor, changed):
-    (owner, asker), federation = await federated("Clinic", "Institute")
-    asked = await sepsis(owner, federation, ASKED)
-    owned = bytes.fromhex(federation), owner.node.identity.public
-    await changed(asker, lambda: len(asker.node.catalogue.of_owner(*owned)) == 1)
-    await asker.client.add_island(island())
-    browser = await visitor(asker)
-    await browser.sign_in()
+@pytest.fixture
+async def offered(federated, sepsis, visitor, changed):
+    """``await offered(offers)``: its owner and another node, the federation, the learnware, and a browser there."""
+
+    async def list_it(offers):
+        (owner, asker), federation = await federated("Clinic", "Institute")
+        id_ = await sepsis(owner, federation, offers)
+        owned = bytes.fromhex(federation), owner.node.identity.public
+        await changed(asker, lambda: len(asker.node.catalogue.of_owner(*owned)) == 1)
+        await asker.client.add_island(island())
+        browser = await visitor(asker)
+        await browser.sign_in()
+        return owner, asker, federation, id_, browser
+
+    return list_it
+
+
+async def test_others_predict_look_and_ask_as_the_policy_lets_them(offered, changed):
+    owner, asker, federation, asked, browser = await offered(ASKED)
     page = await browser.open(f"/learnwares/{asked}")
     assert "by Clinic · test" in page.text
     assert "atoll learnware ask" in page.text
@@ -242,6 +253,15 @@ async def test_others_do_what_the_policy_lets_them(federated, sepsis, visitor, c
     assert "granted to your node until" in page.text
     assert "Ask how it stands" not in page.text
     assert f"atoll fetch {asked}" in page.text
+    await owner.client.publish(asked, federation, GIVEN)
+    await changed(asker, lambda: asker.node.catalogue.find(bytes.fromhex(asked), now_ms()).offers == GIVEN)
+    page = await browser.send(f"{at}/points", [])
+    assert "as its owner discloses it to you" in page.text
+
+
+async def test_a_package_that_is_given_is_fetched_saved_and_run_here_until_it_is_taken_down(offered, changed):
+    owner, asker, federation, given, browser = await offered(GIVEN)
+    at = f"/learnwares/{given}"
     await browser.send(f"{at}/fetch", [])
     async with browser.session.get(f"{asker.url}{at}/fetch/events") as stream:
         told = (await stream.read()).decode()
@@ -254,14 +274,10 @@ async def test_others_do_what_the_policy_lets_them(federated, sepsis, visitor, c
     saved = await browser.session.get(f"{asker.url}{at}/listing")
     answer = typed.decode(await saved.read(), type=SearchResult)
     assert [proof.faults for proof in proofs(answer)] == [()]
-    await owner.client.publish(asked, federation, GIVEN)
-    await changed(asker, lambda: asker.node.catalogue.find(bytes.fromhex(asked), now_ms()).offers == GIVEN)
-    page = await browser.send(f"{at}/points", [])
-    assert "as its owner discloses it to you" in page.text
     page = await browser.send(f"{at}/predictions", [("v0", "60"), ("v1", "1.5"), ("v2", "70")])
     assert "no row has left it" in page.text
-    await owner.client.take_down(federation, owner.node.identity.peer, asked)
-    await changed(asker, lambda: asker.node.catalogue.versions(bytes.fromhex(asked), now_ms()) == [])
+    await owner.client.take_down(federation, owner.node.identity.peer, given)
+    await changed(asker, lambda: asker.node.catalogue.versions(bytes.fromhex(given), now_ms()) == [])
     page = await browser.open(at)
     assert page.status == 404
     assert "taken down by an admin" in page.text
