@@ -95,11 +95,6 @@ class BlobStore:
         fsync_folder(target.parent)
         return digest
 
-    def adopt_checked(self, path: Path, digest: bytes) -> bytes:
-        """As :meth:`adopt`, after hashing; a file that is something else is removed with IntegrityError."""
-        require_hash(path, digest)
-        return self.adopt(path, digest)
-
 
 def hash_of(path: Path) -> bytes:
     """SHA-256 of a file."""

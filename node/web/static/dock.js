@@ -36,7 +36,7 @@ async function preview() {
     tell(said.errors ?? {}, said.english);
   } catch (error) {
     if (error.name === "AbortError") return;
-    tell({ form: form.dataset.silent });
+    tell({ form: document.getElementById("said").dataset.silent });
   }
   shown.removeAttribute("aria-busy");
 }

@@ -3,6 +3,7 @@
 
 const room = document.getElementById("network");
 const followed = document.getElementById("followed");
+const said = document.getElementById("said").dataset;
 
 // Whoever had the focus in a part keeps it.
 function replace(id, html) {
@@ -28,7 +29,7 @@ if (followed) {
   });
   stream.addEventListener("error", () => {
     room.classList.remove("followed");
-    tell(stream.readyState === EventSource.CLOSED ? room.dataset.gone : room.dataset.lost);
+    tell(stream.readyState === EventSource.CLOSED ? said.gone : said.lost);
   });
   addEventListener("pagehide", () => stream.close());
 }
