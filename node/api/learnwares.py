@@ -9,12 +9,14 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
+from atoll.node.api.acts import MORE
 from atoll.node.api.described import BYTES, Field
 from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.api.scratch import scratch
 from atoll.node.clock import now_ms
 from atoll.node.errors import PackageRefused, RequestInvalid
+from atoll.node.policy import noted
 from atoll.node.store.dock import Learnware
 from atoll.protocol.errors import NotFound
 from atoll.protocol.ids import peer_id
@@ -129,16 +131,21 @@ async def publish(node: Node, request: web.Request) -> web.Response:
     body = await read_json(request, Publication)
     learnware_id, federation = parse_digest(request.match_info["id"]), parse_digest(body.federation)
     policy = body.policy or Policy.of(body.offers)
-    await list_in(node, learnware_id, federation, policy, few_rows=body.few_rows)
+    await list_in(node, learnware_id, federation, policy, request[MORE], few_rows=body.few_rows)
     return reply(_learnware(node, node.dock.get(learnware_id)))
 
 
 async def list_in(
-    node: Node, learnware_id: bytes, federation: bytes, policy: Policy, *, few_rows: bool = False
+    node: Node, learnware_id: bytes, federation: bytes, policy: Policy, more: dict[str, str], *, few_rows: bool = False
 ) -> None:
-    """List it, once the logs are level with the peers', and tell them."""
+    """List it, once the logs are level with the peers', and tell them. ``more`` is told the policy, and what it takes
+    the place of, be it that it is refused."""
     node.federations.get(federation)
     await node.network.settled()
+    known = node.catalogue.listing(federation, node.identity.public, learnware_id)
+    more |= noted.change(policy, node.gate.policy(known) if known is not None else None)
+    if few_rows:
+        more["few_rows"] = "yes"
     listing = partial(node.publisher.publish, learnware_id, federation, policy, now_ms(), few_rows=few_rows)
     await node.network.announce(await asyncio.to_thread(listing))
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
+from atoll.node.api.acts import MORE
 from atoll.node.api.described import Short
 from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import Route, read_json, reply, user_of
 from atoll.node.clock import now_ms
+from atoll.node.policy import noted
 from atoll.node.policy.gate import Permission
 from atoll.node.policy.requests import RequestRow, Verdict
 from atoll.node.policy.usage import Use
@@ -103,16 +105,16 @@ def received(node: Node) -> list[RequestView]:
 
 async def grant(node: Node, request: web.Request) -> web.Response:
     body = await read_json(request, GrantBody) if request.body_exists else GrantBody()
-    return reply(await decide(node, request.match_info["id"], "granted", body.days))
+    return reply(await decide(node, request.match_info["id"], "granted", request[MORE], body.days))
 
 
 async def deny(node: Node, request: web.Request) -> web.Response:
-    return reply(await decide(node, request.match_info["id"], "denied"))
+    return reply(await decide(node, request.match_info["id"], "denied", request[MORE]))
 
 
 async def revoke(node: Node, request: web.Request) -> web.Response:
     """Take a grant back; what was downloaded meanwhile is not recalled by it."""
-    return reply(await decide(node, request.match_info["id"], "revoked"))
+    return reply(await decide(node, request.match_info["id"], "revoked", request[MORE]))
 
 
 async def ask(node: Node, request: web.Request) -> web.Response:
@@ -135,10 +137,13 @@ async def ask_owner(node: Node, listing: Listing, user: str, body: AskBody) -> t
     return answer.states
 
 
-async def decide(node: Node, id_: str, state: Verdict, days: int = 0) -> RequestView:
-    """Grant it for some days, deny or revoke it; NotFound for an unknown id."""
+async def decide(node: Node, id_: str, state: Verdict, more: dict[str, str], days: int = 0) -> RequestView:
+    """Grant it for some days, deny or revoke it; NotFound for an unknown id. ``more`` is told whose it was, and what
+    for."""
     until = now_ms() + days * limits.DAY if days else 0
-    return _view(node, await asyncio.to_thread(node.gate.requests.decide, id_, state, now_ms(), until))
+    row = await asyncio.to_thread(node.gate.requests.decide, id_, state, now_ms(), until)
+    more |= noted.decision(row)
+    return _view(node, row)
 
 
 def _own(node: Node, request: web.Request) -> list[Listing]:

@@ -61,4 +61,8 @@ def _witness(text: str) -> tuple[int, str]:
 
 
 def _words(subject: dict[str, str]) -> str:
-    return ", ".join(f"{name}={value if len(value) <= SHOWN else short(value)}" for name, value in subject.items())
+    """Ids are shortened, what is said in words is not."""
+    shown = {
+        name: short(value) if len(value) > SHOWN and " " not in value else value for name, value in subject.items()
+    }
+    return ", ".join(f"{name}={value}" for name, value in shown.items())

@@ -63,8 +63,9 @@ class Visit:
         known = words.get(self.request.query.get("said", ""))
         return gettext(known) if known is not None else ""
 
-    def noting(self, act: str, **subject: str) -> AbstractAsyncContextManager[object]:
-        """What the block does is in the audit log, as an act of whoever is signed in."""
+    def noting(self, act: str, **subject: str) -> AbstractAsyncContextManager[dict[str, str]]:
+        """What the block does is in the audit log, as an act of whoever is signed in; and what it adds, with the
+        outcome."""
         assert self.token is not None  # nobody else may do what is an act
         return noting(self.node.audit, self.token, act, subject)
 

@@ -78,10 +78,10 @@ async def add(node: Node, request: web.Request) -> web.Response:
     listing.require_listable(words)
     async with in_threads(node.chunked.taken(user_of(request), body.file_hash.strip())) as source:
         learnware, notes = await _taken_in(node, source, user_of(request), semantic)
-    acts.note(request, id=learnware.id.hex())
+    acts.note(request, id=learnware.id.hex(), federation=federation.hex())
     policy = Policy.of(listing.offers_of(node.config.beimingwu, learnware.manifest))
     try:
-        await list_in(node, learnware.id, federation, policy)
+        await list_in(node, learnware.id, federation, policy, request[acts.MORE])
     except AtollError:
         await withdraw(node, learnware.id)  # what cannot be listed was not uploaded
         raise
@@ -150,7 +150,8 @@ async def _list_anew(node: Node, learnware: Learnware) -> None:
     for known in node.publisher.listed_in(learnware.id):
         if known.revision != learnware.row.revision:
             same = node.publisher.specified_as(learnware.id, known)
-            await list_in(node, learnware.id, known.federation, node.gate.policy(known), few_rows=same)
+            more = dict[str, str]()  # the policy stays
+            await list_in(node, learnware.id, known.federation, node.gate.policy(known), more, few_rows=same)
 
 
 def import_zip(node: Node, source: Path, target: Path, semantic: bytes | None, old: Learnware | None) -> Imported:

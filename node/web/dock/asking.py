@@ -73,8 +73,8 @@ def _decided(act: str, state: Verdict) -> Callable[[Visit], Awaitable[web.Respon
     async def handle(visit: Visit) -> web.Response:
         fields, id_ = await visit.fields(), visit.request.match_info["id"]
         days = _days(fields.get("days", "")) if state == "granted" else 0
-        async with visit.noting(act, id=id_):
-            await decide(visit.node, id_, state, days)
+        async with visit.noting(act, id=id_) as more:
+            await decide(visit.node, id_, state, more, days)
         raise web.HTTPSeeOther(f"/requests?state={_back(fields)}&said={state}")
 
     return handle

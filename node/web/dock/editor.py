@@ -75,8 +75,8 @@ async def save(visit: Visit) -> web.Response:
     try:
         async with visit.noting(
             "learnware.publish", id=editing.learnware.id.hex(), federation=editing.federation.hex()
-        ):
-            await list_in(visit.node, editing.learnware.id, editing.federation, policy, few_rows=form.few_rows)
+        ) as more:
+            await list_in(visit.node, editing.learnware.id, editing.federation, policy, more, few_rows=form.few_rows)
     except AtollError as error:
         form.errors["few_rows" if isinstance(error, PrivacyRefusal) and editing.few else "form"] = sentence(error)
         return await _page(visit, editing, form, status=outcome(error.code).status)

@@ -118,8 +118,8 @@ async def publish(visit: Visit) -> web.Response:
         if widened(policy, _before(node, row, id_)) and not form.sure:
             form.errors["sure"] = gettext("Tick this if that is what you want.")
             return await _federation_page(visit, draft, row, form, 422)
-        async with visit.noting("learnware.publish", id=row.learnware_id.hex(), federation=id_.hex()):
-            await list_in(node, row.learnware_id, id_, policy, few_rows=form.few_rows)
+        async with visit.noting("learnware.publish", id=row.learnware_id.hex(), federation=id_.hex()) as more:
+            await list_in(node, row.learnware_id, id_, policy, more, few_rows=form.few_rows)
     except AtollError as error:
         field = "few_rows" if isinstance(error, PrivacyRefusal) else "federation"
         form.errors[field] = sentence(error)

@@ -164,8 +164,8 @@ class Example:
             learnware = await accepted(node, digest, token.id)
         await asyncio.to_thread(self._store.mark, _mark("learnware", learnware.row.revision), now_ms())
         subject = {"id": learnware.id.hex(), "federation": federation.hex()}
-        async with noting(node.audit, token, "learnware.publish", subject):
-            await list_in(node, learnware.id, federation, Policy.of(product.offers))
+        async with noting(node.audit, token, "learnware.publish", subject) as more:
+            await list_in(node, learnware.id, federation, Policy.of(product.offers), more)
         self._done(product.name)
 
     async def _island(self, node: Node, token: TokenRow, product: market.Product) -> Island:

@@ -1,8 +1,11 @@
 """The policy editor: what it shows before it is saved is what the gate then lets through."""
 
+import asyncio
 import re
 
 import pytest
+from atoll.node.cli.main import cli
+from atoll.node.client import RemoteError
 from atoll.node.clock import now_ms
 from atoll.node.web.dock.policy_form import SHOWN, PolicyForm
 from atoll.node.web.dock.preview import Cell, Line, gathered
@@ -10,6 +13,7 @@ from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Offers
 from atoll.protocol.policy import ACTS, Asker, Policy, Rule
 from browser import CHROMIUM, choose, serious, sign_in
+from click.testing import CliRunner
 from playwright.async_api import expect
 
 browsing = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -104,11 +108,38 @@ async def test_saving_is_the_same_act_as_by_the_api(scene):
     owner, _, federation, learnware, browser = scene
     await browser.open(f"/dock/{learnware}/policies/{federation}")
     await browser.send(f"/dock/{learnware}/policies/{federation}", fields(predict="members"))
+    await owner.client.publish(learnware, federation, Policy())
+    await owner.client.publish(learnware, federation, Policy(predict=Rule("members")))
     rows = [row for row in (await owner.client.audit()).items if row.act == "learnware.publish"]
-    assert len(rows) == 4  # asked and done, of the fixture and of the page
-    by_api, by_page = ({k: v for k, v in row.subject.items() if k != "asked"} for row in rows[1::2])
-    assert by_api == by_page == {"id": learnware, "federation": federation}
-    assert {row.outcome for row in rows[1::2]} == {"done"}
+    first, by_page, back, by_api = (
+        {k: v for k, v in row.subject.items() if k != "asked"} for row in rows if row.outcome == "done"
+    )
+    subject = {"id": learnware, "federation": federation, "match": "members", "disclose": "nobody"}
+    assert first == subject | {"predict": "nobody", "download": "nobody"}
+    assert by_page == subject | {"predict": "members", "download": "nobody", "predict_before": "nobody"}
+    assert back == first | {"predict_before": "members"}
+    assert by_api == by_page
+
+
+async def test_the_log_says_what_a_refused_change_was_to_be(scene):
+    owner, _, federation, learnware, _ = scene
+    with pytest.raises(RemoteError):
+        await owner.client.publish(learnware, federation, Policy(predict=Rule("ask", ("nobody",), 3, 1)))
+    refused = (await owner.client.audit()).items[-1]
+    assert refused.outcome != "done"
+    assert refused.subject["predict"] == "ask; also …nobody; 3 a day for a peer; 1 a day for a user"
+    assert refused.subject["predict_before"] == "nobody"
+
+
+async def test_the_log_is_read_with_its_policies_on_the_page_and_in_a_terminal(scene):
+    owner, members, federation, learnware, browser = scene
+    peer = members["Named House"].node.identity.peer
+    await owner.client.publish(learnware, federation, Policy(download=Rule("ask", (peer,), 2, 1)))
+    noted = f"ask; also …{peer[-8:]}; 2 a day for a peer; 1 a day for a user"
+    assert f"download {noted} download_before nobody" in (await browser.open("/admin/audit")).text
+    environment = {"ATOLL_URL": owner.url, "ATOLL_TOKEN": owner.token, "COLUMNS": "400"}
+    told = await asyncio.to_thread(CliRunner().invoke, cli, ["audit", "list"], env=environment)
+    assert f"download={noted}, download_before=nobody" in " ".join(told.output.split())
 
 
 async def test_what_is_amiss_is_told_beside_its_field_and_changes_nothing(scene, monkeypatch):

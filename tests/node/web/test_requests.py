@@ -1,5 +1,7 @@
 """Requests: who asked, what for and why; granted, denied and taken back as by the API."""
 
+from datetime import UTC, datetime
+
 import pytest
 from atoll.engine.errors import AtollError
 from atoll.protocol.policy import Policy, Rule
@@ -64,9 +66,20 @@ async def test_a_grant_lets_the_others_predict_and_taking_it_back_ends_that(aske
     page = await browser.send(f"/requests/{request.id}/revoke", [("group", "granted")])
     assert "It ends at once" in page.text
     assert not await predicted()
-    rows = [(row.act, row.subject["id"]) for row in (await owner.client.audit()).items
+    await owner.client.grant(request.id, 3)
+    rows = [(row.act, row.subject["id"], row.subject["act"], row.subject.get("until", ""), row.subject)
+            for row in (await owner.client.audit()).items
             if row.act.startswith("request.") and row.outcome == "done"]  # fmt: skip
-    assert rows == [("request.grant", request.id), ("request.deny", model.id), ("request.revoke", request.id)]
+    assert [row[:3] for row in rows] == [
+        ("request.grant", request.id, "predict"), ("request.deny", model.id, "download"),
+        ("request.revoke", request.id, "predict"), ("request.grant", request.id, "predict"),
+    ]  # fmt: skip
+    (granted,) = [each for each in await owner.client.requests() if each.id == request.id]
+    until = datetime.fromtimestamp(granted.until / 1000, UTC)
+    assert rows[3][3] == f"{until:%Y-%m-%d %H:%M} UTC"
+    assert [bool(row[3]) for row in rows] == [True, False, False, True]
+    whose = {"peer": asker.node.identity.peer, "learnware": learnware, "federation": request.federation}
+    assert all(row[4].items() >= whose.items() for row in rows)
     assert (await browser.send("/requests/nothing/deny", [])).status == 404
 
 

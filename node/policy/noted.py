@@ -1,0 +1,50 @@
+"""What the audit log keeps of a policy and of a request's answer: short texts by name, fit to be read in a row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from atoll.node.clock import utc
+from atoll.node.policy.requests import RequestRow
+from atoll.protocol.ids import peer_id
+from atoll.protocol.policy import ACTS, Policy, Rule
+
+NAMED = 6  # peers that a row names: it has room for no more
+TAIL = 8  # characters: ids of peers begin alike
+
+
+def change(policy: Policy, before: Policy | None) -> dict[str, str]:
+    """The policy act by act, and where it takes the place of another one, what was before of the acts that change."""
+    noted = {act: words(policy.rule(act)) for act in ACTS}
+    if before is not None:
+        noted |= {f"{act}_before": words(before.rule(act)) for act in ACTS if before.rule(act) != policy.rule(act)}
+    return noted
+
+
+def words(rule: Rule) -> str:
+    """For whom, and how much."""
+    parts: list[str] = [rule.audience]
+    if rule.peers:
+        parts.append(f"also {_named(rule.peers)}")
+    quotas = ((rule.per_peer, "peer"), (rule.per_user, "user"))
+    parts += [f"{most} a day for a {whom}" for most, whom in quotas if most is not None]
+    return "; ".join(parts)
+
+
+def decision(row: RequestRow) -> dict[str, str]:
+    """Of a request that was answered: whose it was, for what, and until when it is granted."""
+    noted = {
+        "peer": peer_id(row.peer), "act": row.act, "learnware": row.learnware_id.hex(),
+        "federation": row.federation.hex(),
+    }  # fmt: skip
+    return noted | ({"until": f"{utc(row.until):%Y-%m-%d %H:%M} UTC"} if row.until else {})
+
+
+def _named(peers: Sequence[str]) -> str:
+    """The ends of the first few; a digest of all tells two long lists apart."""
+    shown = ", ".join(f"…{peer[-TAIL:]}" for peer in peers[:NAMED])
+    if len(peers) <= NAMED:
+        return shown
+    digest = hashlib.sha256(" ".join(sorted(peers)).encode("utf-8", "replace")).hexdigest()
+    return f"{shown} and {len(peers) - NAMED} more ({digest[:TAIL]})"
