@@ -4,47 +4,65 @@ others: each act is a signed record that every node verifies for itself.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 from atoll.node.identity import Identity
+from atoll.node.store.audit import DONE, NODE, AuditLog
 from atoll.node.store.environment import Store, Transaction
 from atoll.node.store.federations import Federation, Federations
 from atoll.protocol import limits
 from atoll.protocol.decrees import Decree, Revocation, Takedown, sign_decree
 from atoll.protocol.errors import InviteInvalid, NotFound, NotMember, ProtocolError
+from atoll.protocol.ids import peer_id
 from atoll.protocol.membership import TOKEN_BYTES, Invite, grant
 from atoll.protocol.signing import Record
 from atoll.protocol.sync import Kind, Notice
 
 Role = Literal["member", "reader"]
 QUOTA = 10_000  # listings of a member, unless the invite says otherwise
+ADMIT = "federation.admit"  # the act of this node when somebody comes with an invite
+NAMED_BY = b"atoll/invite/1\0"
+ID_LENGTH = 12
 
 
 class InviteRow(msgspec.Struct, frozen=True):
-    """An invite that this node, as admin, has given out, and what it grants. A reader may list nothing."""
+    """An invite that this node, as admin, has given out, and what it grants. A reader may list nothing. ``made_by`` is
+    who had it made, as the audit log calls him."""
 
     federation: bytes
     expires_at: int
     used_by: bytes | None = None
     role: Role = "member"
     max_listings: int = QUOTA
+    made_by: str = ""
+
+    def in_force(self, federation: bytes, now: int) -> bool:
+        """Whether it leads into that federation, and has not expired."""
+        return self.federation == federation and now < self.expires_at
+
+
+def invite_id(token: bytes) -> str:
+    """What lists and the audit log call an invite; nothing is let in by it, and an open federation's has none."""
+    return hashlib.sha256(NAMED_BY + token).hexdigest()[:ID_LENGTH] if token else ""
 
 
 class Administration:
     """Thread-safe. Every method raises NotMember unless this node is an admin of the federation."""
 
-    def __init__(self, identity: Identity, federations: Federations, store: Store) -> None:
+    def __init__(self, identity: Identity, federations: Federations, store: Store, audit: AuditLog) -> None:
         self._identity = identity
         self._federations = federations
         self._store = store
+        self._audit = audit
         self._invites = store.table("invites", InviteRow)
 
     def invite(
         self, federation: bytes, addresses: tuple[str, ...], now: int, lifetime: int,
-        *, role: Role = "member", max_listings: int = QUOTA,
+        *, role: Role = "member", max_listings: int = QUOTA, made_by: str = "",
     ) -> Invite:  # fmt: skip
         """A single-use invite; for an open federation a line that anybody may use, which any member can make."""
         entry = self._federations.get(federation)
@@ -54,22 +72,45 @@ class Administration:
         if not 0 <= max_listings <= limits.LISTINGS:
             raise ProtocolError(f"a member lists 0 to {limits.LISTINGS} learnwares, not {max_listings}")
         token = secrets.token_bytes(TOKEN_BYTES)
-        row = InviteRow(federation, now + lifetime, None, role, 0 if role == "reader" else max_listings)
+        row = InviteRow(federation, now + lifetime, None, role, 0 if role == "reader" else max_listings, made_by)
         self._store.write(lambda txn: self._invites.put(txn, token, row)).result()
         return Invite(federation, entry.charter.name, token, addresses, row.expires_at)
 
-    def outstanding(self, federation: bytes, now: int) -> list[InviteRow]:
-        """The invites of this node that somebody may still use, the first to expire first; without their secrets."""
+    def invites(self, federation: bytes, now: int) -> list[tuple[str, InviteRow]]:
+        """(id, row) of the invites of this node that have not expired, the first to expire first; their secrets stay
+        here."""
+        self._require_admin(federation)
         with self._store.view() as txn:
-            rows = [row for _, row in self._invites.scan(txn)]
-        open_ = (row for row in rows if row.federation == federation and row.used_by is None and now < row.expires_at)
-        return sorted(open_, key=lambda row: row.expires_at)
+            found = [(invite_id(token), row) for token, row in self._invites.scan(txn)]
+        return sorted(
+            (each for each in found if each[1].in_force(federation, now)), key=lambda each: each[1].expires_at
+        )
+
+    def take_back(self, federation: bytes, id_: str, now: int) -> InviteRow:
+        """Nobody can use the invite from now on; NotFound unless it is in force, InviteInvalid if somebody has used
+        it."""
+        self._require_admin(federation)
+
+        def forget(txn: Transaction) -> InviteRow:
+            found = ((token, row) for token, row in self._invites.scan(txn) if invite_id(token) == id_)
+            token, row = next(found, (b"", None))
+            if row is None or not row.in_force(federation, now):
+                raise NotFound("no such invite, or it has expired", hint="see `atoll federation invites`")
+            if row.used_by is not None:
+                raise InviteInvalid(
+                    f"the invite has been used by {peer_id(row.used_by)}", hint="revoke the membership if that is wrong"
+                )
+            self._invites.delete(txn, token)
+            return row
+
+        return self._store.write(forget).result()
 
     def redeem(
         self, federation: bytes, token: bytes, member: bytes, name: str, now: int, recovery: bytes | None = None
     ) -> tuple[Record, Record | None]:
         """(charter, certificate) for a newcomer; NotFound for an unknown token, InviteInvalid unless it is unused and
-        in force.
+        in force. Who has used it may come again, unless its membership has been revoked. The first time is in the audit
+        log.
 
         In an open federation there is no certificate to give: the newcomer makes its own.
         """
@@ -77,6 +118,7 @@ class Administration:
         if entry.charter.open and not token:
             return entry.row.charter, None
         self._require_admin(federation)
+        barred = self._federations.barred(federation, member)
 
         def use(txn: Transaction) -> InviteRow:
             row = self._invites.get(txn, token) if len(token) == TOKEN_BYTES else None
@@ -86,7 +128,11 @@ class Administration:
                 raise InviteInvalid("the invite has expired", hint="ask the admin for a new one")
             if row.used_by not in (None, member):
                 raise InviteInvalid("the invite has been used", hint="ask the admin for a new one")
-            self._invites.put(txn, token, msgspec.structs.replace(row, used_by=member))
+            if row.used_by is None:
+                self._invites.put(txn, token, msgspec.structs.replace(row, used_by=member))
+                self._audit.put(txn, NODE, ADMIT, _admission(row, token, member, name), DONE, now)
+            elif barred:
+                raise InviteInvalid("the membership has been revoked", hint="ask the admin for a new invite")
             return row
 
         row = self._store.write(use).result()
@@ -218,3 +264,10 @@ class Administration:
     def _require_founder(self, federation: bytes) -> None:
         if self._identity.public not in self._federations.get(federation).charter.admins:
             raise NotMember("only a founder of the federation appoints and dismisses admins")
+
+
+def _admission(row: InviteRow, token: bytes, member: bytes, name: str) -> dict[str, str]:
+    return {
+        "federation": row.federation.hex(), "peer": peer_id(member), "name": name, "role": row.role,
+        "invite": invite_id(token),
+    }  # fmt: skip

@@ -192,7 +192,8 @@ def _build(
         peers.configure(filter(None, (config.p2p.relay, *config.p2p.bootstrap)))
     except ProtocolError as error:
         raise ConfigError(f"p2p.bootstrap, p2p.relay: {error.message}", hint=error.hint) from None
-    administration = Administration(identity, federations, store)
+    audit = AuditLog(store)
+    administration = Administration(identity, federations, store, audit)
     metrics = Metrics()
     services = Services(
         identity, config.node.name, federations, catalogue, owner, peers, administration, publisher, metrics
@@ -216,7 +217,7 @@ def _build(
     tokens, http = Tokens(store), config.http
     node = Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
-        pseudonyms, administration, owner, peers, tokens, AuditLog(store), network, searcher, reuser, downloads, code,
+        pseudonyms, administration, owner, peers, tokens, audit, network, searcher, reuser, downloads, code,
         specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
         ChunkedUploads(blobs, config.http.max_upload_bytes),
         Drafts(home / "drafts", http.max_upload_bytes, now_ms), Example(store), models, metrics,

@@ -95,6 +95,8 @@ API = {
         POST /api/v1/federations/{id}/admins
         DELETE /api/v1/federations/{id}/admins/{peer}
         POST /api/v1/federations/{id}/invites
+        GET /api/v1/federations/{id}/invites
+        DELETE /api/v1/federations/{id}/invites/{invite}
         DELETE /api/v1/federations/{id}/quarantine/{peer}
         POST /api/v1/federations/{id}/renewal
         POST /api/v1/federations/{id}/revocations
@@ -215,6 +217,7 @@ WEB = {
         POST /federations/join
         GET /federations/{id}/invites
         POST /federations/{id}/invites
+        POST /federations/{id}/invites/{invite}/take-back
         GET /federations/{id}/leave
         POST /federations/{id}/leave
         GET /federations/{id}/members/{peer}/appoint

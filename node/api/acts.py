@@ -15,12 +15,12 @@ from atoll.engine.errors import AtollError
 from atoll.node.api.routing import NODE, Route, read_json
 from atoll.node.clock import now_ms
 from atoll.node.errors import NodeStopping, RequestInvalid
-from atoll.node.store.audit import AuditLog
+from atoll.node.store.audit import DONE, AuditLog
 from atoll.node.store.tokens import TokenRow
 
 log = logging.getLogger("atoll.audit")
 MORE = web.RequestKey("noted", dict[str, str])
-ASKED, DONE = "asked", "done"
+ASKED = "asked"
 MAX_NAME = 80
 
 
@@ -36,7 +36,7 @@ async def noting(
 ) -> AsyncIterator[dict[str, str]]:
     """What the block does is an act; StoreError, and it does not begin, if the log takes no rows. What it puts into the
     mapping is kept with the outcome."""
-    actor = _actor(token)
+    actor = actor_of(token)
     asked = await asyncio.to_thread(audit.append, actor, act, subject, ASKED, now_ms())
     subject, more = {**subject, "asked": str(asked.seq)}, dict[str, str]()
     try:
@@ -86,8 +86,9 @@ def _plain(value: object) -> str | None:
     return ", ".join(texts) if texts else None
 
 
-def _actor(token: TokenRow) -> str:
-    """The id tells tokens of one name apart, and no token's name can pass for "node"."""
+def actor_of(token: TokenRow) -> str:
+    """What the log calls whoever acts with it. The id tells tokens of one name apart, and no token's name can pass for
+    "node"."""
     return f"{token.name[:MAX_NAME]} ({token.id[:8]})"
 
 

@@ -48,7 +48,7 @@ FILE_STATUSES: Mapping[int, str] = {206: "the range", 304: "it is here already",
 
 def parameters(path: str, ids: Any, query: tuple[Field, ...], headers: tuple[Field, ...]) -> list[tuple[str, Field]]:
     """(where, field) of all that a request names, those of the path first."""
-    known = {"peer": Peer}
+    known = {"peer": Peer, "invite": Short}
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     within = [Field(name, ids if name == "id" else known.get(name, Digest), "", required=True) for name in names]
     found = [("path", within), ("query", query), ("header", headers)]

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
-from atoll.node.administration import QUOTA, Role
+from atoll.node.administration import QUOTA, InviteRow, Role, invite_id
+from atoll.node.api.acts import MORE, actor_of
 from atoll.node.api.ids import parse_digest
-from atoll.node.api.routing import Route, read_json, reply
+from atoll.node.api.routing import TOKEN, Route, read_json, reply
 from atoll.node.clock import now_ms
 from atoll.node.store.federations import Federation
+from atoll.node.store.tokens import TokenRow
 from atoll.node.upkeep import renew_certificate
 from atoll.protocol import limits
 from atoll.protocol.errors import InviteInvalid
@@ -68,10 +70,25 @@ class InviteBody(msgspec.Struct, frozen=True):
 
 
 class InviteView(msgspec.Struct, frozen=True):
-    """One line of text, for one newcomer (of an open federation: for anybody), until ``expires_at``."""
+    """One line of text, for one newcomer (of an open federation: for anybody), until ``expires_at``. ``id`` is what
+    lists and the audit log call it, empty for an open federation."""
 
     invite: str
     expires_at: int
+    id: str = ""
+
+
+class InviteState(msgspec.Struct, frozen=True):
+    """An invite of this node that has not expired, without its line. ``made_by`` is a token as the audit log names it,
+    ``used_by`` the peer that has come with it, empty until then."""
+
+    id: str
+    role: Role
+    max_listings: int
+    made_by: str
+    expires_at: int
+    used_by: str
+    used_by_name: str
 
 
 class JoinBody(msgspec.Struct, frozen=True):
@@ -91,7 +108,19 @@ async def invite(node: Node, request: web.Request) -> web.Response:
     """A single-use invite."""
     federation = parse_digest(request.match_info["id"])
     body = await read_json(request, InviteBody) if request.body_exists else InviteBody()
-    return reply(await make_invite(node, federation, body), status=201)
+    return reply(await make_invite(node, federation, body, request[TOKEN], request[MORE]), status=201)
+
+
+async def invites(node: Node, request: web.Request) -> web.Response:
+    """The invites that were made at this node and have not expired; never the lines themselves."""
+    return reply(await asyncio.to_thread(invite_states, node, parse_digest(request.match_info["id"])))
+
+
+async def uninvite(node: Node, request: web.Request) -> web.Response:
+    """Take back an invite that nobody has used: it lets nobody in any more."""
+    parts = request.match_info
+    await take_back(node, parse_digest(parts["id"]), parts["invite"], request[MORE])
+    return web.Response(status=204)
 
 
 async def join(node: Node, request: web.Request) -> web.Response:
@@ -121,14 +150,31 @@ async def found(node: Node, body: FederationBody) -> FederationView:
     return federation_view(node, federation)
 
 
-async def make_invite(node: Node, federation: bytes, body: InviteBody) -> InviteView:
-    """An invite that leads to this node; NotMember unless it may give one."""
+async def make_invite(
+    node: Node, federation: bytes, body: InviteBody, token: TokenRow, more: dict[str, str]
+) -> InviteView:
+    """An invite that leads to this node; NotMember unless it may give one. ``more`` is told which one it is, and what
+    it grants."""
     make = partial(
         node.administration.invite, federation, node.network.addresses, now_ms(), body.hours * HOUR,
-        role=body.role, max_listings=body.max_listings,
+        role=body.role, max_listings=body.max_listings, made_by=actor_of(token),
     )  # fmt: skip
     made = await asyncio.to_thread(make)
-    return InviteView(made.line(), made.expires_at)
+    id_ = invite_id(made.token)
+    more |= {"max_listings": str(body.max_listings), "hours": str(body.hours), "invite": id_}
+    return InviteView(made.line(), made.expires_at, id_)
+
+
+def invite_states(node: Node, federation: bytes) -> list[InviteState]:
+    """As :func:`invites`; NotMember unless this node is an admin of the federation."""
+    return [_invite(node, id_, row) for id_, row in node.administration.invites(federation, now_ms())]
+
+
+async def take_back(node: Node, federation: bytes, id_: str, more: dict[str, str]) -> None:
+    """As :func:`uninvite`; NotFound for none in force, InviteInvalid for one that was used. ``more`` is told whose it
+    was."""
+    row = await asyncio.to_thread(node.administration.take_back, federation, id_, now_ms())
+    more |= {"role": row.role, "made_by": row.made_by}
 
 
 async def join_by(node: Node, line: str) -> FederationView:
@@ -163,6 +209,12 @@ def member_views(node: Node, federation: bytes) -> list[MemberView]:
     now, admins = now_ms(), node.federations.admins(federation)
     known = node.federations.members(federation, now)
     return [_member(node, federation, each, each.member in admins, now) for each in known]
+
+
+def _invite(node: Node, id_: str, row: InviteRow) -> InviteState:
+    used_by = peer_id(row.used_by) if row.used_by is not None else ""
+    name = node.peers.name(used_by) if used_by else ""
+    return InviteState(id_, row.role, row.max_listings, row.made_by, row.expires_at, used_by, name)
 
 
 def _member(node: Node, federation: bytes, certificate: Certificate, admin: bool, now: int) -> MemberView:
@@ -200,6 +252,15 @@ ROUTES = (
         "POST", "/api/v1/federations/{id}/invites", invite, "admin", "Invite one newcomer", InviteBody, InviteView,
         act="federation.invite", noted=("role",),
         status=201, optional=True,
+    ),
+    Route(
+        "GET", "/api/v1/federations/{id}/invites", invites, "admin", "Its invites that have not expired",
+        result=list[InviteState],
+    ),
+    Route(
+        "DELETE", "/api/v1/federations/{id}/invites/{invite}", uninvite, "admin", "Take an invite back",
+        act="federation.uninvite",
+        status=204,
     ),
     Route(
         "POST", "/api/v1/federations/join", join, "admin", "Join by invite", JoinBody, FederationView,

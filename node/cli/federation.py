@@ -75,6 +75,34 @@ async def invite(client: AsyncClient, federation_id: str, role: Any, quota: int,
 
 
 @federation.command()
+@click.argument("federation_id")
+@json_option
+@connected
+async def invites(client: AsyncClient, federation_id: str, as_json: bool) -> None:
+    """List the invites that were made at the node and have not expired; never the lines themselves."""
+    found = await client.invites(federation_id)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (each.id, each.role, each.max_listings, each.made_by, each.used_by_name or each.used_by or "nobody yet",
+         when(each.expires_at))
+        for each in found
+    ]  # fmt: skip
+    print_table("Invites", ["id", "role", "# listings", "made by", "used by", "until"], rows)
+
+
+@federation.command()
+@click.argument("federation_id")
+@click.argument("invite_id")
+@connected
+async def uninvite(client: AsyncClient, federation_id: str, invite_id: str) -> None:
+    """Take an invite back that nobody has used, by its id in `federation invites`."""
+    await client.uninvite(federation_id, invite_id)
+    click.echo("Taken back: it lets nobody in any more.")
+
+
+@federation.command()
 @click.argument("invite_line")
 @json_option
 @connected

@@ -26,7 +26,14 @@ from atoll.node.acceptance.submissions import LabelledRows
 from atoll.node.admission import Kind
 from atoll.node.api.audit import AuditPage, VerificationView
 from atoll.node.api.code import CodeBody, CodeView
-from atoll.node.api.federations import FederationBody, FederationView, InviteBody, InviteView, MemberView
+from atoll.node.api.federations import (
+    FederationBody,
+    FederationView,
+    InviteBody,
+    InviteState,
+    InviteView,
+    MemberView,
+)
 from atoll.node.api.governance import GovernanceView, PeerBody, RootView
 from atoll.node.api.information import NodeView
 from atoll.node.api.islands import IslandView, view
@@ -302,6 +309,14 @@ class AsyncClient(ReuseCalls, DownloadCalls, BeimingwuCalls):
 
     async def invite(self, federation: str, body: InviteBody = InviteBody()) -> InviteView:  # noqa: B008
         return await self._json("POST", f"federations/{federation}/invites", InviteView, body=body)
+
+    async def invites(self, federation: str) -> list[InviteState]:
+        """Those made at the node that have not expired, used or not."""
+        return await self._json("GET", f"federations/{federation}/invites", list[InviteState])
+
+    async def uninvite(self, federation: str, invite: str) -> None:
+        """Take back one that nobody has used, by its id."""
+        await self._call("DELETE", f"federations/{federation}/invites/{invite}")
 
     async def leave(self, federation: str) -> None:
         await self._call("DELETE", f"federations/{federation}")

@@ -20,6 +20,8 @@ from atoll.node.store.environment import MAX_VALUE, Store, Transaction
 
 DOMAIN = b"atoll/audit/1\0"
 MAX_TEXT, MAX_FIELDS = 200, 16
+NODE = "node"  # the actor where nobody has asked
+DONE = "done"
 PAGE = 1000  # rows of one read transaction: a long one would keep old pages of the store alive
 AFTER_A_BREAK = "keep a copy of the store as it is now, then find out who can write to it"
 SECRET = re.compile(r"atoll_[\w-]{20,}|atoll-(?:invite|recovery)-\S+")
@@ -62,17 +64,19 @@ class AuditLog:
 
     def append(self, actor: str, act: str, subject: Mapping[str, str], outcome: str, now: int) -> AuditRow:
         """The row, after its commit. Texts are cut to 200 characters, and what looks like a secret is left out."""
+        return self._store.write(lambda txn: self.put(txn, actor, act, subject, outcome, now)).result()
+
+    def put(
+        self, txn: Transaction, actor: str, act: str, subject: Mapping[str, str], outcome: str, now: int
+    ) -> AuditRow:
+        """As :meth:`append`, within a transaction that does what it tells of: both are kept, or neither."""
         if len(subject) > MAX_FIELDS:
             raise ValueError(f"{act} notes {len(subject)} fields, {MAX_FIELDS} are allowed")
         noted = {_text(name): _text(value) for name, value in subject.items()}
-
-        def operation(txn: Transaction) -> AuditRow:
-            head = self._head(txn)
-            row = AuditRow(head.seq + 1, now, _text(actor), act, noted, _text(outcome), head.digest)
-            self._rows.put(txn, _key(row.seq), row)
-            return row
-
-        return self._store.write(operation).result()
+        head = self._head(txn)
+        row = AuditRow(head.seq + 1, now, _text(actor), act, noted, _text(outcome), head.digest)
+        self._rows.put(txn, _key(row.seq), row)
+        return row
 
     def entries(self, after: int, limit: int) -> list[AuditRow]:
         """Up to ``limit`` rows that follow row ``after``, oldest first; IntegrityError at one that cannot be read."""

@@ -13,6 +13,7 @@ from atoll.node.administration import Administration
 from atoll.node.clock import now_ms
 from atoll.node.policy.rules import Policies
 from atoll.node.publishing import Publisher
+from atoll.node.store.audit import AuditLog
 from atoll.node.store.blobs import BlobStore
 from atoll.node.store.catalogue import Catalogue
 from atoll.node.store.dock import Dock
@@ -42,7 +43,7 @@ class Home:
         self.catalogue = Catalogue(self.store, self.federations)
         self.dock = Dock(self.store, BlobStore(folder / "blobs"), self.identity.peer)
         self.publisher = Publisher(self.identity, self.federations, self.catalogue, self.dock, Policies(self.store))
-        self.administration = Administration(self.identity, self.federations, self.store)
+        self.administration = Administration(self.identity, self.federations, self.store, AuditLog(self.store))
         self.catalogue.add_island(digits.island())
 
     def publish(self, digits, path, federation, now, *classes):

@@ -10,6 +10,7 @@ from atoll.protocol.ids import parse_digest, public_key
 SAID = {
     "founded": later("The federation is founded, with this node as its admin. Invite others next."),
     "joined": later("This node is a member now. What others list arrives within seconds."),
+    "taken-back": later("The invite is taken back. It lets nobody in any more."),
     "renewed": later("The membership is renewed."),
     "revoked": later("The membership is revoked. Members hear of it at once, those that are away when they come back."),
     "appointed": later("The member is an admin now."),

@@ -9,7 +9,7 @@ from aiohttp import web
 from atoll.node.api import federations
 from atoll.node.language import gettext
 from atoll.node.web.answers import html
-from atoll.node.web.federations.asked import federation_of
+from atoll.node.web.federations.asked import federation_of, path_to
 from atoll.node.web.federations.forms import InviteForm
 from atoll.node.web.federations.qr import qr
 from atoll.node.web.page import Page
@@ -26,13 +26,23 @@ async def invite(visit: Visit) -> web.Response:
     form = InviteForm.read(await visit.fields())
     if form.errors:
         return await _form(visit, form, 422)
-    async with visit.noting("federation.invite", id=id_.hex(), role=form.role):
-        made = await federations.make_invite(visit.node, id_, form.body)
+    token = visit.token
+    assert token is not None  # the page wants the scope admin
+    async with visit.noting("federation.invite", id=id_.hex(), role=form.role) as more:
+        made = await federations.make_invite(visit.node, id_, form.body, token, more)
     draw = partial(qr, made.invite, gettext("The invite as a QR code"))
     return await html(
         visit, "federations/invite.html", federation=visit.node.federations.get(id_), made=made,
         qr=await asyncio.to_thread(draw),
     )  # fmt: skip
+
+
+async def take_back(visit: Visit) -> web.Response:
+    id_, invite_ = federation_of(visit), visit.request.match_info["invite"]
+    await visit.fields()
+    async with visit.noting("federation.uninvite", id=id_.hex(), invite=invite_) as more:
+        await federations.take_back(visit.node, id_, invite_, more)
+    raise web.HTTPSeeOther(path_to(id_, "taken-back"))
 
 
 async def _form(visit: Visit, form: InviteForm, status: int = 200) -> web.Response:
@@ -43,4 +53,5 @@ async def _form(visit: Visit, form: InviteForm, status: int = 200) -> web.Respon
 PAGES = (
     Page("GET", "/federations/{id}/invites", ask, "admin"),
     Page("POST", "/federations/{id}/invites", invite, "admin"),
+    Page("POST", "/federations/{id}/invites/{invite}/take-back", take_back, "admin"),
 )

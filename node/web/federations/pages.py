@@ -59,10 +59,10 @@ async def show(visit: Visit) -> web.Response:
     members = sorted(found.members, key=lambda each: each.view.expires_at) if order == "expiry" else found.members
     shown, paging = paged(members, visit.request, MEMBERS)
     admin = found.overview.view.admin
-    outstanding = await asyncio.to_thread(node.administration.outstanding, id_, now) if admin else []
+    invites = await asyncio.to_thread(federations.invite_states, node, id_) if admin and visit.may("admin") else []
     return await html(
         visit, "federations/federation.html", facts=found, shown=shown, paging=paging, order=order, admin=admin,
-        outstanding=outstanding, said=visit.said(SAID), now=now, states=WORDS,
+        invites=invites, said=visit.said(SAID), now=now, states=WORDS,
         lag_words=lag_words,
     )  # fmt: skip
 

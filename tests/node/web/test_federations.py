@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import msgspec
 import pytest
+from atoll.node.client import RemoteError
 from atoll.node.clock import now_ms
 from atoll.node.web.federations.qr import qr
 from atoll.protocol.gossip import Announcement
@@ -30,7 +31,7 @@ def shown(running):
 
 def row(page, name):
     """What a person reads in the row of a member."""
-    body = re.search(r"<tbody>(.*)</tbody>", page.body, re.DOTALL)[1]
+    body = re.search(r"<tbody>(.*?)</tbody>", page.body, re.DOTALL)[1]
     (found,) = [each for each in re.findall(r"<tr.*?</tr>", body, re.DOTALL) if f"<bdi>{name}</bdi>" in each]
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", found)).split())
 
@@ -64,8 +65,8 @@ async def test_a_federation_is_founded_and_one_joins_it_by_an_invite_made_on_its
     assert drawn.get("style") is None
     assert drawn[1].get("fill") == "#fff"  # white around it in the dark too
     page = await here.open(path)
-    assert "Invites that nobody has used yet" in page.text
-    assert "member, up to 7 learnwares expires in 2 days" in page.text
+    (made,) = await founder.client.invites(path.split("/")[2])
+    assert f"{made.id} member, up to 7 learnwares {made.made_by} nobody yet in 2 days Take back" in page.text
     assert not LINE.search(page.body)
 
     await there.open("/federations")
@@ -79,15 +80,19 @@ async def test_a_federation_is_founded_and_one_joins_it_by_an_invite_made_on_its
     assert "0 of 7" in row(page, "New House")
     page = await here.open(path)
     assert "connected" in row(page, "New House")
-    assert "Invites that nobody has used yet" not in page.text
+    assert f"{made.made_by} New House in 2 days" in page.text
+    assert "Take back" not in page.text
     await there.open("/federations")
     again = await there.send("/federations/join", [("invite", line)])
     assert again.url == path  # who is a member already may come again
     id_ = path.split("/")[2]
     assert await acts(founder) == [
         ("federation.create", {"name": "Bay <b>"}),
-        ("federation.invite", {"id": id_, "role": "member"}),
-    ]
+        ("federation.invite",
+         {"id": id_, "role": "member", "max_listings": "7", "hours": "48", "invite": made.id}),
+        ("federation.admit",
+         {"federation": id_, "peer": id_of(newcomer), "name": "New House", "role": "member", "invite": made.id}),
+    ]  # fmt: skip
     assert [act for act, _ in await acts(newcomer)] == ["federation.join"] * 2
 
 
@@ -118,11 +123,31 @@ async def test_a_revocation_asks_first_and_ends_service_everywhere(federated, pu
     page = await browser.open(f"{path}/members/{id_of(admin)}/revoke")
     page = await browser.send(f"{path}/members/{id_of(admin)}/revoke", [])
     assert "A founder of the federation cannot be revoked" in page.text
-    assert await acts(admin) == [
-        ("federation.create", {"name": "test"}),
-        *[("federation.invite", {"id": federation, "role": "member"})] * 2,
-        ("federation.revoke", {"id": federation, "peer_id": id_of(member)}),
-    ]
+    done = await acts(admin)
+    assert [act for act, _ in done] == [
+        "federation.create", *["federation.invite", "federation.admit"] * 2, "federation.revoke",
+    ]  # fmt: skip
+    assert done[-1][1] == {"id": federation, "peer_id": id_of(member)}
+
+
+async def test_an_invite_is_taken_back_on_the_page_as_by_the_api(start, signed_in):
+    founder, newcomer = await start("Founding House", "New House")
+    federation = (await founder.client.create_federation("Bay")).id
+    by_page, by_api = [await founder.client.invite(federation) for _ in range(2)]
+    browser, path = await signed_in(founder), f"/federations/{federation}"
+    await browser.open(path)
+    page = await browser.send(f"{path}/invites/{by_page.id}/take-back", [])
+    assert "The invite is taken back. It lets nobody in any more." in page.text
+    assert (by_page.id in page.text, by_api.id in page.text) == (False, True)
+    with pytest.raises(RemoteError):
+        await newcomer.client.join(by_page.invite)
+    assert (await browser.send(f"{path}/invites/{by_page.id}/take-back", [])).status == 404
+    await founder.client.uninvite(federation, by_api.id)
+    (first, one), (second, other) = (await acts(founder))[-2:]
+    assert first == second == "federation.uninvite"
+    assert one.pop("invite") != other.pop("invite")
+    assert one == other
+    assert one["id"] == federation
 
 
 async def test_a_learnware_is_taken_down_and_back_on_the_page(federated, publish, changed, signed_in):
@@ -248,7 +273,7 @@ async def test_who_may_read_sees_federations_and_is_refused_every_act(federated,
     await by_member.open(path)
     page = await by_member.send(f"{path}/invites", [("role", "member"), ("max_listings", "1"), ("hours", "1")])
     assert "This node is not an admin of the federation" in page.text
-    assert [act for act, _ in await acts(admin)] == ["federation.create", "federation.invite"]
+    assert [act for act, _ in await acts(admin)] == ["federation.create", "federation.invite", "federation.admit"]
     assert (await by_member.open(f"/federations/{'0' * 64}")).status == 404
 
 

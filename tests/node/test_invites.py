@@ -1,0 +1,116 @@
+"""Invites that are out: who has made and used them, how they are taken back, and what the audit log keeps of it."""
+
+import asyncio
+
+import pytest
+from atoll.node.api.federations import InviteBody
+from atoll.node.cli.main import cli
+from atoll.node.client import RemoteError
+from atoll.node.clock import now_ms
+from atoll.protocol.membership import read_invite
+from click.testing import CliRunner
+
+
+def peer_of(running):
+    return running.node.identity.peer
+
+
+async def admissions(running):
+    """(who says so, of what, outcome) of all that invites of a node have let in."""
+    rows = (await running.client.audit(0, 1000)).items
+    return [(row.actor, row.subject, row.outcome) for row in rows if row.act == "federation.admit"]
+
+
+async def refused(running, invite):
+    """The code of the error with which it does not join."""
+    with pytest.raises(RemoteError) as caught:
+        await running.client.join(invite)
+    return caught.value.code
+
+
+async def command(running, *arguments):
+    environment = {"ATOLL_URL": running.url, "ATOLL_TOKEN": running.token, "COLUMNS": "300"}
+    return await asyncio.to_thread(CliRunner().invoke, cli, ["federation", *arguments], env=environment)
+
+
+async def test_who_comes_with_an_invite_is_in_the_log_of_the_node_that_lets_it_in_and_once(start):
+    admin, reader = await start("Admin House", "Reading House")
+    federation = (await admin.client.create_federation("Bay")).id
+    made = await admin.client.invite(federation, InviteBody("reader", hours=2))
+
+    for _ in range(2):
+        await reader.client.join(made.invite)
+
+    subject = {
+        "federation": federation, "peer": peer_of(reader), "name": "Reading House", "role": "reader",
+        "invite": made.id,
+    }  # fmt: skip
+    assert await admissions(admin) == [("node", subject, "done")]
+    assert await admissions(reader) == []
+    (noted,) = [row.subject for row in (await admin.client.audit()).items
+                if (row.act, row.outcome) == ("federation.invite", "done")]  # fmt: skip
+    assert (noted["invite"], noted["role"], noted["hours"]) == (made.id, "reader", "2")
+    assert (await admin.client.verify_audit()).broken is None
+
+
+async def test_who_is_turned_away_leaves_no_row(start):
+    admin, first, second = await start("admin", "first", "second")
+    federation = (await admin.client.create_federation("Bay")).id
+    line = (await admin.client.invite(federation)).invite
+    await first.client.join(line)
+    assert await refused(second, line) == "federation.invite"
+    assert [subject["peer"] for _, subject, _ in await admissions(admin)] == [peer_of(first)]
+
+
+async def test_an_invite_is_listed_without_its_secret_until_it_is_taken_back(start):
+    admin, first, second = await start("admin", "First House", "second")
+    federation = (await admin.client.create_federation("Bay")).id
+    used, lost = [await admin.client.invite(federation, InviteBody("member", 7, hours)) for hours in (2, 1)]
+    await first.client.join(used.invite)
+
+    early, late = await admin.client.invites(federation)
+    assert (early.id, early.max_listings, early.used_by, early.expires_at) == (lost.id, 7, "", lost.expires_at)
+    assert (late.id, late.used_by, late.used_by_name) == (used.id, peer_of(first), "First House")
+    assert early.made_by == (await admin.client.audit()).items[-2].actor
+    table = await command(admin, "invites", federation)
+    assert lost.id in table.output
+    for shown in (repr([early, late]), table.output):
+        assert read_invite(lost.invite).token.hex() not in shown
+        assert lost.invite[-20:] not in shown
+
+    assert "Taken back" in (await command(admin, "uninvite", federation, lost.id)).output
+    assert await refused(second, lost.invite) == "federation.invite"
+    assert [each.id for each in await admin.client.invites(federation)] == [used.id]
+    taken = (await admin.client.audit()).items[-1]
+    assert (taken.act, taken.outcome) == ("federation.uninvite", "done")
+    assert (taken.subject["id"], taken.subject["invite"]) == (federation, lost.id)
+
+
+async def test_what_is_used_unknown_or_expired_is_not_taken_back(start):
+    admin, first = await start("admin", "first")
+    federation, other = [(await admin.client.create_federation(name)).id for name in ("Bay", "Sound")]
+    used, open_ = await admin.client.invite(federation), await admin.client.invite(federation)
+    await first.client.join(used.invite)
+    for where, which, code in (
+        (federation, used.id, "federation.invite"), (federation, "0" * 12, "not_found"), (other, open_.id, "not_found"),
+    ):  # fmt: skip
+        with pytest.raises(RemoteError) as caught:
+            await admin.client.uninvite(where, which)
+        assert caught.value.code == code
+    with pytest.raises(RemoteError, match="not an admin"):
+        await first.client.invites(federation)
+    later = open_.expires_at
+    assert admin.node.administration.invites(bytes.fromhex(federation), later) == []
+    assert len(admin.node.administration.invites(bytes.fromhex(federation), now_ms())) == 2
+
+
+async def test_a_revoked_member_does_not_come_back_by_the_invite_that_it_has_used(start):
+    admin, member = await start("admin", "member")
+    federation = (await admin.client.create_federation("Bay")).id
+    line = (await admin.client.invite(federation)).invite
+    await member.client.join(line)
+    await admin.client.revoke(federation, peer_of(member))
+    assert await refused(member, line) == "federation.invite"
+    assert [each.peer_id for each in await admin.client.members(federation)] == [peer_of(admin)]
+    await member.client.join((await admin.client.invite(federation)).invite)
+    assert len(await admin.client.members(federation)) == 2
