@@ -207,6 +207,7 @@ WEB = {
         GET /admin/quotas
         GET /admin/storage
         POST /admin/storage/backup
+        POST /admin/storage/drafts/{id}/delete
         POST /admin/storage/downloads/{revision}/forget
         GET /admin/tokens
         POST /admin/tokens

@@ -16,7 +16,7 @@ TAIL = 8  # characters: ids of peers begin alike
 
 def change(policy: Policy, before: Policy | None) -> dict[str, str]:
     """The policy act by act, and where it takes the place of another one, what was before of the acts that change."""
-    noted = {act: words(policy.rule(act)) for act in ACTS}
+    noted: dict[str, str] = {act: words(policy.rule(act)) for act in ACTS}
     if before is not None:
         noted |= {f"{act}_before": words(before.rule(act)) for act in ACTS if before.rule(act) != policy.rule(act)}
     return noted

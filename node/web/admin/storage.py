@@ -1,4 +1,4 @@
-"""What the home takes on disk, part by part; downloads to forget; a backup to take away."""
+"""What the home takes on disk, part by part; downloads to forget, drafts to delete; a backup to take away."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from atoll.node.web.answers import html
 from atoll.node.web.headers import HEADERS
 from atoll.node.web.page import Page
 from atoll.node.web.paging import paged
+from atoll.node.web.publish.drafts import AT_A_TIME, IN_ALL
+from atoll.node.web.publish.steps import WAYS
 from atoll.node.web.visit import Visit
 from atoll.protocol.ids import parse_digest, peer_id
 
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
     from atoll.node.app import Node
 
 PAGE = 25
-SAID = {"forgotten": later("The download is removed. It is fetched again when somebody needs it.")}
+SAID = {
+    "forgotten": later("The download is removed. It is fetched again when somebody needs it."),
+    "deleted": later("The draft is deleted."),
+}
 SECONDS = 2.0  # for adding up files; what is larger is said to be at least so much
 FOLDERS = {
     "store": later("The store: catalogue, policies, tokens, audit log"),
@@ -63,6 +68,8 @@ async def show(visit: Visit) -> web.Response:
     return await html(
         visit, "admin/storage.html", tab="/admin/storage", storage=found, rows=rows, paging=paging, peer_id=peer_id,
         held=sum(row.size for _, row in downloads), quota=node.downloads.quota, said=visit.said(SAID),
+        drafts=await asyncio.to_thread(node.drafts.takings), ways=WAYS, each=AT_A_TIME,
+        most=IN_ALL, owners={row.id: row.name for row in await asyncio.to_thread(node.tokens.all)},
     )  # fmt: skip
 
 
@@ -72,6 +79,15 @@ async def forget(visit: Visit) -> web.Response:
     async with visit.noting("download.forget", revision=revision):
         await asyncio.to_thread(visit.node.downloads.forget, parse_digest(revision))
     raise web.HTTPSeeOther("/admin/storage?said=forgotten#downloads")
+
+
+async def delete_draft(visit: Visit) -> web.Response:
+    """Whosever it is."""
+    await visit.fields()
+    id_ = visit.request.match_info["id"]
+    async with visit.noting("draft.delete", id=id_) as more:
+        more["owner"] = (await asyncio.to_thread(visit.node.drafts.remove, id_)).owner
+    raise web.HTTPSeeOther("/admin/storage?said=deleted#drafts")
 
 
 async def take_away(visit: Visit) -> web.StreamResponse:
@@ -105,5 +121,6 @@ def _folder(path: Path, words: str, until: float) -> Folder:
 PAGES = (
     Page("GET", "/admin/storage", show, "admin"),
     Page("POST", "/admin/storage/downloads/{revision}/forget", forget, "admin"),
+    Page("POST", "/admin/storage/drafts/{id}/delete", delete_draft, "admin"),
     Page("POST", "/admin/storage/backup", take_away, "admin"),
 )

@@ -1,11 +1,13 @@
 """Drafts: what somebody has begun to publish, in a folder of its own, until it is in the dock or a day has passed.
 
-Rows are never in it. Each belongs to the token that has begun it; nobody else is told that it is there.
+Rows are never in it. Each belongs to the token that has begun it. Nobody else is told that it is there, but for
+administrators, who see whose it is and what it takes, not what is in it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import re
 import secrets
@@ -14,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 from atoll.engine.encoding import pack, unpack
@@ -27,7 +29,7 @@ from atoll.protocol.errors import NotFound
 from atoll.protocol.limits import DAY, MINUTE
 
 log = logging.getLogger("atoll.web")
-AT_A_TIME, IN_ALL = 8, 64  # drafts of one token, and of all
+AT_A_TIME, IN_ALL = 8, 256  # drafts of one token, and of all
 ROOM = 2  # times the size of the largest upload, that one token's drafts may take
 FORGOTTEN = DAY
 SWEEP_SECONDS = 10 * MINUTE / 1000
@@ -67,6 +69,21 @@ class Draft(msgspec.Struct, frozen=True):
         """Whether there is all that a package is put together of, but for the words."""
         return self.packed is not None if self.way == "model" else self.whole
 
+    @property
+    def worded(self) -> str:
+        """Tells these words from others; empty without any."""
+        return hashlib.sha256(pack(self.words)).hexdigest()[:16] if self.words is not None else ""
+
+
+class Taking(NamedTuple):
+    """A draft as administrators see it; ``bytes`` is what it takes, or will once the file that comes is here."""
+
+    id: str
+    owner: str
+    way: Way
+    touched_at: int
+    bytes: int
+
 
 class Drafts:
     """Thread-safe; every call blocks on the disk. ``limit`` is of one file, in bytes; ``clock`` gives ms."""
@@ -87,20 +104,37 @@ class Drafts:
         with self._lock:
             self.sweep()
             if len(self.all(owner)) >= AT_A_TIME:
-                raise RequestInvalid(f"{AT_A_TIME} drafts are begun already", hint="delete one of them first")
+                raise RequestInvalid(
+                    f"you have {AT_A_TIME} drafts, and no token has more",
+                    hint="publish or delete one of them first: they are listed on the page Publish",
+                )
             if len(list(self._folder.iterdir())) >= IN_ALL:
-                raise RequestInvalid("too many drafts are begun at this node", hint="delete one, or come back tomorrow")
+                raise RequestInvalid(
+                    f"this node has {IN_ALL} drafts of all its users, and takes no more",
+                    hint="an administrator can delete some, on the page Storage; what nobody touches goes after a day",
+                )
             now = self._clock()
             draft = Draft(secrets.token_hex(16), owner, way, now, now, revises)
             self._place(draft.id).mkdir(mode=0o700)
-            return self.save(draft)
+            return self._write(draft)
 
     def all(self, owner: str) -> list[Draft]:
         """Those of a token, the one that was touched last first."""
+        return sorted((draft for draft in self._all() if draft.owner == owner), key=lambda draft: -draft.touched_at)
+
+    def takings(self) -> list[Taking]:
+        """Those of all tokens, the largest first."""
+        found = [Taking(each.id, each.owner, each.way, each.touched_at, self._bytes(each)) for each in self._all()]
+        return sorted(found, key=lambda each: (-each.bytes, each.touched_at))
+
+    def remove(self, id_: str) -> Draft:
+        """Delete one, whosever it is; it as it was. NotFound for none."""
         with self._lock:
-            found = [self._read(each.name) for each in self._folder.iterdir()]
-        mine = [draft for draft in found if draft is not None and draft.owner == owner]
-        return sorted(mine, key=lambda draft: -draft.touched_at)
+            draft = self._read(id_) if re.fullmatch("[0-9a-f]{32}", id_) else None
+            if draft is None:
+                raise NotFound("no such draft (any more)")
+            self.delete(draft)
+            return draft
 
     def get(self, id_: str, owner: str) -> Draft:
         """NotFound unless it is that token's."""
@@ -110,15 +144,23 @@ class Drafts:
             raise NotFound("no such draft (any more)", hint="begin another one: drafts are kept for a day")
         return draft
 
-    def save(self, draft: Draft) -> Draft:
-        """As it is now; NotFound if it was deleted meanwhile."""
-        draft = msgspec.structs.replace(draft, touched_at=self._clock())
+    def change(self, draft: Draft, **fields: object) -> Draft:
+        """With these fields, and touched now; the others stay as they are on the disk, where another page of the same
+        person may have changed them since ``draft`` was read. NotFound if it was deleted meanwhile."""
         with self._lock:
-            if not self._place(draft.id).is_dir():
+            now = self._read(draft.id)
+            if now is None:
                 raise NotFound("the draft was deleted meanwhile", hint="begin another one")
-            with replacing(self._place(draft.id) / ROW) as file:
-                file.write(pack(draft))
-        return draft
+            return self._write(msgspec.structs.replace(now, touched_at=self._clock(), **fields))
+
+    def reword(self, draft: Draft, words: SemanticSpec, seen: str | None) -> Draft | None:
+        """With these words; None, and nothing changes, where by now there are others than those which were ``seen``
+        (Draft.worded) when these were written. None seen: they are not compared."""
+        with self._lock:
+            now = self._read(draft.id)
+            if now is not None and seen not in (None, now.worded) and now.words not in (None, words):
+                return None
+            return self.change(draft, words=words)
 
     def delete(self, draft: Draft) -> None:
         with self._lock:
@@ -164,9 +206,9 @@ class Drafts:
                 raise RequestInvalid(f"more has come than the {size} bytes that were announced", hint="begin anew")
             if draft.key != key:
                 path.unlink(missing_ok=True)
-                self.save(msgspec.structs.replace(draft, key=key, name=name, size=size, whole=False))
+                self.change(draft, key=key, name=name, size=size, whole=False)
             elif self._clock() - draft.touched_at > MINUTE:
-                self.save(draft)
+                self.change(draft)
             with path.open("ab") as file:
                 file.write(data)
             return stands + len(data)
@@ -203,18 +245,18 @@ class Drafts:
             size = path.stat().st_size
             self.check_room(draft, size)
             path.replace(self.path(draft, GIVEN))
-            return self.save(msgspec.structs.replace(draft, key=f"whole:{name}", name=name, size=size, whole=False))
+            return self.change(draft, key=f"whole:{name}", name=name, size=size, whole=False)
 
     def drop(self, draft: Draft) -> Draft:
         """Without the file that was given."""
         self.path(draft, GIVEN).unlink(missing_ok=True)
-        return self.save(msgspec.structs.replace(draft, key="", name="", size=0, whole=False))
+        return self.change(draft, key="", name="", size=0, whole=False)
 
-    def keep_parts(self, draft: Draft, packed: Packed) -> Draft:
+    def keep_parts(self, draft: Draft, packed: Packed, target: str) -> Draft:
         """What the given model and rows were made into, but for the model's bytes, which the caller has put there."""
         with replacing(self.path(draft, PARTS)) as file:
             file.write(packed.specification)
-        return self.save(msgspec.structs.replace(draft, packed=msgspec.structs.replace(packed, specification=b"")))
+        return self.change(draft, packed=msgspec.structs.replace(packed, specification=b""), target=target)
 
     def specification(self, draft: Draft) -> bytes:
         return self.path(draft, PARTS).read_bytes()
@@ -227,7 +269,9 @@ class Drafts:
             )
         others = sum(self._bytes(each) for each in self.all(draft.owner) if each.id != draft.id)
         if others + coming + size > ROOM * self._limit:
-            raise RequestInvalid("your drafts take too many bytes", hint="delete one of them first")
+            raise RequestInvalid(
+                "your drafts take too many bytes", hint="publish or delete one of them first: see the page Publish"
+            )
         if shutil.disk_usage(self._folder).free - coming - size < LEFT_FREE:
             raise RequestInvalid("this node's disk has no room for the file", hint="an administrator can make some")
 
@@ -236,6 +280,16 @@ class Drafts:
         paths = {name: self.path(draft, name) for name in (GIVEN, MODEL, PARTS)}
         sizes = {name: path.stat().st_size for name, path in paths.items() if path.exists()}
         return max(draft.size, sizes.pop(GIVEN, 0)) + sum(sizes.values())
+
+    def _all(self) -> list[Draft]:
+        with self._lock:
+            found = [self._read(each.name) for each in self._folder.iterdir()]
+        return [draft for draft in found if draft is not None]
+
+    def _write(self, draft: Draft) -> Draft:
+        with replacing(self._place(draft.id) / ROW) as file:
+            file.write(pack(draft))
+        return draft
 
     def _place(self, id_: str) -> Path:
         return self._folder / id_

@@ -98,25 +98,29 @@ class ModelForm:
 
 @dataclass
 class WordsForm:
-    """Of the second step."""
+    """Of the second step. ``seen`` is which words there were when it was shown (Draft.worded), and ``overtaken`` that
+    there are others by now."""
 
     name: str = ""
     description: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     scenario: tuple[str, ...] = ()
+    seen: str | None = None
+    overtaken: bool = False
     errors: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, words: SemanticSpec) -> WordsForm:
+    def of(cls, words: SemanticSpec, seen: str) -> WordsForm:
         tags = {group: getattr(words, group) for group in GROUPS}
-        return cls(words.name, words.description, tags, words.scenario)
+        return cls(words.name, words.description, tags, words.scenario, seen)
 
     @classmethod
     def read(cls, fields: Mapping[str, Sequence[str]]) -> WordsForm:
         first = {name: values[0] for name, values in fields.items()}
         tags = {group: first.get(group, "") for group in GROUPS}
         description = first.get("description", "").replace("\r\n", "\n")
-        form = cls(first.get("name", "").strip(), description, tags, tuple(dict.fromkeys(fields.get("scenario", ()))))
+        scenario = tuple(dict.fromkeys(fields.get("scenario", ())))
+        form = cls(first.get("name", "").strip(), description, tags, scenario, first.get("seen"))
         form._check()
         return form
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,13 +54,13 @@ async def received(visit: Visit, draft: Draft) -> Draft:
     try:
         if draft.way == "model":
             await asyncio.to_thread(_require_data, path)
-            draft = msgspec.structs.replace(draft, packed=None)
+            told: dict[str, object] = {"packed": None}
         else:
-            draft = await asyncio.to_thread(_opened, node, draft, path)
+            told = await asyncio.to_thread(_opened, node, draft, path)
     except Exception:
         await asyncio.to_thread(node.drafts.drop, draft)
         raise
-    return await asyncio.to_thread(node.drafts.save, msgspec.structs.replace(draft, whole=True))
+    return await asyncio.to_thread(partial(node.drafts.change, draft, whole=True, **told))
 
 
 async def fitted(visit: Visit, draft: Draft, form: ModelForm, folder: Path) -> Draft:
@@ -75,9 +76,7 @@ async def fitted(visit: Visit, draft: Draft, form: ModelForm, folder: Path) -> D
     if form.budget is not None:
         packed = await _noised(visit, form, packing, packed, folder)
     await asyncio.to_thread((folder / packing.into).replace, node.drafts.path(draft, MODEL))
-    now = await asyncio.to_thread(node.drafts.get, draft.id, draft.owner)  # words may have come meanwhile
-    draft = msgspec.structs.replace(now, target=form.target)
-    return await asyncio.to_thread(node.drafts.keep_parts, draft, packed)
+    return await asyncio.to_thread(node.drafts.keep_parts, draft, packed, form.target)
 
 
 async def _noised(visit: Visit, form: ModelForm, packing: Packing, asked: Packed, folder: Path) -> Packed:
@@ -120,7 +119,7 @@ async def submitted(visit: Visit, draft: Draft, labelled: LabelledRows | None) -
         digest = await asyncio.to_thread(node.acceptance.uploads.take, path)
     async with visit.noting("learnware.submit", sha256=digest.hex()):
         row = await node.acceptance.submit(digest, visit.token.id, labelled)
-    return await asyncio.to_thread(node.drafts.save, msgspec.structs.replace(draft, submission=row.id.hex()))
+    return await asyncio.to_thread(partial(node.drafts.change, draft, submission=row.id.hex()))
 
 
 def put_together(node: Node, draft: Draft, words: SemanticSpec, target: Path) -> None:
@@ -156,7 +155,7 @@ def taken_from_dock(node: Node, draft: Draft) -> Draft:
     """The whole package of the learnware that is to have other words; blocking."""
     learnware = node.dock.get(parse_digest(draft.revises))
     node.dock.write_whole(learnware, node.drafts.path(draft, GIVEN))
-    return node.drafts.save(msgspec.structs.replace(draft, whole=True, words=learnware.manifest.semantic))
+    return node.drafts.change(draft, whole=True, words=learnware.manifest.semantic)
 
 
 def _require_data(path: Path) -> None:
@@ -170,8 +169,8 @@ def _require_data(path: Path) -> None:
         raise ModelRefused(WITH_CODE[found], hint=BY_COMMAND)
 
 
-def _opened(node: Node, draft: Draft, path: Path) -> Draft:
-    """A package of ours, or Beimingwu's made ours."""
+def _opened(node: Node, draft: Draft, path: Path) -> dict[str, object]:
+    """What a package of ours, or Beimingwu's made ours, says of the draft."""
     notes: tuple[str, ...] = ()
     if not _is_ours(path):
         target = path.with_name(OUT)
@@ -190,7 +189,7 @@ def _opened(node: Node, draft: Draft, path: Path) -> Draft:
     revises = draft.revises or (manifest.learnware_id or "")
     if revises and not node.dock.holds(parse_digest(revises)):
         raise RequestInvalid(f"it revises the learnware {learnware_id.hex()[:16]}, which is not in this dock")
-    return msgspec.structs.replace(draft, words=manifest.semantic, revises=revises, notes=notes)
+    return {"words": manifest.semantic, "revises": revises, "notes": notes}
 
 
 def _is_ours(path: Path) -> bool:

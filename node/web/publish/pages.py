@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError, PrivacyRefusal
 from atoll.engine.island_file import LIMIT, read_island
@@ -66,7 +65,7 @@ async def begin(visit: Visit) -> web.Response:
     if way == "words":
         await asyncio.to_thread(_taken_from_dock, visit, draft)
     elif revised is not None:
-        await asyncio.to_thread(visit.node.drafts.save, msgspec.structs.replace(draft, words=revised.manifest.semantic))
+        await asyncio.to_thread(partial(visit.node.drafts.change, draft, words=revised.manifest.semantic))
     raise web.HTTPSeeOther(f"/publish/{draft.id}/{steps.WORDS if way == 'words' else steps.MODEL}")
 
 
@@ -206,17 +205,21 @@ async def _append(visit: Visit, draft: Draft, key: str, name: str, size: int) ->
 async def words(visit: Visit) -> web.Response:
     """The second step."""
     draft = await _draft(visit)
-    return await _words_page(visit, draft, WordsForm.of(draft.words or _guessed(draft)))
+    return await _words_page(visit, draft, WordsForm.of(draft.words or _guessed(draft), draft.worded))
 
 
 async def take_words(visit: Visit) -> web.Response:
-    """Keep them, and go on, or show how the description reads."""
+    """Keep them, and go on, or show how the description reads. Where others were kept since the form was shown, it is
+    shown once more, with what was typed."""
     draft, fields = await _draft(visit), await visit.lists(WORDS_SIZE, WORDS_FIELDS)
     form = WordsForm.read(fields)
     if form.errors or "preview" in fields:
         return await _words_page(visit, draft, form, 422 if form.errors else 200)
-    await asyncio.to_thread(visit.node.drafts.save, msgspec.structs.replace(draft, words=form.words()))
-    return onward(visit, f"/publish/{draft.id}/{steps.SPECIFICATION}")
+    kept = await asyncio.to_thread(visit.node.drafts.reword, draft, form.words(), form.seen)
+    if kept is None:
+        form.overtaken, form.seen = True, (await _draft(visit)).worded
+        return await _words_page(visit, draft, form, 409)
+    return onward(visit, f"/publish/{kept.id}/{steps.SPECIFICATION}")
 
 
 async def preview(visit: Visit) -> web.Response:

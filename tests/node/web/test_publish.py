@@ -357,13 +357,60 @@ async def test_drafts_are_seen_by_their_token_alone_and_are_few(publisher, visit
     await browser.open("/publish")
     page = await browser.send("/publish", [("way", "model")])
     assert page.status == 400
-    assert "drafts are begun already" in page.text
+    assert f"You have {AT_A_TIME} drafts" in page.text
     await browser.open("/publish")
     page = await browser.send(f"{draft}/delete", [])
     assert "The draft is deleted." in page.text
     reader = await visitor(browser.running)
     await reader.sign_in((await browser.running.client.create_token("reader", ("read",), 1)).secret)
     assert (await reader.open("/publish")).status == 403
+
+
+async def test_an_admin_sees_whose_drafts_there_are_and_deletes_any(publisher, visitor):
+    admin, _ = publisher
+    token = await admin.running.client.create_token("Ward 3", ("read", "publish"), 1)
+    other = await visitor(admin.running)
+    await other.sign_in(token.secret)
+    draft = draft_of(await begun(other, "package"))
+    page = await admin.open("/admin/storage")
+    assert "Ward 3" in page.text
+    assert token.token.id in page.text
+    await other.open("/publish")
+    path = f"/admin/storage/drafts/{draft.id}/delete"
+    assert (await other.send(path, [])).status == 403
+    await admin.open("/admin/storage")
+    page = await admin.send(path, [])
+    assert "The draft is deleted." in page.text
+    assert "Ward 3" not in page.text
+    assert "None is open." in (await other.open("/publish")).text
+    noted = (await admin.running.client.audit()).items[-1]
+    assert (noted.act, noted.outcome, noted.subject["id"], noted.subject["owner"]) == (
+        "draft.delete", "done", draft.id, token.token.id,
+    )  # fmt: skip
+
+
+async def test_two_tabs_do_not_undo_each_others_words(publisher, beimingwu_zip):
+    browser, _ = publisher
+    draft = await begun(browser, "package")
+    await send_files(browser, f"{draft}/model", ("given", ("x.zip", beimingwu_zip)))
+
+    def seen(page):
+        return ("seen", re.search(r'name="seen" value="(\w*)"', page.body)[1])
+
+    def named(name):
+        return [("name", name), *[field for field in WORDS if field[0] != "name"]]
+
+    shown = seen(await browser.open(f"{draft}/words"))  # in both tabs
+    await browser.send(f"{draft}/words", [*named("Here"), shown])
+    page = await browser.send(f"{draft}/words", [*named("There"), shown, ("preview", "1")])
+    assert seen(page) == shown  # a preview has not shown the others
+    page = await browser.send(f"{draft}/words", [*named("There"), shown])
+    assert page.status == 409
+    assert "Other words were kept since this form was shown." in page.text
+    assert 'value="There"' in page.body
+    assert await asyncio.to_thread(words_of, browser, draft) == "Here"
+    await browser.send(f"{draft}/words", [*named("There"), seen(page)])
+    assert await asyncio.to_thread(words_of, browser, draft) == "There"
 
 
 async def test_a_long_upload_takes_no_place_of_those_who_search_and_its_draft_may_go(
@@ -418,7 +465,7 @@ def resubmittable(browser, path, submission=""):
     """The draft with this submission, or none yet."""
     drafts = drafts_of(browser)
     (owner,) = [each.id for each in browser.running.node.tokens.all() if drafts.all(each.id)]
-    drafts.save(msgspec.structs.replace(drafts.get(draft_of(path).id, owner), submission=submission))
+    drafts.change(drafts.get(draft_of(path).id, owner), submission=submission)
 
 
 def under_way(decided):
