@@ -114,7 +114,12 @@ def open_listing(record: Record, *, owner: bytes, federation: bytes) -> SignedLi
 
 
 def check(listing: Listing) -> None:
-    """RecordRejected unless every field is within its bounds."""
+    """RecordRejected unless every field is within its bounds.
+
+    ``issued_at`` may lie in the future, other than a head's, a decree's or a succession's: it is the owner's word, and
+    decides nothing but the order in which people see listings. A log is taken as a whole, so one listing with a wrong
+    date would keep all else of its owner away until then, what it withdraws too.
+    """
     ids = (listing.owner, listing.federation, listing.learnware_id, listing.revision)
     _require(all(len(id_) == 32 for id_ in ids), "ids have 32 bytes")
     _require(listing.version == 1, f"listing version {listing.version} is not known")

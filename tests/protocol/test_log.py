@@ -62,6 +62,15 @@ def test_expired_future_and_long_lived_heads_are_rejected(owner, now):
             advance(OwnerLog(), owner.head([], 1, **change), [], now)
 
 
+def test_a_listing_dated_in_the_future_keeps_nothing_of_its_owner_away(owner, now):
+    dated = owner.listing("a", 1, issued_at=now + 100 * HEAD_LIFETIME)
+    gone = owner.listing("b", 2, "withdrawn")
+    head = owner.head([dated, gone], 2)
+    opened = OpenedLog.of(owner.federation, head.record, [dated.record, gone.record], lambda _: (0, 0))
+    after = advance(OwnerLog(), opened.head, map(Line.of, opened.listings), now)
+    assert [line.counted for line in after.since(0)] == [True, False]
+
+
 def test_replays_are_rejected_and_forks_told_apart(owner, now, log):
     with pytest.raises(RecordRejected, match="newer head"):
         advance(log, log.head, [], now)
