@@ -6,13 +6,18 @@ import ssl
 import sys
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from aiohttp.web import AppRunner
 from atoll.node.api.proxies import Proxies, host_name, loopback
+from atoll.node.api.server import serving
 from atoll.node.api.tls import Tls
+from atoll.node.cli.serving import _renew_endpoint, _write_endpoint
 from atoll.node.client import AsyncClient
+from atoll.node.client.endpoint import ENDPOINT
 from atoll.node.config import HttpSection, load
 from atoll.node.demo.processes import institution
 from atoll.node.errors import ConfigError, NodeUnreachable
@@ -156,6 +161,58 @@ async def test_a_renewal_that_cannot_be_told_is_told_the_next_time(authority):
     watching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await watching
+
+
+async def test_the_certificate_is_watched_no_more_before_the_node_is_taken_apart(secured, start, monkeypatch):
+    order = []
+
+    async def watch(self, again):
+        try:
+            await again.wait()
+        finally:
+            for _ in range(50):  # as a reading that is under way ends
+                await asyncio.sleep(0)
+            order.append("watched")
+
+    async def cleanup(self):
+        order.append("taken apart")
+        await taken_apart(self)
+
+    taken_apart = AppRunner.cleanup
+    monkeypatch.setattr(Tls, "watch", watch)
+    monkeypatch.setattr(AppRunner, "cleanup", cleanup)
+    (node,) = await start("node")
+    async with serving(node.node):
+        await asyncio.sleep(0)
+    assert order == ["watched", "taken apart"]
+
+
+async def test_where_a_node_is_found_is_told_whole_or_as_before_and_not_once_it_ends(
+    secured, start, monkeypatch, tmp_path
+):
+    (node,) = await start("node")
+    told, write = tmp_path / ENDPOINT, Path.write_bytes
+    await asyncio.to_thread(_write_endpoint, tmp_path, node.node, node.url)
+    before = await asyncio.to_thread(told.read_bytes)
+    assert node.node.tls.fingerprint.encode() in before
+
+    def full(path, data):
+        write(path, data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space"):
+            await asyncio.to_thread(_renew_endpoint, tmp_path, node.node, node.url)
+    assert await asyncio.to_thread(told.read_bytes) == before
+    secured.sign()
+    await asyncio.to_thread(node.node.tls.reload)
+    await asyncio.to_thread(_renew_endpoint, tmp_path, node.node, node.url)
+    assert node.node.tls.fingerprint.encode() in await asyncio.to_thread(told.read_bytes)
+    told.unlink()
+    monkeypatch.setattr(node.node.stopping, "begun", True)
+    await asyncio.to_thread(_renew_endpoint, tmp_path, node.node, node.url)
+    assert not told.exists()
 
 
 async def test_the_command_line_beside_a_node_knows_it_and_sighup_reads_the_certificate_anew(authority, tmp_path):

@@ -1,11 +1,17 @@
 """Drafts on the disk: whose room they take, how long they are kept, how their files grow."""
 
 import pytest
+from atoll.engine.runtime.signature import Signature
 from atoll.engine.semantic import SemanticSpec
 from atoll.node.errors import RequestInvalid
 from atoll.node.web.publish import drafts as module
 from atoll.node.web.publish.drafts import AT_A_TIME, FORGOTTEN, IN_ALL, Drafts
+from atoll.node.web.reading.fitting import Packed
 from atoll.protocol.errors import NotFound
+
+PACKED = Packed(
+    b"", False, 9, ("x",), "onnx", "model.onnx", Signature("regression", 1, 1), (), None, "", "", specification=b"x"
+)  # fmt: skip
 
 
 def test_a_draft_is_swept_when_nobody_has_touched_it_for_a_day(tmp_path):
@@ -85,8 +91,9 @@ def test_what_two_pages_change_of_one_draft_is_there_in_the_end(tmp_path):
     drafts.append(here, "k", "x", 10, 0, bytes(10))
     (tmp_path / "given").write_bytes(bytes(20))
     drafts.take(here, tmp_path / "given", "other.zip")
+    drafts.keep_parts(here, PACKED, "label")
     found = drafts.change(here, whole=True)
-    assert (found.words, found.name, found.whole) == (words, "other.zip", True)
+    assert (found.words, found.name, found.whole, found.target) == (words, "other.zip", True, "label")
     assert drafts.get(here.id, "mine") == found
 
 

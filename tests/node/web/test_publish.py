@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 from atoll.engine.packages.convert import to_onnx
+from atoll.engine.semantic import SemanticSpec
 from atoll.node.clock import now_ms
 from atoll.node.web import parts
 from atoll.node.web.publish import formats, making
@@ -364,6 +365,41 @@ async def test_drafts_are_seen_by_their_token_alone_and_are_few(publisher, visit
     reader = await visitor(browser.running)
     await reader.sign_in((await browser.running.client.create_token("reader", ("read",), 1)).secret)
     assert (await reader.open("/publish")).status == 403
+
+
+async def test_words_that_come_while_a_specification_is_fitted_stay(publisher, model, csv, monkeypatch):
+    browser, _ = publisher
+    draft, drafts, fitting = await begun(browser, "model"), drafts_of(browser), browser.running.node.fitting
+    files = [("given", ("digits.onnx", model(0, 1))), ("rows", ("rows.csv", csv(0, 1)))]
+    await send_files(browser, f"{draft}/model", *files)
+    packed, words = fitting.packed, SemanticSpec("Late words", scenario=("Business",))
+
+    async def slow(*arguments):
+        made = await packed(*arguments)
+        await asyncio.to_thread(drafts.reword, draft_of(draft), words, None)  # from another tab
+        return made
+
+    monkeypatch.setattr(fitting, "packed", slow)
+    page = await send_files(browser, f"{draft}/model", *files)
+    assert 'value="Late words"' in page.body
+    assert await asyncio.to_thread(words_of, browser, draft) == "Late words"
+
+
+async def test_of_a_learnware_that_has_no_room_no_draft_of_other_words_is_left(publisher, digits, monkeypatch):
+    browser, _ = publisher
+    running = browser.running
+    package = digits.package(running.node.identity.peer, digits.island(), 0, 1)
+    await running.client.add_island(digits.island())
+    learnware = (await running.client.add_learnware(package)).learnware_id
+    drafts = drafts_of(browser)
+    with monkeypatch.context() as full:
+        full.setattr(drafts, "_limit", 100)
+        await browser.open(f"/publish?revises={learnware}")
+        page = await browser.send("/publish", [("way", "words"), ("revises", learnware)])
+        assert (page.status, "this node takes" in page.text) == (400, True)
+    assert await asyncio.to_thread(drafts.takings) == []
+    draft = await begun(browser, "words", learnware)
+    assert 'value="Digits 0 1"' in (await browser.open(f"{draft}/words")).body
 
 
 async def test_an_admin_sees_whose_drafts_there_are_and_deletes_any(publisher, visitor):

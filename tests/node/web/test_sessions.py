@@ -8,6 +8,7 @@ from atoll.node.api.sessions import MOST, SECONDS, Sessions
 from atoll.node.api.visitors import SIGN_INS
 from atoll.node.store.environment import Store
 from atoll.node.store.tokens import Tokens
+from atoll.node.web.parts import MAX_SMALL_FIELDS, MAX_SMALL_FORM
 
 NOW = 1_700_000_000_000
 
@@ -120,6 +121,19 @@ async def test_no_form_is_taken_that_this_browser_was_not_shown(start, visitor, 
             assert (page.status in (400, 403), page.url) == (True, path)
             await browser.open("/")
     assert "signed in" in (await browser.open("/")).text
+
+
+async def test_of_a_form_no_more_is_taken_than_its_page_sends(start, visitor):
+    (node,) = await start("node")
+    browser = await visitor(node)
+    await browser.sign_in()
+    empty = [("name", " ")]  # which is a fault of the field, where the form is taken
+    for more, status in (
+        ([("x", "x" * (MAX_SMALL_FORM - 200))], 422), ([("x", "x" * MAX_SMALL_FORM)], 400),
+        ([("x", "x")] * (MAX_SMALL_FIELDS - 2), 422), ([("x", "x")] * MAX_SMALL_FIELDS, 400),
+    ):  # fmt: skip
+        await browser.open("/federations")
+        assert (await browser.send("/federations", [*empty, *more])).status == status, len(more)
 
 
 async def test_attempts_to_sign_in_are_few(start, visitor):
