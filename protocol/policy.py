@@ -15,7 +15,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from atoll.protocol.errors import ProtocolError, RecordRejected
 from atoll.protocol.ids import public_key
-from atoll.protocol.listings import Audience, Offers
+from atoll.protocol.listings import Audience, Listing, Offers
 
 Act = Literal["match", "disclose", "predict", "download"]
 ACTS: tuple[Act, ...] = get_args(Act)
@@ -80,6 +80,12 @@ class Asker:
 def promised(offers: Offers, user: str) -> tuple[Act, ...]:
     """What a listing lets a user of any member node do; its owner may allow more to some."""
     return _promised(offers, bool(user))
+
+
+def offered(listing: Listing, user: str, own: bytes) -> tuple[Act, ...]:
+    """What a user of the node whose key is ``own`` may do as far as a listing says: what it promises, and everything
+    with what is the node's own, since no policy of a node binds those who are signed in there."""
+    return ACTS if user and listing.owner == own else promised(listing.offers, user)
 
 
 @lru_cache(maxsize=1024)

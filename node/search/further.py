@@ -21,7 +21,7 @@ def further(query: SearchQuery, planned: Plan, heard: Mapping[Question, Heard]) 
     unasked = _unasked(planned)
     if not unasked:
         return ()
-    folded = merge.folded(settle(planned, query.user, heard).candidates)
+    folded = merge.folded(settle(planned, query, heard).candidates)
     shown = merge.shown(folded, {}, query.limit, query.per_owner)
     last = max(each.most for each in shown) if len(shown) == query.limit else np.inf
     nearest = {question: (late, low) for question, (late, low) in unasked.items() if low <= last}

@@ -48,7 +48,7 @@ def hear(query: SearchQuery, field: Field, rkme: Rkme | None, question: Question
         for each in (*reply.wanted[:MAX_WANTED], *reply.answers[:ANSWERS])
         if each.learnware_id in numbers
     }  # fmt: skip
-    candidates = {number: field.candidate(number, query.user) for number in answers}
+    candidates = {number: field.candidate(number, query) for number in answers}
     given = {number: _given(candidates[number], each, field.island) for number, each in answers.items()}
     distances: dict[int, float] = {}
     points = {f"{number:09d}": each.points for number, each in given.items() if each.points is not None}

@@ -64,7 +64,7 @@ class Inquiry:
         """Tell the whole answer as it is now: the first is the answer, what follows corrects it."""
         event = "answer" if self.running.result is None else "correction"
         failed = {**self.fan_out.failed, **({} if final else self.fan_out.late())}
-        settled = await asyncio.to_thread(settle, self.planned, self.query.user, dict(self.fan_out.replies))
+        settled = await asyncio.to_thread(settle, self.planned, self.query, dict(self.fan_out.replies))
         found = await asyncio.to_thread(answered, self.query, self.planned, settled, self.directory)
         shown = {(hit.learnware_id, hit.owner) for hit in found.hits}  # it is remembered: no more than is used
         self.running.candidates = tuple(each for each in settled.candidates if (each.id, each.owner) in shown)

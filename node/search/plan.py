@@ -129,15 +129,14 @@ class Field(msgspec.Struct, frozen=True, dict=True):
     def row(self, number: int) -> Row:
         return self.nearest.placed.rows[self.nearest.places[number]]
 
-    def candidate(self, number: int, user: str) -> Candidate:
+    def candidate(self, number: int, query: SearchQuery) -> Candidate:
         """The one that is the nearest but ``number``."""
         listing, spec = self.row(number)
-        may = promised(listing.offers, user)
         place, standing = self.nearest.places[number], self.nearest.standing
         face, _ = self.nearest.placed.rows[standing.face[place]]
         return Candidate(
-            listing, spec, mmd2=float(self.nearest.mmd2[number]), norm2=spec.norm2, may=may, unit=self.unit,
-            face=(face.federation, face.owner, face.learnware_id), age=int(standing.age[place]),
+            listing, spec, mmd2=float(self.nearest.mmd2[number]), norm2=spec.norm2, may=query.may(listing),
+            unit=self.unit, face=(face.federation, face.owner, face.learnware_id), age=int(standing.age[place]),
             hub=bool(standing.hub[place]), odd=bool(standing.odd[place]), new=bool(standing.new[place]),
         )  # fmt: skip
 
@@ -174,7 +173,7 @@ def plan(
     def wanted(listing: Listing) -> bool:
         if admitted is not None:
             return (listing.federation, listing.owner, listing.learnware_id) in admitted
-        return query.filters.admits(listing, query.user) and may_be_found(listing, query.user)
+        return query.admits(listing) and may_be_found(listing, query.user)
 
     everything = admitted is None and query.filters == Filters() and query.user != ""
     fields, candidates, shortlisted = [], [], []
@@ -185,7 +184,7 @@ def plan(
         numbers = _shortlist(field)
         fields.append(field)
         shortlisted.append(numbers)
-        candidates += [field.candidate(int(number), query.user) for number in numbers]
+        candidates += [field.candidate(int(number), query) for number in numbers]
     questions = _questions(fields)
     narrowed = query.filters != Filters() or query.semantic.text.strip() != ""
     by_name = _by_name(fields, shortlisted if narrowed else [])
@@ -215,18 +214,18 @@ def rank(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def _fitting(query: SearchQuery, alive: Sequence[Listing]) -> list[tuple[Listing, float]]:
     """What passes the filters, with how well the words fit: of what has them exactly nothing that is only alike."""
-    open_ = [each for each in alive if query.filters.admits(each, query.user) and may_be_found(each, query.user)]
+    open_ = [each for each in alive if query.admits(each) and may_be_found(each, query.user)]
     scores = query.semantic.foremost([each.semantic for each in open_])
     return [(each, score) for each, score in zip(open_, scores, strict=True) if score > 0]
 
 
 def _by_words(query: SearchQuery, alive: list[Listing], first_seen: Callable[[Listing], int]) -> list[Candidate]:
     """Whoever lists a learnware lists the same, whatever its owner; the distance is what the words leave open."""
-    matchable = [each for each in alive if "match" in promised(each.offers, query.user)]
+    matchable = [each for each in alive if "match" in query.may(each)]
     order = sorted(_fitting(query, matchable), key=lambda pair: (-pair[1], pair[0].learnware_id))
     return [
         Candidate(
-            listing, mmd2=1.0 - score / 100.0, may=promised(listing.offers, query.user),
+            listing, mmd2=1.0 - score / 100.0, may=query.may(listing),
             face=(b"", b"", listing.learnware_id), age=first_seen(listing),
         )
         for listing, score in order

@@ -12,7 +12,7 @@ from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch, sketch
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, Offers, State
-from atoll.protocol.policy import Act, promised
+from atoll.protocol.policy import Act, offered
 from atoll.protocol.signing import Record
 
 MAX_ISLANDS = 8  # of one search
@@ -58,21 +58,22 @@ class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     may: Annotated[tuple[Act, ...], msgspec.Meta(max_length=MAX_ALTERNATIVES)] = ()
     state: Annotated[tuple[State, ...], msgspec.Meta(min_length=1, max_length=2)] = ("live",)
 
-    def admits(self, listing: Listing, user: str) -> bool:
+    def admits(self, listing: Listing, user: str, own: bytes) -> bool:
         return (
             (not self.federation or listing.federation.hex() in self.federation)
             and (not self.owner or peer_id(listing.owner) in self.owner)
             and (not self.learnware_id or listing.learnware_id.hex() in self.learnware_id)
             and (not self.dimensions or listing.inputs in self.dimensions)
             and listing.status in self.state
-            and (not self.may or set(self.may) <= set(promised(listing.offers, user)))
+            and (not self.may or set(self.may) <= set(offered(listing, user, own)))
         )
 
 
 class SearchQuery(msgspec.Struct, frozen=True):
     """``privacy`` "local" sends nothing to peers; "sketch" what they gossip of their own learnwares, 512 numbers;
     "rkme" the reduced set (the default). ``user`` is who asks at this node, empty for somebody unknown; owners are told
-    a pseudonym. Of the ``limit`` places of the list no owner has more than ``per_owner``."""
+    a pseudonym. Of the ``limit`` places of the list no owner has more than ``per_owner``. ``own`` is the
+    key of the node that searches, which sets it itself."""
 
     specifications: tuple[SpecificationQuery, ...] = ()
     semantic: SemanticQuery = SemanticQuery()
@@ -82,6 +83,15 @@ class SearchQuery(msgspec.Struct, frozen=True):
     privacy: Privacy = "rkme"
     user: str = ""
     per_owner: int = PER_OWNER
+    own: bytes = b""
+
+    def admits(self, listing: Listing) -> bool:
+        """Whether its filters do."""
+        return self.filters.admits(listing, self.user, self.own)
+
+    def may(self, listing: Listing) -> tuple[Act, ...]:
+        """What its user may do, as far as the listing says."""
+        return offered(listing, self.user, self.own)
 
 
 class Holder(msgspec.Struct, frozen=True):

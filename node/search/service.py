@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 from atoll.node.clock import now_ms
 from atoll.node.errors import NodeBusy
 from atoll.node.p2p.network import Network
@@ -28,6 +29,7 @@ from atoll.node.search.sketches import CatalogueSketches, Doubts
 from atoll.node.serving import Owner
 from atoll.node.store.catalogue import Catalogue
 from atoll.protocol.errors import NotFound
+from atoll.protocol.ids import public_key
 from atoll.protocol.listings import Listing
 from atoll.protocol.match import AskedSketch, MatchRequest
 from atoll.protocol.policy import Asker
@@ -47,6 +49,7 @@ class Searcher:
         self._sketches = CatalogueSketches(catalogue)
         self._owner = owner
         self._own = own
+        self._own_key = public_key(own) if own else b""
         self._network = network
         self._peers = peers
         self._pseudonyms = pseudonyms
@@ -70,7 +73,7 @@ class Searcher:
             if ended is None:
                 raise NodeBusy(f"{room} searches are under way", hint="try again in a few seconds")
             del self._searches[ended]
-        running = Running(secrets.token_hex(8), query)
+        running = Running(secrets.token_hex(8), msgspec.structs.replace(query, own=self._own_key))
         self._searches[running.id] = running
         running.task = asyncio.get_running_loop().create_task(self._run(running))
         running.task.add_done_callback(lambda _: self._ended(running))
@@ -83,7 +86,7 @@ class Searcher:
     def by_words(self, query: SearchQuery) -> list[Listing]:
         """All of the catalogue that words, tags and filters fit, best first, no matter whose; blocking. Nobody is
         asked, and nothing is remembered."""
-        now = now_ms()
+        now, query = now_ms(), msgspec.structs.replace(query, own=self._own_key)
         alive = partial(self._catalogue.alive, now, query.semantic, query.filters.state)
         return [each.listing for each in plan(query, [], alive, self._sketches, now).candidates]
 

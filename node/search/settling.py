@@ -9,6 +9,7 @@ import numpy as np
 from atoll.engine.matching import ERROR_BAND, at_least
 from atoll.node.search.hearing import Heard
 from atoll.node.search.plan import Candidate, Field, Floats, Plan, Question
+from atoll.node.search.query import SearchQuery
 from atoll.protocol.ids import peer_id
 
 FAR = 2.0  # times what a sketch says no distance is
@@ -25,7 +26,7 @@ class Settled(msgspec.Struct, frozen=True):
     doubted: frozenset[str]
 
 
-def settle(planned: Plan, user: str, heard: Mapping[Question, Heard]) -> Settled:
+def settle(planned: Plan, query: SearchQuery, heard: Mapping[Question, Heard]) -> Settled:
     """What is known after these answers."""
     if not planned.fields:
         return Settled(planned.candidates, np.inf, frozenset())
@@ -37,7 +38,7 @@ def settle(planned: Plan, user: str, heard: Mapping[Question, Heard]) -> Settled
         }
         named = {number: found for each in here.values() for number, found in each.candidates.items()}
         chosen = sorted({int(number) for number in shortlisted} | named.keys())
-        candidates += [named.get(number) or _left_out(field.candidate(number, user), here) for number in chosen]
+        candidates += [named.get(number) or _left_out(field.candidate(number, query), here) for number in chosen]
         outside = min(outside, field.unit * _outside(field, chosen, here))
     return Settled(tuple(candidates), float(outside), frozenset(each.owner for each in candidates if each.suspect))
 

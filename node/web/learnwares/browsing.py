@@ -20,7 +20,7 @@ from atoll.node.web.search.form import GROUPS
 from atoll.protocol.ids import peer_id
 from atoll.protocol.limits import CLOCK_SKEW
 from atoll.protocol.listings import Listing, State
-from atoll.protocol.policy import ACTS, Act, promised
+from atoll.protocol.policy import Act, offered, promised
 
 if TYPE_CHECKING:
     from atoll.node.app import Node
@@ -156,10 +156,8 @@ def may_be_seen(listing: Listing, user: str) -> bool:
 
 
 def acts(visit: Visit, listing: Listing) -> tuple[Act, ...]:
-    """What the listing promises the visitor; all, of this node's own for whoever has signed in."""
-    if visit.token is not None and listing.owner == visit.node.identity.public:
-        return ACTS
-    return promised(listing.offers, visit.user)
+    """What the visitor may do, as far as the listing says."""
+    return offered(listing, visit.user, visit.node.identity.public)
 
 
 def _fitting(
@@ -168,11 +166,8 @@ def _fitting(
     """What passes, and by id() how well the words fit: of what has them exactly nothing that is only alike."""
     semantic, filters = wanted.semantic, wanted.filters(states)
     narrowed = [each for each in seen if semantic.admits(each.semantic)] if wanted.tags else seen
-    if wanted.may:
-        narrowed = [each for each in narrowed if wanted.may in acts(visit, each)]
-        filters = Filters(filters.federation, filters.owner, state=states)
-    if wanted.owner or wanted.federation:
-        narrowed = [each for each in narrowed if filters.admits(each, visit.user)]
+    if wanted.may or wanted.owner or wanted.federation:
+        narrowed = [each for each in narrowed if filters.admits(each, visit.user, visit.node.identity.public)]
     if not wanted.words:
         return narrowed, {}
     scores = semantic.foremost([each.semantic for each in narrowed])

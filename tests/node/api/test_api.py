@@ -9,7 +9,9 @@ from atoll.engine.errors import AtollError
 from atoll.engine.specs import fit_rkme
 from atoll.node.api.server import ROUTES
 from atoll.node.client import AsyncClient, RemoteError
+from atoll.node.search.query import Filters
 from atoll.protocol.listings import Offers
+from atoll.protocol.policy import ACTS
 
 
 async def call(running, method, path, *, token="own", **arguments):
@@ -151,6 +153,17 @@ async def test_searching_by_words_alone(federated, publish):
     for text, expected in (("digits", [learnware]), ("digts 0", [learnware]), ("volcano", [])):
         _, _, body = await call(node, "POST", "/api/v1/searches", data=json.dumps({"semantic": {"text": text}}))
         assert [hit["learnware_id"] for hit in json.loads(body)["hits"]] == expected
+
+
+async def test_words_and_rows_say_the_same_of_what_one_may_do_with_an_own_learnware(federated, publish, digits):
+    (node,), federation = await federated("node")
+    learnware = await publish(node, federation, Offers(disclose="members"), 0, 1)
+    words = (await node.client.search(semantic="digits")).hits
+    narrowed = await node.client.search(filters=Filters(may=("predict",)))
+    asked = await node.client.search_rows(digits.of(0, 1), deadline_ms=10_000)
+    alone = await node.client.search_rows(digits.of(0, 1), privacy="local")
+    assert [hit.learnware_id for hit in words] == [learnware]
+    assert {hit.may for hit in (*words, *narrowed.hits, *asked.hits, *alone.hits)} == {ACTS}
 
 
 async def test_metrics_count_what_is_there(federated, publish):
