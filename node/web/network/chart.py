@@ -1,23 +1,27 @@
 """The map: this node in the lagoon, its peers on the reef around it, a piece of reef for each federation.
 
-Pure geometry, in units of the picture; the template makes SVG of it. Up to MANY peers each has a mark of its own;
-beyond that one mark stands for all of a state in a piece of reef.
+Geometry, in units of the picture; the template makes SVG of it. Names of federations run around this node, each towards
+its piece of reef, and lines begin outside of them: none goes through a name. Up to MANY peers each has a mark of its
+own; beyond that one mark stands for all of a state in a piece of reef.
 """
 
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from atoll.node.language import gettext
 from atoll.node.web.network.around import STATES, Line, State
 
 WIDTH, HEIGHT = 600, 480
 CENTRE = (WIDTH / 2, HEIGHT / 2)
 NAMED, MANY, PIECES = 14, 60, 7
-LETTERS = 12
-NODE = 36  # radius of this node
+LETTERS = 14
+ROOM = 16  # of names of federations, from their baseline to where lines begin
+NARROW, WIDE = 8.6, 14.5  # a letter of such a name
 GAP = 14.0  # degrees between two pieces of reef
 FAR = 10  # logs from which on a lag is a large one
 Key = tuple[str, ...]
@@ -51,12 +55,11 @@ class Mark(NamedTuple):
 
 
 class Reef(NamedTuple):
-    """A piece of the ring as a path, with the names of its federations at (x, y); ``colour`` counts from 1."""
+    """A piece of the ring as a ``path``; ``label``, if there is room for any, runs along the path ``around`` this node.
+    ``colour`` counts from 1."""
 
     path: str
-    x: float
-    y: float
-    anchor: str
+    around: str
     names: Key
     label: str
     colour: int
@@ -86,18 +89,18 @@ def chart(lines: Sequence[Line]) -> Chart:
     places = {key: _each(found) if whole else _by_state(found) for key, found in pieces.items()}
     total = sum(map(len, places.values()))
     named = total <= NAMED
-    radius = 146.0 if named else 196.0
+    radius, inner = (146.0, 60.0) if named else (196.0, 96.0)
     gap = GAP if len(pieces) > 1 else 24.0
     turn, reefs, marks = -90.0 + gap / 2, list[Reef](), list[Mark]()
     for number, (key, found) in enumerate(places.items(), start=1):
         span = (360.0 - gap * len(places)) * len(found) / total
-        reefs.append(_reef(key, number, pieces[key], turn, span, radius, len(pieces), rest=key == rest))
+        reefs.append(_reef(key, number, pieces[key], turn, span, radius, inner, rest=key == rest))
         ids = {each.id for line in pieces[key] for each in line.common}
         federation = min(ids) if len(ids) == 1 else ""
         for place, each in enumerate(found):
             angle = turn + span * (place + 0.5) / len(found)
             off = 0.0 if named or total <= 28 else (14.0, -14.0)[len(marks) % 2]
-            marks.append(_mark(each, angle, radius + off, federation, named=named))
+            marks.append(_mark(each, angle, radius + off, inner + ROOM, federation, named=named))
         turn += span + gap
     return Chart(radius, tuple(reefs), tuple(marks), named, whole)
 
@@ -135,38 +138,44 @@ def _thickness(distance: int) -> int:
 
 
 def _reef(
-    key: Key, number: int, lines: Sequence[Line], turn: float, span: float, radius: float, pieces: int, *, rest: bool
+    key: Key, number: int, lines: Sequence[Line], turn: float, span: float, radius: float, inner: float, *, rest: bool
 ) -> Reef:
-    begin, end = _at(turn, radius), _at(turn + span, radius)
-    path = f"M{begin[0]:.1f} {begin[1]:.1f}A{radius:g} {radius:g} 0 {int(span > 180)} 1 {end[0]:.1f} {end[1]:.1f}"
     names = () if rest else tuple(each.name for each in lines[0].common)
-    aside = math.cos(math.radians(turn + span / 2))
-    alone, level = pieces == 1, abs(aside) > 0.5
-    (x, y) = (
-        (CENTRE[0], CENTRE[1] + 0.6 * radius) if alone else _at(turn + span / 2, radius * (0.84 if level else 0.64))
+    middle, room = turn + span / 2, min(span + GAP / 2, 170.0)
+    lower = math.sin(math.radians(middle)) > 0  # there letters stand on the outer side, to be upright
+    side = -85 if lower else 85  # a path shorter than its text would cut that
+    around = _arc(middle - side, middle + side, inner + (10 if lower else 0))
+    first = gettext("other federations") if rest else names[0] if names else gettext("nothing in common")
+    label = _shortly(first, len(names) - 1, math.radians(room) * inner)
+    return Reef(_arc(turn, turn + span, radius), around, names, label, (number - 1) % 5 + 1, len(lines), rest)
+
+
+def _arc(begin: float, end: float, radius: float) -> str:
+    """From one angle to the other, in that direction."""
+    (x1, y1), (x2, y2) = _at(begin, radius), _at(end, radius)
+    return (
+        f"M{x1:.1f} {y1:.1f}A{radius:g} {radius:g} 0 {int(abs(end - begin) > 180)} {int(end > begin)} {x2:.1f} {y2:.1f}"
     )
-    anchor = "middle" if alone or not level else "end" if aside > 0 else "start"
-    label = _shortly(names, 26 if alone else 10 if level else 15)
-    return Reef(path, x, y, anchor, names, label, (number - 1) % 5 + 1, len(lines), rest)
 
 
-def _shortly(names: Key, letters: int) -> str:
-    """The first of the names, and how many more there are."""
-    if not names:
-        return ""
-    more = f" +{len(names) - 1}" if len(names) > 1 else ""
-    return cut(names[0], letters - len(more)) + more
+def _shortly(first: str, others: int, room: float) -> str:
+    """The first of the names, and how many more there are; nothing where not even four letters have room."""
+    more = f" +{others}" if others > 0 else ""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in first) * 2 > len(first)
+    letters = int(room / (WIDE if wide else NARROW)) - len(more)
+    return cut(first, letters) + more if letters >= min(4, len(first)) else ""
 
 
-def _mark(place: _Place, angle: float, radius: float, federation: str, *, named: bool) -> Mark:
+def _mark(place: _Place, angle: float, radius: float, begin: float, federation: str, *, named: bool) -> Mark:
     size = 15.0 if named or place.line is None else 11.0
-    (x, y), (x1, y1), (x2, y2) = _at(angle, radius), _at(angle, NODE), _at(angle, radius - size)
+    (x, y), (x1, y1), (x2, y2) = _at(angle, radius), _at(angle, begin), _at(angle, radius - size)
     (lx, ly), aside = _at(angle, radius + size + 5), math.cos(math.radians(angle))
+    ly += 4 + 4 * math.sin(math.radians(angle))  # beneath the mark as far off as above it
     anchor = "middle" if abs(aside) < 0.08 else "start" if aside > 0 else "end"
     line = place.line
     label = cut(line.name or line.short, LETTERS) if line is not None and named else ""
     return Mark(
-        x, y, size, place.state, place.lag, x1, y1, x2, y2, lx, round(ly + 4, 1), anchor, label, line, place.peers,
+        x, y, size, place.state, place.lag, x1, y1, x2, y2, lx, round(ly, 1), anchor, label, line, place.peers,
         federation,
     )  # fmt: skip
 

@@ -3,11 +3,14 @@
 import asyncio
 import hashlib
 import json
+import math
 import re
 from xml.etree import ElementTree
 
 import pytest
 from atoll.node.clock import now_ms
+from atoll.node.web.network.around import Common, Line
+from atoll.node.web.network.chart import CENTRE, chart
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Offers
 from atoll.protocol.membership import grant
@@ -220,6 +223,22 @@ async def test_a_map_of_many_peers_stays_small_and_beyond_that_states_are_drawn_
     page = await browser.open("/network")
     assert [each.get("aria-label") for each in marks(page)] == ["65 peers; connected"]
     assert marks(page)[0].get("href") == f"/network?state=member&federation={federation}#peers-title"
+
+
+@pytest.mark.parametrize("count", [3, 12, 60])
+@pytest.mark.parametrize("federations", [1, 3])
+def test_no_line_of_the_map_goes_through_the_name_of_a_federation(count, federations):
+    common = [Common(f"{number}", "Hospitals of the northern coast", None) for number in range(federations)]
+    peers = [
+        Line(number, f"peer-{number}", f"Peer {number}", "member", "", (common[number % federations],), None)
+        for number in range(count)
+    ]
+    drawn = chart(peers)
+    assert all(reef.label for reef in drawn.reefs)
+    for reef in drawn.reefs:
+        radius, clockwise = re.search(r"A([\d.]+) \S+ 0 \d (\d)", reef.around).groups()
+        outermost = float(radius) + (12 if clockwise == "1" else 3)  # letters, or what is below their line
+        assert all(math.dist((mark.x1, mark.y1), CENTRE) > outermost for mark in drawn.marks)
 
 
 @needs_browser
