@@ -140,15 +140,18 @@ def test_every_command_has_a_help_text_and_each_option_its_own():
         assert [each.name for each in options if not (each.help or each.hidden)] == [], path
 
 
-def test_every_page_is_in_the_contents_and_the_quick_starts_are_in_chinese_too():
+def test_every_page_is_in_the_contents_and_quick_starts_and_concepts_are_in_chinese_too():
     assert sorted(page.name for page in contents.PAGES) == sorted(path.stem for path in DOCS.glob("*.md"))
     assert sorted(page.name for page in contents.PAGES if page.generated) == sorted(GENERATED)
     begin = [page.name for page in contents.GROUPS[0].pages]
-    for name in begin:
+    for name in (*begin, "concepts"):
         english, chinese = (contents.text(name, language)[0] for language in ("en", "zh"))
         assert contents.text(name, "zh")[1] == "zh"
         assert len(re.findall(r"^##? ", english, re.MULTILINE)) == len(re.findall(r"^##? ", chinese, re.MULTILINE))
-        assert [block for _, block in BLOCK.findall(english) if "atoll" in block and "python" not in block][:1]
+        rows = [len(re.findall(r"^\| ", text, re.MULTILINE)) for text in (english, chinese)]
+        assert rows[0] == rows[1], f"{name}: the tables differ"
+        commanded = [block for _, block in BLOCK.findall(english) if "atoll" in block and "python" not in block]
+        assert commanded or name not in begin
         shown = [sorted(commands(text)) for text in (english, chinese)]
         assert shown[0] == shown[1], f"{name}: the commands differ"
 

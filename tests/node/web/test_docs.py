@@ -28,7 +28,7 @@ async def test_the_contents_lead_to_every_page_and_each_page_to_its_neighbours(s
             assert other in names, f"{name} leads to {other}"
 
 
-async def test_the_quick_starts_speak_chinese_and_other_pages_say_that_they_are_english(start, visitor):
+async def test_the_quick_starts_and_concepts_speak_chinese_and_other_pages_say_that_they_are_english(start, visitor):
     (running,) = await start("node")
     reader = await visitor(running)
     await reader.open("/docs")
@@ -37,6 +37,9 @@ async def test_the_quick_starts_speak_chinese_and_other_pages_say_that_they_are_
     assert '<article class="prose" lang="zh">' in page.body
     assert "数据用户入门" in page.text
     page = await reader.open("/docs/concepts")
+    assert '<article class="prose" lang="zh">' in page.body
+    assert "规约岛（specification island）" in page.text
+    page = await reader.open("/docs/search")
     assert '<article class="prose" lang="en">' in page.body
     assert "本页为英文。" in page.text
 
