@@ -39,6 +39,7 @@ from atoll.node.metrics import Metrics
 from atoll.node.p2p.network import Network, Services
 from atoll.node.p2p.peers import Peers
 from atoll.node.policy import Gate
+from atoll.node.policy.asked import Asked
 from atoll.node.policy.requests import Requests
 from atoll.node.policy.rules import Policies
 from atoll.node.policy.usage import Usage
@@ -88,6 +89,7 @@ class Node:
     ledger: Ledger
     publisher: Publisher
     gate: Gate
+    asked: Asked
     pseudonyms: Pseudonyms
     administration: Administration
     owner: Owner
@@ -217,8 +219,8 @@ def _build(
     tokens, http = Tokens(store), config.http
     node = Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
-        pseudonyms, administration, owner, peers, tokens, audit, network, searcher, reuser, downloads, code,
-        specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
+        Asked(store), pseudonyms, administration, owner, peers, tokens, audit, network, searcher, reuser,
+        downloads, code, specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
         ChunkedUploads(blobs, config.http.max_upload_bytes),
         Drafts(home / "drafts", http.max_upload_bytes, now_ms), Example(store), models, metrics,
         Limits(http, metrics.limited), Room(http), tls,

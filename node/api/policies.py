@@ -125,16 +125,16 @@ async def ask(node: Node, request: web.Request) -> web.Response:
 
 
 async def ask_owner(node: Node, listing: Listing, user: str, body: AskBody) -> tuple[ActState, ...]:
-    """How things stand with every act once the owner of the listing was asked for some, or none; what it says if it
-    takes no such request, and ``p2p.*`` if it is not there."""
+    """How things stand with every act once the owner of the listing was asked for some, or none; what was asked is kept
+    with that. What the owner says if it takes no such request, and ``p2p.*`` if it is not there."""
     pseudonym = node.pseudonyms.of(user, listing.federation)
     message = AskRequest(listing.federation, listing.learnware_id, body.acts, body.words, pseudonym)
     owner = peer_id(listing.owner)
     if owner == node.identity.peer:
-        answer = await asyncio.to_thread(node.owner.ask, Asker(owner, pseudonym), message)
-    else:
-        answer = await node.network.request(owner, message)
-    return answer.states
+        return (await asyncio.to_thread(node.owner.ask, Asker(owner, pseudonym), message)).states
+    states = (await node.network.request(owner, message)).states
+    await asyncio.to_thread(node.asked.note, listing, user, body.acts, states, now_ms())
+    return states
 
 
 async def decide(node: Node, id_: str, state: Verdict, more: dict[str, str], days: int = 0) -> RequestView:

@@ -44,6 +44,7 @@ TABLES = (
     "audit",
     "policies",
     "requests",
+    "asked",
     "usage",
     "submissions",
     "admitted_code",

@@ -15,6 +15,7 @@ from atoll.engine.islands import Island
 from atoll.engine.specs.rkme import Rkme, RkmeRecord
 from atoll.node.acceptance.submissions import SubmissionRow
 from atoll.node.administration import InviteRow
+from atoll.node.policy.asked import AskedRow
 from atoll.node.policy.requests import RequestRow
 from atoll.node.store.audit import AuditRow
 from atoll.node.store.catalogue import ForkRow
@@ -131,6 +132,7 @@ ROWS = {
     "privacy": Rows(LedgerRow, lambda key, row: hashlib.sha256(pack(row.spending)).digest()),
     "policies": Rows(Policy, _anywhere),
     "requests": Rows(RequestRow, lambda key, row: row.key),
+    "asked": Rows(AskedRow, lambda key, row: row.key),
     "usage": Rows(int, _anywhere),
     "submissions": Rows(SubmissionRow, lambda key, row: row.key),
     "admitted_code": Rows(CodeRow, lambda key, row: row.key),

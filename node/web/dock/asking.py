@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from aiohttp import web
 from atoll.node.api.policies import MAX_DAYS, RequestView, decide, received
 from atoll.node.clock import now_ms
 from atoll.node.errors import RequestInvalid
+from atoll.node.policy.asked import AskedRow
 from atoll.node.policy.requests import Verdict
 from atoll.node.web.answers import html
 from atoll.node.web.dock import words
 from atoll.node.web.page import Page
 from atoll.node.web.paging import Paging, paged
 from atoll.node.web.visit import Visit
+from atoll.protocol.ask import ActState
+from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing
 from atoll.protocol.policy import ACTS
+
+if TYPE_CHECKING:
+    from atoll.node.app import Node
 
 PAGE = 25
 ASKABLE = 10
@@ -34,12 +40,26 @@ class Requests(NamedTuple):
     counts: dict[Group, int]
 
 
+class Asking(NamedTuple):
+    """What was asked of an owner for one learnware by one listing; ``told_at`` is when its owner said how that stands,
+    and ``listed`` whether it can be asked again."""
+
+    name: str
+    learnware_id: str
+    owner: str
+    federation: str
+    rows: tuple[AskedRow, ...]
+    states: tuple[ActState, ...]
+    told_at: int
+    listed: bool
+
+
 async def index(visit: Visit) -> web.Response:
     rows = await asyncio.to_thread(received, visit.node)
     askable = await asyncio.to_thread(_askable, visit)
     return await html(
         visit, "dock/requests.html", requests=_chosen(visit, rows), says=words, askable=askable[:ASKABLE],
-        more=max(0, len(askable) - ASKABLE), max_days=MAX_DAYS,
+        more=max(0, len(askable) - ASKABLE), max_days=MAX_DAYS, asked=await asyncio.to_thread(_asked, visit.node),
         said=visit.said(words.SAID),
     )  # fmt: skip
 
@@ -57,6 +77,23 @@ def _chosen(visit: Visit, rows: list[RequestView]) -> Requests:
 def _in(group: Group, row: RequestView) -> bool:
     ended = row.state not in ("pending", "granted")
     return group == "all" or row.state == group or (group == "ended" and ended)
+
+
+def _asked(node: Node) -> list[Asking]:
+    """What was asked of others, the newest first."""
+    now, places = now_ms(), dict[bytes, list[AskedRow]]()
+    for row in node.asked.all():
+        places.setdefault(row.place, []).append(row)
+    found = []
+    for rows in list(places.values())[:PAGE]:
+        first = rows[0]
+        listing = node.catalogue.listing(first.federation, first.owner, first.learnware_id)
+        found.append(Asking(
+            first.name, first.learnware_id.hex(), peer_id(first.owner), first.federation.hex(), tuple(rows),
+            tuple(row.state_at(now) for row in rows), min(row.told_at for row in rows),
+            listing is not None and listing.status == "live",
+        ))  # fmt: skip
+    return found
 
 
 def _askable(visit: Visit) -> list[Listing]:

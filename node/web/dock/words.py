@@ -70,5 +70,6 @@ SAID = {
     "granted": later("Granted. It holds from now on."),
     "denied": later("Denied. They can ask again after a day."),
     "revoked": later("Taken back. It ends at once."),
+    "told": later("Its owner's node has answered. What it said is below."),
 }
 """What a page says after something was done, by the code in its address."""

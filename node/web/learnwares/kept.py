@@ -14,6 +14,7 @@ from atoll.protocol.ask import ActState
 from atoll.protocol.listings import Listing
 
 ANSWERS, FETCHES = 2000, 200
+AGAIN = 300_000  # ms between two questions that a page asks of itself
 AT_A_TIME = 8  # fetched for one user
 Place = tuple[str, bytes, bytes, bytes]  # user, federation, owner, learnware
 
@@ -30,6 +31,7 @@ class Kept:
 
     def __init__(self) -> None:
         self._said: OrderedDict[Place, Said] = OrderedDict()
+        self._asked: OrderedDict[bytes, int] = OrderedDict()
         self._fetches: OrderedDict[tuple[str, bytes], Fetching] = OrderedDict()
 
     def note(self, user: str, listing: Listing, states: Sequence[ActState], now: int) -> None:
@@ -42,6 +44,17 @@ class Kept:
     def said(self, user: str, listing: Listing) -> Said | None:
         """What the owner said to this user last, while the node ran."""
         return self._said.get((user, listing.federation, listing.owner, listing.learnware_id))
+
+    def due(self, listing: Listing, now: int) -> bool:
+        """Whether a page may ask its owner by itself, for whomever; then it has, for the next minutes."""
+        place = listing.federation + listing.owner + listing.learnware_id
+        if now < self._asked.get(place, -AGAIN) + AGAIN:
+            return False
+        self._asked[place] = now
+        self._asked.move_to_end(place)
+        while len(self._asked) > ANSWERS:
+            self._asked.popitem(last=False)
+        return True
 
     def fetching(self, user: str, revision: bytes) -> Fetching | None:
         """What this user has had fetched, under way or ended."""

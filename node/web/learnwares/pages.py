@@ -15,7 +15,7 @@ from atoll.node.search.plan import Candidate
 from atoll.node.search.running import Running
 from atoll.node.search.single import candidate_of, question, signed
 from atoll.node.web.answers import faulty, html, scripted
-from atoll.node.web.learnwares import about, browsing, fetching, snippets, specified, trying
+from atoll.node.web.learnwares import about, browsing, fetching, snippets, specified, standing, trying
 from atoll.node.web.learnwares.browsing import Wanted
 from atoll.node.web.learnwares.finding import OnlyHidden, Shown, find
 from atoll.node.web.learnwares.kept import KEPT, prepare
@@ -48,15 +48,17 @@ async def show(visit: Visit) -> web.Response:
         shown = await asyncio.to_thread(find, visit)
     except OnlyHidden as error:
         return await html(visit, "learnwares/hidden.html", error.code, hidden=error)
+    await standing.hear(visit, shown)
     return await _page(visit, shown)
 
 
 async def ask(visit: Visit) -> web.Response:
-    """Ask its owner for what is on request, or only how things stand."""
+    """Ask its owner for what is on request, or only how things stand; back to where that was asked."""
     fields = await visit.fields()
     shown = await asyncio.to_thread(find, visit)
     wanted = tuple(act for act in ACTS if fields.get(act))
-    listing = about.acting(visit, shown, wanted[0] if wanted else "predict")
+    before = [each for each in shown.listings if each.status == "live" and visit.node.asked.of(each)]
+    listing = before[0] if before and not wanted else about.acting(visit, shown, wanted[0] if wanted else "predict")
     if listing is None:
         raise NotFound("it is not listed now, so its owner takes no requests")
     body = AskBody(wanted, fields.get("words", "").strip()[:MAX_WORDS])
@@ -66,7 +68,8 @@ async def ask(visit: Visit) -> web.Response:
     except AtollError as error:
         return await _page(visit, shown, error.code, unasked=error)
     visit.request.app[KEPT].note(visit.user, listing, states, now_ms())
-    raise web.HTTPSeeOther(f"{shown.address}&said=asked#policy")
+    back = "/requests?said=told#others" if fields.get("back") == "requests" else f"{shown.address}&said=asked#policy"
+    raise web.HTTPSeeOther(back)
 
 
 async def points(visit: Visit) -> web.Response:
@@ -127,15 +130,7 @@ def _check_may_look(visit: Visit) -> None:
 
 
 def _allowed(visit: Visit, shown: Shown) -> set[Act]:
-    return {each.act for each in about.offers(visit, shown, _said(visit, shown)) if each.allowed}
-
-
-def _said(visit: Visit, shown: Shown) -> Any:
-    """What its owner has said to this visitor last, by whichever listing."""
-    if visit.token is None:
-        return None
-    told = [visit.request.app[KEPT].said(visit.user, each) for each in shown.listings]
-    return max((each for each in told if each is not None), key=lambda each: each.at, default=None)
+    return {each.act for each in about.offers(visit, shown, standing.said(visit, shown)) if each.allowed}
 
 
 def _searched(visit: Visit, shown: Shown) -> tuple[Running | None, Candidate | None]:
@@ -162,7 +157,7 @@ async def _page(
 
 def _values(visit: Visit, shown: Shown) -> dict[str, Any]:
     """All that the page shows; some milliseconds, and with a picture more."""
-    said, (running, candidate) = _said(visit, shown), _searched(visit, shown)
+    said, (running, candidate) = standing.said(visit, shown), _searched(visit, shown)
     offers = about.offers(visit, shown, said)
     allowed = {each.act for each in offers if each.allowed}
     specifications = specified.specified(visit, shown, running)

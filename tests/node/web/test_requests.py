@@ -1,9 +1,11 @@
 """Requests: who asked, what for and why; granted, denied and taken back as by the API."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
 from atoll.engine.errors import AtollError
+from atoll.node.policy.asked import Asked
 from atoll.protocol.policy import Policy, Rule
 from browser import CHROMIUM, choose, serious, sign_in
 
@@ -91,6 +93,54 @@ async def test_whoever_asks_is_led_to_the_learnwares_that_are_given_on_request(a
     assert "Nobody has asked for anything yet" in page.text
     assert f'href="/learnwares/{learnware}"' in page.body
     assert "Predict, Download" in page.text
+
+
+async def test_what_was_asked_of_others_is_kept_with_what_the_owner_has_said_of_it(asked_for, visitor, monkeypatch):
+    owner, asker, learnware = asked_for
+    browser = await visitor(asker)
+    await browser.sign_in()
+    asked = (await browser.open("/requests")).text.partition("What you ask of others")[2]
+    assert "Owner House: Digits 0 1 waiting Predict asked" in asked
+    assert "waiting Download asked" in asked
+    predict, model = sorted(await owner.client.requests(), key=lambda each: each.act != "predict")
+    await owner.client.grant(predict.id, 3)
+
+    address = f"/learnwares/{learnware}/ask?owner={owner.node.identity.peer}"
+    page = await browser.send(address, [("back", "requests")])
+    assert page.url == "/requests"
+    asked = page.text.partition("What you ask of others")[2]
+    assert "granted Predict asked" in asked
+    assert "holds until" in asked
+    assert "waiting Download asked" in asked
+
+    again = Asked(asker.node.store).all()  # as after a restart
+    assert {(row.act, row.state) for row in again} == {("predict", "granted"), ("download", "pending")}
+
+
+async def test_the_page_of_what_was_asked_for_asks_its_owner_once_when_it_is_opened(asked_for, visitor):
+    owner, asker, learnware = asked_for
+    browser = await visitor(asker)
+    await browser.sign_in()
+    predict, model = sorted(await owner.client.requests(), key=lambda each: each.act != "predict")
+    await owner.client.grant(predict.id, 3)
+    page = await browser.open(f"/learnwares/{learnware}")
+    assert "granted to your node until" in page.text
+    assert "Try it" in page.text
+    await owner.client.deny(model.id)
+    page = await browser.open(f"/learnwares/{learnware}")
+    assert "asked, not answered yet" in page.text  # it does not ask again at once
+    done = [row for row in (await asker.client.audit()).items if row.act == "learnware.ask" and row.outcome == "done"]
+    assert len(done) == 2  # the request, and the question how it stands
+
+
+async def test_an_owner_that_is_away_keeps_no_page_waiting_and_what_it_said_is_shown(asked_for, visitor):
+    owner, asker, learnware = asked_for
+    await owner.node.network.aclose()
+    browser = await visitor(asker)
+    await browser.sign_in()
+    async with asyncio.timeout(8):
+        page = await browser.open(f"/learnwares/{learnware}")
+    assert "asked, not answered yet" in page.text
 
 
 @browsing
