@@ -5,6 +5,7 @@ Matching follows Beimingwu (arXiv 2401.14427, section 3.2): tags filter; then ex
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Annotated
@@ -27,13 +28,16 @@ LICENSES = (
     "MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "GPL-2.0", "GPL-3.0", "LGPL-2.1", "LGPL-3.0", "AGPL-3.0",
     "ECL-2.0", "AFL-3.0", "CC-BY-4.0", "CC-BY-SA-4.0", "Others",
 )  # fmt: skip
+OWN_LICENSE = re.compile(r"LicenseRef-[A-Za-z0-9.-]{1,60}")
+"""A licence that is in no list, as SPDX (annex D) names it."""
 MAX_NAME, MAX_DESCRIPTION, MAX_SUMMARY = 80, 10_000, 280
 FUZZY_THRESHOLD = 75.0  # rapidfuzz partial_ratio, as Beimingwu
 EXACT, ALIKE = 100.0, 99.9  # a text that holds the whole name of a learnware is alike, not found in it
 
 
 class SemanticSpec(msgspec.Struct, frozen=True):
-    """Name, description (markdown) and one choice per tag group; ``scenario`` takes one or more."""
+    """Name, description (markdown) and one choice per tag group; ``scenario`` takes one or more, ``license`` also
+    LicenseRef-NAME for one of its owner's own, which is among the others to whoever filters."""
 
     name: str
     description: str = ""
@@ -52,7 +56,8 @@ class SemanticSpec(msgspec.Struct, frozen=True):
         _one_of("data", self.data, DATA)
         _one_of("task", self.task, TASKS)
         _one_of("library", self.library, LIBRARIES)
-        _one_of("license", self.license, LICENSES)
+        if not OWN_LICENSE.fullmatch(self.license):
+            _one_of("license", self.license, LICENSES, also="LicenseRef-NAME for one of your own")
         if not self.scenario:
             raise SpecificationError(f"scenario: at least one of {', '.join(SCENARIOS)}")
         for scenario in self.scenario:
@@ -63,6 +68,8 @@ class SemanticSpec(msgspec.Struct, frozen=True):
         """(group, value) of every tag."""
         yield from (("data", self.data), ("task", self.task), ("library", self.library), ("license", self.license))
         yield from (("scenario", value) for value in self.scenario)
+        if self.license not in LICENSES:
+            yield "license", "Others"
 
     def summary(self) -> SemanticSpec:
         """The form that is gossiped: the description cut to 280 characters."""
@@ -130,10 +137,10 @@ class SemanticQuery(msgspec.Struct, frozen=True):
         return self.admits(spec) and self.score(spec) > 0
 
 
-def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
+def _one_of(field: str, value: str, allowed: tuple[str, ...], also: str = "") -> None:
     if value not in allowed:
         nearest = process.extractOne(value, allowed, scorer=fuzz.WRatio, processor=str.lower)[0]
         raise SpecificationError(
             f"{field}: {value[:80]!r} is not in the vocabulary; the nearest is {nearest!r}",
-            hint=f"one of {', '.join(allowed)}",
+            hint=f"one of {', '.join((*allowed, also) if also else allowed)}",
         )

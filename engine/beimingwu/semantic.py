@@ -103,7 +103,7 @@ def write_semantic(
         "Scenario": {"Type": "Tag", "Values": list(spec.scenario)},
         "Name": {"Type": "String", "Values": spec.name},
         "Description": {"Type": "String", "Values": spec.description or spec.name},  # there it must not be empty
-        "License": {"Type": "Class", "Values": [spec.license]},
+        "License": {"Type": "Class", "Values": [spec.license if spec.license in LICENSES else OTHERS]},
     }
     for key, count, names in (("Input", inputs, input_names), ("Output", outputs, output_names)):
         if count is not None:

@@ -1,4 +1,5 @@
 import pytest
+from atoll.engine.beimingwu.semantic import write_semantic
 from atoll.engine.errors import SpecificationError
 from atoll.engine.semantic import MAX_SUMMARY, SemanticQuery, SemanticSpec
 
@@ -15,6 +16,8 @@ SPEC = SemanticSpec("Bone age", "Predicts the age of a hand from lengths", scena
         ("task", ""),
         ("library", "numpy"),
         ("license", "mine"),
+        ("license", "LicenseRef-"),
+        ("license", "LicenseRef-a b"),
         ("scenario", ()),
         ("scenario", ("Health", "Moon")),
     ],
@@ -22,6 +25,14 @@ SPEC = SemanticSpec("Bone age", "Predicts the age of a hand from lengths", scena
 def test_a_value_outside_the_vocabulary_is_named_with_its_field(field, value):
     with pytest.raises(SpecificationError, match=field):
         SemanticSpec(**{"name": "ok", field: value}).check()
+
+
+def test_a_licence_of_ones_own_has_a_name_and_is_found_among_the_others():
+    spec = SemanticSpec("a", license="LicenseRef-St-Anna-1.2").check()
+    assert SemanticQuery(license=("Others",)).matches(spec)
+    assert SemanticQuery(license=("LicenseRef-St-Anna-1.2",)).matches(spec)
+    assert not SemanticQuery(license=("MIT",)).matches(spec)
+    assert write_semantic(spec)["License"]["Values"] == ["Others"]
 
 
 def test_the_summary_cuts_the_description():

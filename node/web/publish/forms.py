@@ -25,6 +25,7 @@ MAX_CLASSES, MAX_CLASS_NAME, MAX_COLUMN = 1000, 200, 200
 GROUPS: dict[str, tuple[str, ...]] = {
     "task": semantic.TASKS, "data": semantic.DATA, "library": semantic.LIBRARIES, "license": semantic.LICENSES,
 }  # fmt: skip
+OWN = "LicenseRef-"
 AUDIENCES: tuple[Audience, ...] = get_args(Audience)
 
 
@@ -109,6 +110,12 @@ class WordsForm:
     overtaken: bool = False
     errors: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def own_license(self) -> str:
+        """The name of a licence that is in no list."""
+        license_ = self.tags.get("license", "")
+        return license_.removeprefix(OWN) if license_.startswith(OWN) else ""
+
     @classmethod
     def of(cls, words: SemanticSpec, seen: str) -> WordsForm:
         tags = {group: getattr(words, group) for group in GROUPS}
@@ -118,6 +125,8 @@ class WordsForm:
     def read(cls, fields: Mapping[str, Sequence[str]]) -> WordsForm:
         first = {name: values[0] for name, values in fields.items()}
         tags = {group: first.get(group, "") for group in GROUPS}
+        if own := " ".join(first.get("own_license", "").split()).removeprefix(OWN):
+            tags["license"] = OWN + own.replace(" ", "-")
         description = first.get("description", "").replace("\r\n", "\n")
         scenario = tuple(dict.fromkeys(fields.get("scenario", ())))
         form = cls(first.get("name", "").strip(), description, tags, scenario, first.get("seen"))
@@ -137,8 +146,11 @@ class WordsForm:
             self.errors["description"] = told.format(count=semantic.MAX_DESCRIPTION)
         if not self.scenario:
             self.errors["scenario"] = gettext("Choose at least one.")
+        if self.own_license and not semantic.OWN_LICENSE.fullmatch(self.tags["license"]):
+            told = gettext("At most 60 Latin letters, digits, dots and hyphens.")
+            self.errors["own_license"] = told
         for group, allowed in GROUPS.items():
-            if self.tags[group] not in allowed:
+            if self.tags[group] not in allowed and not (group == "license" and self.own_license):
                 self.errors[group] = gettext("Choose one of these.")
         if not self.errors:
             try:

@@ -321,10 +321,13 @@ async def test_a_package_comes_in_pieces_goes_on_after_a_break_and_is_the_same_b
     page = await browser.open(f"/publish/{submission.id.hex()}")
     assert ("Checks of a package" in page.text, "accepted" in page.text) == (True, True)
     revision = await begun(browser, "words", learnware.id.hex())
-    page = await browser.send(f"{revision}/words", WORDS)
+    bad = await browser.send(f"{revision}/words", [*WORDS, ("own_license", "ours, all of it")])
+    assert fault(bad, "own_license") == "At most 60 Latin letters, digits, dots and hyphens."
+    page = await browser.send(f"{revision}/words", [*WORDS, ("own_license", "St Anna 1.2")])
     page = await checked(browser, revision)
     assert "only words and tags are others" in page.text
-    assert running.node.dock.get(learnware.id).manifest.semantic.name == "Digits zero to two"
+    semantic = running.node.dock.get(learnware.id).manifest.semantic
+    assert (semantic.name, semantic.license) == ("Digits zero to two", "LicenseRef-St-Anna-1.2")
 
 
 async def test_a_package_of_beimingwus_is_imported(publisher, beimingwu_zip):
