@@ -159,8 +159,9 @@ def _specifications(trial: _Trial) -> Found:
         if isinstance(specification, Rkme) and island.kind == "table":
             _check_points(specification, island)
         trial.specifications.append((entry, island, specification))
-    points = [len(each.weights) for _, _, each in trial.specifications if isinstance(each, Rkme)]
-    return "passed", f"{len(read)} specifications; points: {points or 'none, noised sketches'}"
+    points = [str(len(each.weights)) for _, _, each in trial.specifications if isinstance(each, Rkme)]
+    of = f"of {' and '.join(points)} points" if points else "by noised sketches alone"
+    return "passed", f"{len(read)} {'specification' if len(read) == 1 else 'specifications'}, {of}"
 
 
 def _check_points(rkme: Rkme, island: Island) -> None:

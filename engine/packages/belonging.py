@@ -81,8 +81,9 @@ def of_classifier(answers: Answers, rkme: Rkme, island: Island, seed: int = 0) -
         return Belonging(None, f"{largest:.0%} of the points are predicted as one class: nothing can be told", figures)
     score = here - there + SAY * explained
     words = (
-        f"a row of the specification tells {here:.0%} of its class, a mirrored one {there:.0%}; kernel neighbours "
-        f"explain {explained:.0%} of the probabilities' variance: together {score:.2f}, expected {LEAST}"
+        f"of rows like those of the specification its answers tell {here:.0%} of the class, of the same rows mirrored "
+        f"{there:.0%}, and points that are near get like answers ({explained:.0%}): a score of {score:.2f}, where "
+        f"{LEAST} is enough"
     )
     return Belonging(score >= LEAST, words, figures)
 
@@ -98,8 +99,8 @@ def of_regressor(answers: Answers, rkme: Rkme, island: Island, seed: int = 0) ->
     maps = np.random.default_rng(seed).standard_normal((rkme.dimension, REFERENCES))
     linear, explained = np.median(_explained(points @ maps, rkme)), _explained(values, rkme).max()
     words = (
-        f"kernel neighbours explain {explained:.0%} of the outputs' variance, "
-        f"and {linear:.0%} of that of a random linear map"
+        f"points that are near get like answers ({explained:.0%} of what varies; a linear map of no meaning has "
+        f"{linear:.0%})"
     )
     figures = {"explained": float(explained), "explained_linear": float(linear)}
     return Belonging(bool(explained - linear >= BEYOND_LINEAR), words, figures)

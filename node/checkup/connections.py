@@ -110,7 +110,7 @@ def peers(patient: Patient) -> Iterator[Finding]:
         yield Finding("peers", "look", "not looked at", "set $ATOLL_TOKEN to a token with the scope read")
         return
     there = [peer for peer in running.peers if peer.state == "member"]
-    yield Finding("peers", "fine", f"{len(there)} members of {len(running.peers)} known peers are connected")
+    yield Finding("peers", "fine", f"connected members: {len(there)}, of {len(running.peers)} known peers")
     named = () if patient.config is None else filter(None, (patient.config.p2p.relay, *patient.config.p2p.bootstrap))
     for address in named:
         peer = next((each for each in running.peers if address.endswith(f"/p2p/{each.peer_id}")), None)

@@ -94,10 +94,11 @@ def restore(file: Path, home: Path, identity: Path | None, recovery: TextIO | No
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="A home in which no node runs.")
 @json_option
 def verify(file: Path | None, home: Path | None, as_json: bool) -> None:
-    """Read every row and blob of the backup FILE, or of a home, and say what is damaged. Changes nothing.
+    """Check FILE, or a home: a backup, a saved answer, a signed listing. Changes nothing, and needs no node.
 
-    FILE may also be an answer that `atoll search --save` has written: then every hit is checked against what its owner
-    has signed, offline.
+    Of an answer that `atoll search --save` has written, or a page has given, and of one listing, every hit is checked
+    against what its owner has signed. Of a backup and of a home every row and blob is read, and what is damaged is
+    said.
     """
     from atoll.node.store import restoring
     from atoll.node.store.verification import verify_home

@@ -54,6 +54,14 @@ def main() -> None:
     """Entry point: exit codes come from the one table of errors."""
     try:
         sys.exit(cli.main(standalone_mode=False))
+    except click.NoSuchOption as error:
+        early = error.ctx is not None and error.ctx.command is cli
+        later = click.UsageError(
+            f"No option {error.option_name!r} comes before the command: put it after, as in `atoll init --home FOLDER`",
+            error.ctx,
+        )
+        (later if early else error).show()
+        sys.exit(2)
     except click.ClickException as error:
         error.show()
         sys.exit(2)

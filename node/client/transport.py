@@ -113,7 +113,7 @@ class Transport:
             ) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise NodeUnreachable(
-                f"no node answers at {self._url}: {error or type(error).__name__}", hint="is `atoll serve` running?"
+                f"no node answers at {self._url}: {_why(error)}", hint="is `atoll serve` running?"
             ) from None
         except ValueError as error:
             raise RequestInvalid(f"{self._url} is not a URL: {error}") from None
@@ -140,3 +140,10 @@ def problem(answer: bytes, status: int) -> Problem:
         return msgspec.json.decode(answer, type=Problem)
     except msgspec.DecodeError:
         return Problem("internal", f"the node answered with status {status}", status)
+
+
+def _why(error: aiohttp.ClientError | TimeoutError) -> str:
+    """What the system says, where it says anything."""
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno:
+        return os.strerror(error.os_error.errno).lower()
+    return str(error) or type(error).__name__

@@ -221,7 +221,7 @@ async def test_models_of_texts_are_listed_by_their_words_and_never_asked_to_pred
     })  # fmt: skip
     learnware_id, steps = await added(node, *imported(node, archive))
     found = steps["statistical specification"].words
-    assert found == ("1 specifications; points: [10]" if specified else "there is none: it is found by its words only")
+    assert found == ("1 specification, of 10 points" if specified else "there is none: it is found by its words only")
     assert steps["model runs"].words.startswith("not tried: models of texts in Beimingwu's format are not run here")
     assert "environment" not in steps
     assert not unpacked(node)

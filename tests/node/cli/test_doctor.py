@@ -162,7 +162,7 @@ async def test_a_node_at_work_tells_of_peers_federations_and_clocks(federated, m
     assert code == 0
     assert found["node"]["words"] == f"'one' serves {one.url}"
     assert "the node has it open" in found["store"]["words"]
-    assert found["peers"]["words"] == "1 members of 1 known peers are connected"
+    assert found["peers"]["words"] == "connected members: 1, of 1 known peers"
     assert found["federation 'test'"]["words"] == "a member for 90 more days"
     assert (found["clock"]["state"], "1 peers are ahead" in found["clock"]["words"]) == ("fine", True)
     one.node.peers.timed(two.node.identity.peer, 3_600_000)
