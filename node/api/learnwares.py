@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
+from atoll.node.acceptance.submissions import LabelledRows
 from atoll.node.api.acts import MORE
 from atoll.node.api.described import BYTES, Field
 from atoll.node.api.ids import parse_digest
@@ -108,9 +109,10 @@ async def add(node: Node, request: web.Request) -> web.Response:
     return reply(_learnware(node, await accepted(node, digest, user_of(request))), status=201)
 
 
-async def accepted(node: Node, digest: bytes, user: str) -> Learnware:
-    """What was uploaded under this SHA-256, once it is checked and taken in; PackageRefused says what failed."""
-    row = await node.acceptance.submit(digest, user)
+async def accepted(node: Node, digest: bytes, user: str, labelled: LabelledRows | None = None) -> Learnware:
+    """What was uploaded under this SHA-256, once it is checked, measured on what is ``labelled``, and taken in;
+    PackageRefused says what failed."""
+    row = await node.acceptance.submit(digest, user, labelled)
     while row.open:
         row = await node.acceptance.decided(row.id, DECIDED_SECONDS)
     if row.report is not None and row.state == "refused":

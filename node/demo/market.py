@@ -1,4 +1,7 @@
-"""What is trained on scikit-learn's bundled data: the demo's market with three users, and the first visit's example."""
+"""What is trained on scikit-learn's bundled data: the demo's market with three users, and the first visit's example.
+
+Each model is fitted to four of five of its institution's rows; the fifth, which it has not seen, measure its quality.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 from atoll.engine.islands import Island
 from atoll.engine.semantic import SemanticSpec
 from atoll.engine.tables import Table
+from atoll.node.acceptance.submissions import LabelledRows
 from atoll.protocol.listings import Offers
 from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
@@ -19,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 SEED = 7
+HELD_BACK = 5  # every fifth row
 MARKET_ROWS = 1200  # of the 1797 digits; users draw from the rest
 PIXELS = tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8))
 
@@ -30,13 +35,15 @@ MATCH = Offers()
 
 @dataclass(frozen=True)
 class Product:
-    """A model that an institution has trained, with the rows it is good on."""
+    """A model that an institution has trained, with the rows it is good on, and those of them that it was not fitted
+    to, with their answers."""
 
     name: str
     description: str
     scenario: str
     estimator: Any
     rows: Table
+    labelled: LabelledRows
     class_names: tuple[str, ...]
     offers: Offers
 
@@ -171,18 +178,31 @@ class _Digits:
 def _fitted(
     name: str, description: str, values: NDArray[np.float64], labels: NDArray[np.int64], offers: Offers
 ) -> Product:
-    estimator = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(values, labels)
     names = tuple(str(label) for label in np.unique(labels))
-    return Product(name, description, "Business", estimator, _pixels(values), names, offers)
+    answers = tuple(str(label) for label in labels)
+    estimator, labelled = _measurable(LogisticRegression(max_iter=2000), _pixels(values), labels, answers)
+    return Product(name, description, "Business", estimator, _pixels(values), labelled, names, offers)
+
+
+def _measurable(
+    model: Any, rows: Table, target: NDArray[Any], answers: tuple[str | float, ...]
+) -> tuple[Any, LabelledRows]:  # fmt: skip
+    """The model, fitted to the other rows, and those that are held back, with their ``answers``."""
+    back = np.arange(len(target)) % HELD_BACK == 0
+    estimator = make_pipeline(StandardScaler(), model).fit(rows.values[~back], target[~back])
+    held = tuple(tuple(map(float, row)) for row in rows.values[back])
+    return estimator, LabelledRows(rows.columns, held, tuple(answers[place] for place in np.flatnonzero(back)))
 
 
 def _tabular(name: str, bunch: Any, scenario: str, offers: Offers) -> Product:
     columns = tuple(str(column).replace(" ", "_") for column in bunch.feature_names)
     classes = tuple(str(label) for label in getattr(bunch, "target_names", ()))
     model = LogisticRegression(max_iter=5000) if classes else Ridge()
-    estimator = make_pipeline(StandardScaler(), model).fit(bunch.data, bunch.target)
+    answers = tuple(classes[label] for label in bunch.target) if classes else tuple(map(float, bunch.target))
+    rows = Table(bunch.data, columns)
+    estimator, labelled = _measurable(model, rows, bunch.target, answers)
     description = f"{len(bunch.data)} rows of scikit-learn's bundled data."
-    return Product(name, description, scenario, estimator, Table(bunch.data, columns), classes, offers)
+    return Product(name, description, scenario, estimator, rows, labelled, classes, offers)
 
 
 def _pixels(values: NDArray[np.float64]) -> Table:

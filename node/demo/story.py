@@ -88,7 +88,7 @@ async def _publish(market: Market, nodes: list[Institution], federation: str) ->
                 island = minted[columns] = Island.mint(product.rows)
                 await node.client.add_island(island)
             package = await asyncio.to_thread(packed, product, island, node.endpoint.peer_id, now_ms())
-            learnware = await node.client.add_learnware(package)
+            learnware = await node.client.add_learnware(package, product.labelled)
             await node.client.publish(learnware.learnware_id, federation, product.offers)
 
 

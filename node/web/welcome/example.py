@@ -161,7 +161,7 @@ class Example:
             await asyncio.to_thread(Path(file.name).write_bytes, package)
             digest = await asyncio.to_thread(node.acceptance.uploads.take, Path(file.name))
         async with noting(node.audit, token, "learnware.submit", {"sha256": digest.hex()}):
-            learnware = await accepted(node, digest, token.id)
+            learnware = await accepted(node, digest, token.id, product.labelled)
         await asyncio.to_thread(self._store.mark, _mark("learnware", learnware.row.revision), now_ms())
         subject = {"id": learnware.id.hex(), "federation": federation.hex()}
         async with noting(node.audit, token, "learnware.publish", subject) as more:

@@ -37,6 +37,10 @@ async def test_an_empty_node_shows_the_whole_way_by_a_real_example_and_removes_i
     for name in ("Digits 0 to 4", "Digits 5 to 9", "Wine cultivars"):
         assert name in page.text
     assert "First search with the sample." in page.text
+    measured = {each.manifest.semantic.name: each.row.quality for each in node.dock.all()}
+    assert all(each is not None and each.metric == "accuracy" and each.value > 0.8 for each in measured.values())
+    assert re.search(r"accuracy \d+\.\d%", (await newcomer.open("/dock")).text)
+    await newcomer.open("/welcome")
     page = await newcomer.send("/welcome/find", [])
     search = re.fullmatch(r"/searches/(\w+)", page.url)[1]
     assert ("Digits 0 to 4" in page.text, "Digits 5 to 9" in page.text) == (True, True)
