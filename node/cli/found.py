@@ -11,6 +11,7 @@ from atoll.engine.errors import IntegrityError
 from atoll.node.cli.output import clean, console, print_table, short, table
 from atoll.node.client import AsyncClient, RemoteError, SearchEvent
 from atoll.node.client.proof import Proof
+from atoll.node.reuse import words
 from atoll.node.search.query import Hit, PeerDone, PeerFailed, SearchPlan, SearchResult
 from rich.console import Group
 from rich.live import Live
@@ -87,9 +88,16 @@ def show(answer: SearchResult, names: Mapping[str, str] = MappingProxyType({}), 
             console.print(Text(f"{number:>2}  {hit.learnware_id}", "dim"))
     if answer.mixture and answer.mixture.members:
         print_table(
-            f"Mixture (uncovered {answer.mixture.uncovered:.1%}, MMD² {answer.mixture.mmd2:.4f})",
+            f"Mixture, which explains {words.percent(answer.mixture.explained)} of your data, "
+            f"MMD² {answer.mixture.mmd2:.4f}",
             ["name", "owner", "# weight"],
-            [(each.name, names.get(each.owner, short(each.owner)), each.weight) for each in answer.mixture.members],
+            [
+                *(
+                    (each.name, names.get(each.owner, short(each.owner)), words.percent(each.weight))
+                    for each in answer.mixture.members
+                ),
+                ("covered by none", "", words.percent(answer.mixture.uncovered)),
+            ],
         )
     if answer.advice:
         click.echo(clean(answer.advice))
@@ -126,7 +134,7 @@ def _hits(hits: Sequence[Hit], *, islands: bool = False) -> tuple[Sequence[str],
     rows: list[Sequence[object]] = []
     for number, hit in enumerate(hits, start=1):
         where = ((hit.island or "")[:8],) if islands else ()
-        known = (hit.similarity, hit.mmd2, _known(hit)) if by_data else ()
+        known = (words.percent(hit.similarity or 0.0), hit.mmd2, _known(hit)) if by_data else ()
         allowed = [act for act in hit.may if act != "match"]  # what is found may be matched
         may = allowed if hit.state == "live" else [hit.state]
         rows.append((number, hit.name, _owner(hit), hit.license, *where, *known, may))
@@ -162,6 +170,8 @@ def _asked(answer: SearchResult, names: Mapping[str, str]) -> str:
         return failures(answer, names)
     told = ", ".join(sorted(names.get(peer, short(peer)) for peer in answer.peers_asked)[:NAMED])
     more = f" and {len(answer.peers_asked) - NAMED} more" if len(answer.peers_asked) > NAMED else ""
+    if len(answer.peers_asked) == 1:
+        return f"The one owner asked has answered ({told})"
     return f"All {len(answer.peers_asked)} owners asked have answered ({told}{more})"
 
 

@@ -61,15 +61,14 @@ def _about(plan: ReusePlan) -> list[str]:
         f"Without {words.counted(count, 'learnware')}: {why}"
         for why, count in Counter(plan.skipped.values()).most_common()
     ]
+    lines.append(f"The models explain {words.percent(plan.explained)} of your data.")
     if plan.uncovered >= 0.0005:
         what = (
             f"; {words.counted(plan.abstained, 'row gets', 'rows get')} no answer"
             if plan.abstained
             else "; what is predicted for them is a guess"
         )
-        lines.append(
-            f"{words.percent(plan.uncovered)} of the rows are unlike what any of the models was made on{what}."
-        )
+        lines.append(f"{words.percent(plan.uncovered)} of the rows are unlike all that the models know{what}.")
     return [*lines, *([plan.advice] if plan.advice else [])]
 
 

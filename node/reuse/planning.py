@@ -94,6 +94,7 @@ def plan(
         sends_rows=any(each.place == "remote" for each in members),
         licenses=tuple(sorted({each.license for each in members if each.license})),
         advice=" ".join(filter(None, (sentences.advice(team, uncovered, query), sentences.misled(team, method)))),
+        explained=team.explained,
     )  # fmt: skip
 
 

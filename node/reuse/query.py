@@ -55,8 +55,9 @@ class PlannedMember(msgspec.Struct, frozen=True):
 
 class ReusePlan(msgspec.Struct, frozen=True):
     """What will be done once it is started. ``skipped`` says by learnware why it cannot take part; ``uncovered`` is the
-    share of rows that no member covers, ``abstained`` how many of them get no answer; ``leaves`` tells in sentences
-    what leaves this node, and to whom: rows only if ``sends_rows``, which is so where any member runs at its owner.
+    share of rows that no member covers, ``abstained`` how many of them get no answer, and ``explained`` the share of
+    the user's data, as a whole, that the mixture of the members explains; ``leaves`` tells in sentences what leaves
+    this node, and to whom: rows only if ``sends_rows``, which is so where any member runs at its owner.
     ``form`` is None where nothing is routed."""
 
     reuse_id: str
@@ -73,3 +74,4 @@ class ReusePlan(msgspec.Struct, frozen=True):
     sends_rows: bool
     licenses: tuple[str, ...]
     advice: str
+    explained: float = 1.0

@@ -12,6 +12,7 @@ import math
 import platform
 import shlex
 from importlib import resources
+from typing import Literal
 
 import atoll
 import jinja2
@@ -23,6 +24,7 @@ from atoll.node.reuse import plots, words
 from atoll.node.reuse.measured import LEAST, Measured, interval, measured
 from atoll.node.reuse.result import MemberReport, ReuseReport
 from babel import dates
+from markupsafe import Markup
 
 SURE = 0.8  # probability from which the report calls a prediction confident
 
@@ -50,6 +52,11 @@ def body(report: ReuseReport, asked: Asked = Asked()) -> str:  # noqa: B008
     """What is in the page, for another that has its ``STYLE`` and a frame of its own."""
     template = _environment.get_template("_body.html")
     return template.render(report=report, asked=asked, view=_View(report), command=_command(report, asked))
+
+
+def figures(where: Literal["search", "plan", "report"]) -> Markup:
+    """What the figures of a page say, in a part of it that opens: the same words wherever one of them is shown."""
+    return Markup(_environment.get_template("_figures.html").render(where=where))
 
 
 class _View:
@@ -221,6 +228,7 @@ def _compiled() -> tuple[jinja2.Environment, str]:
     language.install(environment)
     environment.globals |= {
         "words": words, "day": day, "number": number, "sure": SURE, "interval": interval, "language": language.current,
+        "figures": figures,
     }  # fmt: skip
     return environment, style
 

@@ -66,6 +66,7 @@ def report(reusing: Reusing, execution: Execution, found: Counts, elapsed_ms: in
         confidence=found.confidence,
         elapsed_ms=elapsed_ms,
         baseline=_baseline(reusing) if choice else None,
+        explained=team.explained,
     )
 
 
@@ -83,7 +84,7 @@ def _quality(quality: Quality | None) -> str:
     if quality is None:
         return ""
     told = gettext("{metric} {value} on {rows} rows")
-    return told.format(metric=quality.metric, value=f"{quality.value:.3g}", rows=quality.rows)
+    return told.format(metric=quality.metric, value=words.quality(quality.metric, quality.value), rows=quality.rows)
 
 
 def _because(planned: str, method: Method, choice: Choice | None) -> str:
@@ -112,15 +113,16 @@ def _left(members: Sequence[MemberReport]) -> tuple[str, ...]:
 
 def _expected(reusing: Reusing, execution: Execution, members: Sequence[MemberReport]) -> str:
     team, count, choice = reusing.brief.team, reusing.brief.rows.count, execution.choice
-    covered = gettext("Members cover {share} of the rows.").format(share=f"{1 - execution.uncovered / count:.1%}")
+    near = gettext("The models explain {explained} of your data; {share} of the rows are unlike all that they know.")
+    near = near.format(explained=words.percent(team.explained), share=words.percent(execution.uncovered / count))
     if choice is None:
         unknown = gettext("Without labelled rows nobody can say how good this is.")
-        return f"{unknown} {covered} {_signed(team, members)}"
+        return f"{unknown} {near} {_signed(team, members)}"
     loss = choice.validation[choice.method]
     told = [measured.expected((loss.mean, loss.error), reusing.plan.labelled, task_of(team), _baseline(reusing))]
     if len(choice.validation) > 1:
         told.append(gettext("It is the best of what was tried, and so a little optimistic."))
-    return " ".join([*told, covered])
+    return " ".join([*told, near])
 
 
 def _baseline(reusing: Reusing) -> float:
@@ -141,7 +143,7 @@ def _signed(team: Team, members: Sequence[MemberReport]) -> str:
     for metric, values in sorted(told.items()):
         weight = sum(share for share, _ in values)
         mean = sum(share * value for share, value in values) / weight
-        parts.append(said.format(metric=metric, mean=f"{mean:.3g}", weight=f"{weight:.0%}"))
+        parts.append(said.format(metric=metric, mean=words.quality(metric, mean), weight=words.percent(weight)))
     signed = gettext("Their owners have signed, each measured on rows of its own: {parts}.")
     return signed.format(parts=gettext(", ").join(parts))
 

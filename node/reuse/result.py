@@ -37,7 +37,7 @@ class ReuseReport(msgspec.Struct, frozen=True):
     """The whole session, after its end. ``rows_local`` and ``rows_remote`` count (row, member) pairs, labelled rows
     among them: what was answered here, and what was sent to owners. ``validation`` holds mean loss and standard error
     by method, where there were labels, and ``baseline`` the loss of always saying their commonest class or mean;
-    ``expected`` the quality to be expected, in words. ``histogram`` is edges and
+    ``explained`` is as in the plan; ``expected`` the quality to be expected, in words. ``histogram`` is edges and
     counts of predicted values (None for classes); ``class_counts`` begins with the commonest; ``confidence`` counts
     rows by their largest probability, in 20 bins over [0, 1]."""
 
@@ -64,6 +64,7 @@ class ReuseReport(msgspec.Struct, frozen=True):
     confidence: tuple[int, ...]
     elapsed_ms: int
     baseline: float | None = None
+    explained: float | None = None
 
 
 class Downloading(msgspec.Struct, frozen=True):

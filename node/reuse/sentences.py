@@ -9,6 +9,7 @@ from atoll.node.language import gettext
 from atoll.node.reuse import words
 from atoll.node.reuse.query import PlannedMember, ReuseQuery
 from atoll.node.reuse.team import Team, Unusable
+from atoll.node.search.query import WELL
 
 LITTLE = 0.1  # of the rows uncovered: above, that is worth a word
 
@@ -86,20 +87,34 @@ def _share(member: PlannedMember, at_most: bool) -> str:
 def advice(team: Team, uncovered: float, query: ReuseQuery) -> str:
     """What to know before one agrees; empty where there is nothing."""
     told = []
-    if not team.served:
-        told.append(gettext("The learnwares that may be used do not cover your data: predictions are guesses."))
-    elif uncovered > LITTLE and query.abstain:
-        told.append(
-            gettext("No member covers {share} of your rows: they get no answer.").format(share=f"{uncovered:.0%}")
+    if little := poor(team):
+        told.append(little)
+    if team.served and uncovered > LITTLE and query.abstain:
+        without = gettext("{share} of your rows are unlike all that the models know: they get no answer.")
+        told.append(without.format(share=words.percent(uncovered)))
+    elif team.served and uncovered > LITTLE:
+        guess = gettext(
+            "{share} of your rows are unlike all that the models know: what is predicted for them is a guess."
         )
-    elif uncovered > LITTLE:
-        guess = gettext("No member covers {share} of your rows: what is predicted for them is a guess.")
-        told.append(guess.format(share=f"{uncovered:.0%}"))
+        told.append(guess.format(share=words.percent(uncovered)))
     named = {name for each, _ in team.absent for name in each.listing.class_names} - set(team.class_names)
     if named:
         names = gettext(", ").join(union([tuple(named)]))
         told.append(gettext("Only what you may not use knows {names}: that is never predicted.").format(names=names))
     return " ".join(told)
+
+
+def poor(team: Team) -> str:
+    """A warning where the models' data are not near to the user's; empty where they are."""
+    if not team.served:
+        return gettext("The learnwares that may be used do not cover your data: predictions are guesses.")
+    if team.explained >= WELL:
+        return ""
+    little = gettext(
+        "The models explain only {explained} of your data, so they may not know what is in your rows. Rows of a class "
+        "that no model knows may look like those of one that it does: only rows whose answer is known tell."
+    )
+    return little.format(explained=words.percent(team.explained))
 
 
 def misled(team: Team, method: str) -> str:
@@ -116,4 +131,4 @@ def misled(team: Team, method: str) -> str:
 def why_not(member: Unusable) -> str:
     """Why a learnware cannot take part."""
     told = gettext("{name}, which {share} of what was found of your data is like: {why}")
-    return told.format(name=repr(member.name), share=f"{member.share:.0%}", why=gettext(member.why))
+    return told.format(name=repr(member.name), share=words.percent(member.share), why=gettext(member.why))

@@ -38,7 +38,7 @@ WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")  # a number as software writes 
 class Team:
     """``members`` with their ``places`` and ``weights`` (k,); ``form`` is what they can all be routed by.
     ``class_names`` are all that any member, or label, names, empty for a regression of ``width`` values. ``served``:
-    the mixture explains enough of the user's data to be worth reusing."""
+    the mixture explains enough of the user's data to be worth reusing; ``explained`` is how much."""
 
     island: Island
     members: tuple[Candidate, ...]
@@ -48,6 +48,7 @@ class Team:
     class_names: tuple[str, ...]
     width: int
     served: bool = True
+    explained: float = 1.0
     absent: tuple[tuple[Candidate, float], ...] = ()
 
 
@@ -104,7 +105,7 @@ def gather(
     team = team_of(best.island, best.members, best.weights, query, labelled, own)
     known = tuple((each, weight) for each, weight in absent if _comparable(each, team))
     skipped = {each.id: _why_not(each, weight, query) for each, weight in absent}
-    return replace(team, served=best.explained >= SERVED, absent=known), skipped
+    return replace(team, served=best.explained >= SERVED, explained=best.explained, absent=known), skipped
 
 
 def team_of(

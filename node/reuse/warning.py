@@ -11,7 +11,7 @@ from atoll.node.reuse.execution import Execution
 from atoll.node.reuse.query import PlannedMember
 from atoll.node.reuse.result import MemberReport
 from atoll.node.reuse.running import Reusing
-from atoll.node.reuse.sentences import misled
+from atoll.node.reuse.sentences import misled, poor
 from atoll.node.reuse.team import Team
 from atoll.node.reuse.workers import Worker
 
@@ -21,8 +21,8 @@ def warnings(reusing: Reusing, execution: Execution, members: Sequence[MemberRep
     plan, team, told = reusing.planned, reusing.brief.team, []
     for planned, member, worker in zip(plan.members, members, execution.workers, strict=True):
         told += _of_member(planned, member, worker, plan.labelled)
-    if not team.served:
-        told.append(plan.advice)
+    if little := poor(team):
+        told.append(little)
     if warning := misled(team, execution.method):
         told.append(warning)
     if len(plan.licenses) > 1:

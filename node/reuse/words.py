@@ -109,10 +109,15 @@ def rows(number: int, labelled: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share, with a decimal where it matters: 31%, 4.2%, under 0.1%."""
+    """A share, with one decimal wherever it is shown: 31.0%, 4.2%, under 0.1%; 0% and 100% if it is that."""
     if 0 < share < 0.001:
         return gettext("under 0.1%")
-    return f"{share:.1%}" if 0 < share < 0.0995 or 0.9 < share < 1 else f"{share:.0%}"
+    return f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
+
+
+def quality(metric: str, value: float) -> str:
+    """What an owner has measured: a share of rows that are right, or a figure of another kind."""
+    return percent(value) if metric == "accuracy" and 0 <= value <= 1 else f"{value:.3g}"
 
 
 def seconds(elapsed: float) -> str:

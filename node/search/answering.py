@@ -131,4 +131,6 @@ def _advice(query: SearchQuery, settled: Settled, found: MixtureView | None) -> 
         return later("No learnware that fits these words, tags and filters is in an island compatible with your data.")
     if found is None or not found.served:
         return later("No learnware here covers your data: predictions would be guesses.")
+    if not found.well:
+        return later("The learnwares here explain only a part of your data: they may not know what is in your rows.")
     return ""

@@ -150,8 +150,12 @@ class Member(msgspec.Struct, frozen=True):
     weight: float
 
 
+WELL = 0.75  # of the user's squared norm explained: below, what knows none of the user's classes was seen to explain
+
+
 class MixtureView(msgspec.Struct, frozen=True):
-    """The mixture over owners. ``uncovered`` is the mass that no learnware covers; ``served`` whether reusing it
+    """The mixture over owners. ``uncovered`` is the mass that no learnware covers, ``explained`` the share of
+    the squared norm of the user's data that it is near to, 1 - MMD^2 / <u, u>; ``served`` whether reusing it
     makes sense; all members are compared in one ``representation``: "stand-in" if
     any of those considered is not disclosed and its owner has given a stand-in of its RKME."""
 
@@ -161,6 +165,11 @@ class MixtureView(msgspec.Struct, frozen=True):
     explained: float
     served: bool
     representation: Representation
+
+    @property
+    def well(self) -> bool:
+        """Whether it explains so much that nothing need be said of that."""
+        return self.explained >= WELL
 
 
 class SearchPlan(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from atoll.node.reuse import report
 from atoll.node.reuse import words as reuse_words
 from atoll.node.reuse.brief import LEARNING
 from atoll.node.reuse.query import MAX_MEMBERS
+from atoll.node.search.query import WELL
 from atoll.node.web.navigation import entries
 from atoll.node.web.parts import MAX_UPLOAD, TABLES
 from atoll.node.web.predict import words as predict_words
@@ -104,6 +105,7 @@ def _compiled() -> jinja2.Environment:
         "box": (overlay.WIDTH, overlay.HEIGHT),
         "asset": lambda name: f"/static/{name}?v={ASSETS[name].version}", "groups": GROUPS, "limits": LIMITS,
         "files": FILES, "tables": TABLES, "max_upload": MAX_UPLOAD, "max_text": MAX_TEXT,
+        "figures": report.figures, "well": WELL,
         "say": reuse_words, "learning": LEARNING, "max_members": MAX_MEMBERS, "languages": language.LANGUAGES,
         "language": language.current, "entries": entries, "ago": lambda at: language.ago(at, now_ms()),
     }  # fmt: skip

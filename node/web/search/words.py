@@ -6,7 +6,8 @@ from typing import NamedTuple, get_args
 
 from atoll.engine.islands import Island
 from atoll.node.language import gettext, later, ngettext
-from atoll.node.search.query import Hit, Privacy, Representation, SearchResult, SpecificationQuery
+from atoll.node.reuse.words import percent
+from atoll.node.search.query import Hit, MixtureView, Privacy, Representation, SearchResult, SpecificationQuery
 from atoll.node.web.search.overlay import Overlay
 from atoll.protocol.policy import ACTS, Act
 
@@ -106,6 +107,16 @@ def answered(result: SearchResult) -> str:
         asked,
     )  # fmt: skip
     return told.format(answered=len(result.peers_answered), asked=asked, seconds=seconds)
+
+
+def little(mixture: MixtureView) -> str:
+    """A warning before rows are predicted by a mixture that explains only a part of them."""
+    told = gettext(
+        "Only {explained} of your data are explained. The models may not know what is in your rows, and rows of a "
+        "class that no model knows may look like those of one that it does: rely on nothing that you have not tried "
+        "on rows whose answer is known."
+    )
+    return told.format(explained=percent(mixture.explained))
 
 
 def found(result: SearchResult) -> str:

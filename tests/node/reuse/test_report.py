@@ -23,6 +23,7 @@ TAGS = {
     "html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "div", "p", "span",
     "strong", "bdi", "br", "h1", "h2", "ul", "li", "dl", "dt", "dd", "figure", "figcaption", "table", "caption",
     "thead", "tbody", "tr", "th", "td", "pre", "code", "svg", "rect", "line", "ellipse", "path", "g", "circle",
+    "details", "summary",
 }  # fmt: skip
 
 
@@ -81,10 +82,11 @@ def test_it_begins_with_the_answer_and_how_good_it_is():
     order = [
         "Predictions of garment for 61 000 rows", "Rows predicted 60 000 of 61 000",
         "Expected error rate 6.4% 95% interval 3.0% to 13.0%, measured on 100 labelled rows", "Models 2 of 2 owners",
-        "Rows sent to owners 20 000", "most often bag (75%)",
+        "Rows sent to owners 20 000", "most often bag (75.0%)",
         "By ensemble pruning (the best on your 100 labelled rows)",
         "About 6.4% of the rows are wrong.", "Licences differ: MIT, GPL-3.0.", "How that is known",
-        "predicted in every way", "3.4% of your data is unlike", "What was predicted", "Whose models",
+        "predicted in every way", "3.4% of the rows are unlike", "What these figures say", "What was predicted",
+        "Whose models",
         "Share of the answers", "North Museum",
         "What left, and to whom", "20 000 rows go to Harbour Clinic", "How to repeat it", "atoll predict rows.csv",
         "Search search1 , reuse reuse1", "Exactly these models", "ab" * 32, "Made by Atoll",
@@ -98,7 +100,8 @@ def test_without_labels_it_claims_no_quality():
     text = seen(page(VALUES))
     assert "Expected root mean squared error unknown not measured: there were no labelled rows" in text
     assert "Nobody has measured it on data like yours." in text
-    assert "--labelled few.csv" in text
+    assert "--labelled few.csv" not in text  # who has asked by the page has no use for it
+    assert "--labelled few.csv" in seen(page(VALUES, Asked(command="atoll predict rows.csv")))
     assert "Rows sent to owners none" in text
     assert "Nothing left the node that was asked." in text
     same = msgspec.structs.replace(VALUES, members=(member(weight=1.0, revision="ab" * 32),))
@@ -173,7 +176,7 @@ def test_every_code_has_its_words():
     assert set(words.PLACES) == set(get_args(Place))
     assert words.method("of another version") == "of another version"
     assert [words.percent(share) for share in (0, 0.0004, 0.034, 0.31, 0.999, 1)] == [
-        "0%", "under 0.1%", "3.4%", "31%", "99.9%", "100%",
+        "0%", "under 0.1%", "3.4%", "31.0%", "99.9%", "100%",
     ]  # fmt: skip
 
 

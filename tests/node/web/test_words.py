@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 from atoll.node.reuse.query import PlannedMember
-from atoll.node.search.query import Hit, Holder, SearchResult
+from atoll.node.search.query import Hit, Holder, Member, MixtureView, SearchResult
 from atoll.node.web.predict import words as planned
 from atoll.node.web.rendering import render
 from atoll.node.web.search import words
@@ -61,6 +61,23 @@ def test_whatever_has_no_name_is_called_by_its_id():
 )
 def test_a_hit_says_what_is_to_be_known_of_it(changes, said):
     assert said in shown(**changes)
+
+
+@pytest.mark.parametrize(
+    ("explained", "main", "warned"), [(0.9, True, False), (0.75, True, False), (0.7, False, True), (0.4, False, False)]
+)
+def test_predicting_is_the_thing_to_do_only_where_enough_is_explained(explained, main, warned):
+    member = Member(HIT.learnware_id, OWNER, "Wine", 1.0)
+    mixed = MixtureView((member,), 0.1, 0.0, explained, explained >= 0.5, "rkme")
+    answer = msgspec.structs.replace(ANSWER, mixture=mixed)
+    html = render(
+        "search/_results.html", NODE, result=answer, peers={}, picture=None, search="1", leaves="Nothing leaves."
+    )
+    assert ('<a class="button main" href="/searches/1/predict">' in html) == main
+    assert ("rely on nothing that you have not tried" in html) == warned
+    assert 'href="/searches/1/predict"' in html
+    assert f"explains {'' if main else 'only '}<b>{explained:.1%}</b>" in html
+    assert html.count("What these figures say") == 1
 
 
 def test_a_hit_by_words_has_no_distance():
