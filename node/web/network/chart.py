@@ -68,7 +68,10 @@ class Reef(NamedTuple):
 
 
 class Chart(NamedTuple):
+    """``home`` is the radius within which this node and the names of federations are."""
+
     radius: float
+    home: float
     reefs: tuple[Reef, ...]
     marks: tuple[Mark, ...]
     named: bool
@@ -102,7 +105,7 @@ def chart(lines: Sequence[Line]) -> Chart:
             off = 0.0 if named or total <= 28 else (14.0, -14.0)[len(marks) % 2]
             marks.append(_mark(each, angle, radius + off, inner + ROOM, federation, named=named))
         turn += span + gap
-    return Chart(radius, tuple(reefs), tuple(marks), named, whole)
+    return Chart(radius, inner + ROOM, tuple(reefs), tuple(marks), named, whole)
 
 
 def _pieces(lines: Sequence[Line]) -> tuple[Mapping[Key, list[Line]], Key]:

@@ -95,7 +95,8 @@ async def test_rows_are_fitted_by_the_node_and_the_whole_answer_is_shown(browser
     assert {name for name, _ in parts_of(page)} == {"Digits 0 1", "Digits 2 3"}
     for said in (
         "The list and its order are certain", "2 of 2 owners answered", "mixture of their data explains",
-        "covered by none", "What these figures say", "exact", "similar", "You may see its reduced set, have its owner predict your rows",
+        "covered by none", "What these figures say", "exact", "similar",
+        "You may see its reduced set, have its owner predict your rows",
         "The reduced set (", "goes to Other House", "Rows are fitted by this node (Asked House)", "in test",
         "signed listing", "atoll search --data FILE",
     ):  # fmt: skip
