@@ -102,7 +102,7 @@ async def test_what_was_asked_of_others_is_kept_with_what_the_owner_has_said_of_
     asked = (await browser.open("/requests")).text.partition("What you ask of others")[2]
     assert "Owner House: Digits 0 1 waiting Predict asked" in asked
     assert "waiting Download asked" in asked
-    predict, model = sorted(await owner.client.requests(), key=lambda each: each.act != "predict")
+    predict, _ = sorted(await owner.client.requests(), key=lambda each: each.act != "predict")
     await owner.client.grant(predict.id, 3)
 
     address = f"/learnwares/{learnware}/ask?owner={owner.node.identity.peer}"
