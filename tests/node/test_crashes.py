@@ -341,6 +341,7 @@ async def publish_more(owner, changes=8):
             return
 
 
+@pytest.mark.timeout(300)
 async def test_a_lost_node_comes_back_as_it_was_backed_up_and_goes_on(lost, tmp_path):
     await lost.restore(tmp_path / "backup.tar", tmp_path / "again")
     assert position(lost.machine.home, lost.federation, lost.machine.home) < lost.position
@@ -359,6 +360,7 @@ async def test_a_lost_node_comes_back_as_it_was_backed_up_and_goes_on(lost, tmp_
     assert positions.pop()[0] > lost.position[0]
 
 
+@pytest.mark.timeout(300)
 async def test_a_restored_node_publishes_while_its_peers_are_away_and_makes_no_fork(lost, tmp_path):
     for each in lost.others:
         await each.kill()

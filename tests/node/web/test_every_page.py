@@ -16,7 +16,7 @@ from playwright.async_api import async_playwright
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
 ]
 
 # An example of each page. In braces: the names of what ``content`` has made.
