@@ -42,12 +42,12 @@ async def noting(
     try:
         yield more
     except asyncio.CancelledError:  # the node ends before the act has
-        await asyncio.shield(_answer(audit, actor, act, {**more, **subject}, NodeStopping.code))
+        await asyncio.shield(_answer(audit, actor, act, subject | more | subject, NodeStopping.code))
         raise
     except Exception as error:  # noted, and passed on to where it becomes a response
-        await _answer(audit, actor, act, {**more, **subject}, _code(error))
+        await _answer(audit, actor, act, subject | more | subject, _code(error))
         raise
-    await _answer(audit, actor, act, {**more, **subject}, DONE)
+    await _answer(audit, actor, act, subject | more | subject, DONE)
 
 
 def note(request: web.Request, **subject: str) -> None:
