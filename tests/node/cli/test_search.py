@@ -122,7 +122,7 @@ async def test_filters_leave_what_they_name(two, search, rows):
         (("--id", own), {own}),
         (("--dimensions", 64), {own, foreign}),
         (("--dimensions", 3), set()),
-        (("--may", "download"), {foreign}),
+        (("--may", "download"), {own, foreign}),  # its own users may do everything with what is a node's own
         (("--may", "predict", "--may", "disclose"), {own, foreign}),
         (("--task", "classification", "--data-type", "table", "--library", "scikit-learn"), {own, foreign}),
         (("--task", "regression"), set()),
