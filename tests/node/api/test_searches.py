@@ -136,7 +136,7 @@ async def test_filters_leave_what_they_name(two, digits):
         (Filters(dimensions=(64,)), {own, foreign}),
         (Filters(dimensions=(3, 65)), set()),
         (Filters(may=("match", "disclose")), {own, foreign}),
-        (Filters(may=("download",)), set()),
+        (Filters(may=("download",)), {own}),  # what is its own, its users may do everything with
     ):
         by_rows = await asked.client.search_rows(rows, filters=filters)
         by_words = await asked.client.search([], SemanticQuery("digits"), filters=filters)
