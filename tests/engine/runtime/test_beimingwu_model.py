@@ -2,7 +2,6 @@
 
 import io
 import pickle
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -18,11 +17,11 @@ from atoll.engine.runtime.environments import Environments, Needs
 from atoll.engine.runtime.formats import detect
 from atoll.engine.runtime.layout import Folders
 from atoll.engine.runtime.unpacked import Unpacked
+from learnware_zip import WITH, YAML, archive
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 
 IRIS = Signature("classification", 4, 3)
-YAML = "model:\n  class_name: Model\n  module_path: __init__.py\n  kwargs: {}\n"
 OF_LABELS = """
 import os
 import joblib
@@ -74,20 +73,6 @@ class Model:
         assert X.shape[1:] == (3, 8, 8), X.shape
         return X[:, 1].sum(axis=(1, 2)) - X[:, 0, 0, 0]
 """
-WITH = """
-class Model:
-    input_shape, output_shape = (4,), (1,)
-    def predict(self, X):
-        return X.sum(axis=1)
-"""
-
-
-def archive(code, files=(), yaml=YAML, module="__init__.py"):
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as made:
-        for name, each in {"learnware.yaml": yaml, module: code, **dict(files)}.items():
-            made.writestr(name, each)
-    return data.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +104,6 @@ def strong(tmp_path):
     made = Sandbox(unpacked=Unpacked(tmp_path / "unpacked"))
     yield made
     made.close()
-
-
-def held(unpacked, data, largest=1 << 20):
-    with unpacked.holding(data, largest) as place:
-        return place
 
 
 @pytest.fixture
@@ -303,14 +283,6 @@ def test_links_bombs_and_a_file_that_is_a_folder_are_refused(strong, started, tm
     assert not list(Path(tmp_path / "unpacked").glob("*"))
 
 
-def test_it_unpacks_to_a_few_times_the_largest_model_at_most(tmp_path):
-    place = Unpacked(tmp_path / "unpacked")
-    data = io.BytesIO(archive(WITH, {"weights": bytes(5000)}))
-    with pytest.raises(ModelRefused, match=r"unpacks to 5\d\d\d bytes, at most 4000 are run"):
-        held(place, data, 1000)
-    assert held(place, data, 2000).files.is_dir()
-
-
 def test_others_are_refused_before_they_are_unpacked(strong, started, tmp_path):
     with pytest.raises(ModelRefused, match=r"a learnware in Beimingwu's format runs code .* not run for others"):
         started(strong, archive(WITH), Signature("regression", 4, 1), trust="foreign")
@@ -321,55 +293,6 @@ def test_others_are_refused_before_they_are_unpacked(strong, started, tmp_path):
 
 def test_an_archive_of_another_kind_that_holds_a_learnware_yaml_counts_as_code():
     assert detect(io.BytesIO(archive(WITH, {"schema.json": "{}", "m/models/model.json": "{}"}))) == "beimingwu"
-
-
-def test_it_is_unpacked_once_and_again_if_somebody_has_deleted_it(tmp_path):
-    unpacked = Unpacked(tmp_path / "unpacked")
-    data = io.BytesIO(archive(WITH, {"a/b/c.txt": "deep"}))
-    with unpacked.holding(data, 1 << 20) as place:
-        assert (place.files / "a/b/c.txt").read_text() == "deep"
-        unpacked.keep_only([])
-        inode = place.files.stat().st_ino
-    assert held(unpacked, data).files.stat().st_ino == inode
-    digest = place.files.parent.name
-    for kept in (lambda: unpacked.keep_only([digest]), lambda: unpacked.keep_only([], lambda: [digest])):
-        kept()
-        assert place.entry.is_file()
-    unpacked.keep_only([])
-    assert not place.files.exists()
-    assert held(unpacked, data) == place
-
-
-def test_what_an_interruption_has_left_is_no_learnware(tmp_path):
-    unpacked, data = Unpacked(tmp_path / "unpacked"), io.BytesIO(archive(WITH))
-    with unpacked.holding(data, 1 << 20) as place:
-        folder = place.files.parent
-    half = folder.with_name("new-" + folder.name)
-    shutil.copytree(folder, half)
-    place.entry.unlink()  # damaged
-    (place.files / "__init__.py").write_text("other")
-    assert (held(unpacked, data).files / "__init__.py").read_text() == WITH
-    shutil.copytree(folder, half, dirs_exist_ok=True)
-    unpacked.keep_only([folder.name])
-    assert [each.name for each in (tmp_path / "unpacked").iterdir()] == [folder.name]
-
-
-def test_files_in_use_stay_and_those_of_learnwares_that_are_gone_do_not(tmp_path):
-    pool = ModelPool(2, unpacked=Unpacked(tmp_path / "unpacked"))
-    one, two = (tmp_path / name for name in ("one", "two"))
-    one.write_bytes(archive(WITH))
-    two.write_bytes(archive(WITH, {"other": "x"}))
-    rows, signature = np.ones((1, 4), np.float32), Signature("regression", 4, 1)
-    try:
-        for path in (one, two):
-            pool.predict(path.name, path, signature, rows, trust="own")
-        pool.keep_folders([])
-        assert len(list((tmp_path / "unpacked").iterdir())) == 2
-        pool.predict("one", one, signature, rows, trust="own", tenant="another")
-    finally:
-        pool.close()
-    pool.keep_folders([])
-    assert not list((tmp_path / "unpacked").iterdir())
 
 
 def test_it_runs_with_the_packages_that_it_asks_for(strong, tmp_path, monkeypatch):
