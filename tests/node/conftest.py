@@ -170,25 +170,21 @@ async def processes(tmp_path: Path, digits: Digits):
 @pytest.fixture
 def changed():
     """``await changed(node, condition)`` waits until a condition on the node's catalogue holds, by its events."""
-
-    async def wait(running: RunningNode, condition: Callable[[], bool], seconds: float = 20.0) -> None:
-        loop, event = asyncio.get_running_loop(), asyncio.Event()
-        running.node.catalogue.on_change(lambda *_: loop.call_soon_threadsafe(event.set))
-        async with asyncio.timeout(seconds):
-            while not condition():
-                await event.wait()
-                event.clear()
-
-    return wait
+    return _waiting(lambda node: node.catalogue)
 
 
 @pytest.fixture
 def until():
     """``await until(node, condition)`` waits until a condition on the node's peers holds, by their events."""
+    return _waiting(lambda node: node.peers)
+
+
+def _waiting(part: Callable[[Node], object]):
+    """Wait by the events of a part of a node."""
 
     async def wait(running: RunningNode, condition: Callable[[], bool], seconds: float = 30.0) -> None:
         loop, event = asyncio.get_running_loop(), asyncio.Event()
-        running.node.peers.on_change(lambda _: loop.call_soon_threadsafe(event.set))
+        part(running.node).on_change(lambda *_: loop.call_soon_threadsafe(event.set))
         async with asyncio.timeout(seconds):
             while not condition():
                 await event.wait()
