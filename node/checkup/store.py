@@ -18,9 +18,8 @@ from atoll.node.language import size
 from atoll.node.store.environment import SCHEMA
 from atoll.node.store.glance import Glance
 from atoll.node.store.verification import verify_home
-from atoll.protocol.limits import CLOCK_SKEW
+from atoll.protocol.limits import CLOCK_SKEW, DAY
 
-DAY = 86_400_000
 RENEWED = 20 * DAY  # a membership of 90 days that ends sooner was to be renewed long ago
 SECONDS_OFF = 60_000
 WRONG_BEFORE = 1_750_000_000_000  # no node was made before
