@@ -1,11 +1,13 @@
 """Federations as people run them from the page: found, invite, join, renew, revoke, take down, appoint, leave."""
 
 import html
+import io
 import re
 from xml.etree import ElementTree
 
 import msgspec
 import pytest
+import zxingcpp
 from atoll.node.client import RemoteError
 from atoll.node.clock import now_ms
 from atoll.node.web.federations.qr import qr
@@ -15,6 +17,7 @@ from atoll.protocol.listings import Offers
 from atoll.protocol.membership import Invite
 from atoll.protocol.messages import encode
 from browser import CHROMIUM, serious, sign_in
+from PIL import Image
 from playwright.async_api import expect
 
 BOTH = Offers(disclose="members", predict="members", download="members")
@@ -309,6 +312,18 @@ async def test_pages_of_federations_are_at_home_on_phones_and_read_aloud(federat
     await expect(page.locator("[data-copies=line]")).to_have_text("Copied")
     copied = await page.evaluate("navigator.clipboard.readText()")
     assert copied == await page.locator("#line").text_content()
+    for width in (1280, 360):
+        for scheme in ("light", "dark"):
+            await page.set_viewport_size({"width": width, "height": 800})
+            await page.emulate_media(color_scheme=scheme)
+            assert await scanned(page) == [copied], (width, scheme)
+
+
+async def scanned(page):
+    """What a phone reads off the screen."""
+    await page.locator("svg.qr").scroll_into_view_if_needed()
+    screen = Image.open(io.BytesIO(await page.screenshot()))
+    return [code.text for code in zxingcpp.read_barcodes(screen)]
 
 
 async def looked_at(page):
