@@ -5,15 +5,17 @@ What is counted as it happens is here; figures of the moment are in node.gauges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import prometheus_client
 from atoll.node import gauges
 from atoll.node.acceptance.submissions import SubmissionRow
 from atoll.node.gauges import Figure, Meaning
 from atoll.node.reuse.running import Reusing
+from atoll.node.search.query import Privacy
 from atoll.node.search.running import Running
 from atoll.protocol import ask, fetch, hello, join, match, peers, predict, sync
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -45,6 +47,24 @@ COUNTERS: Mapping[str, Meaning] = MappingProxyType({
         "Bytes of streams with peers; sync is the comparing of catalogues", ("protocol", "direction")
     ),
 })  # fmt: skip
+# What the labels of a counter may say, where that is known before: these series begin at 0 with the node, since
+# Prometheus sees no increase in one that begins at 1.
+VALUES: Mapping[str, tuple[Iterable[str], ...]] = MappingProxyType(
+    {
+        "atoll_http_limited_total": (("request", "token", "stream"),),
+        "atoll_searches_total": (get_args(Privacy), ("complete", "partial", "failed", "stopped")),
+        "atoll_search_peers_total": (("answered", "failed"),),
+        "atoll_matches_served_total": (("answered", "refused", "busy"),),
+        "atoll_predictions_total": (("done", "failed", "stopped"),),
+        "atoll_predicted_rows_total": (("here", "owner"),),
+        "atoll_predictions_served_total": (("answered", "refused"),),
+        "atoll_downloads_total": (("done", "failed"),),
+        "atoll_submissions_decided_total": (("accepted", "refused"),),
+        "atoll_gossip_messages_total": (("in", "out", "invalid"),),
+        "atoll_syncs_total": (("level", "news", "failed"),),
+        "atoll_p2p_bytes_total": (sorted(PROTOCOLS | {"other"}), ("in", "out")),
+    }
+)
 HISTOGRAMS: Mapping[str, Meaning] = MappingProxyType({
     "atoll_http_request_seconds": Meaning("How long requests took, streams to their end", ("route",)),
     "atoll_search_seconds": Meaning("How long searches took to their final answer"),
@@ -74,6 +94,9 @@ class Metrics:
             for name, (text, labels) in HISTOGRAMS.items()
         }
         ProcessCollector(registry=registry)
+        for name, values in VALUES.items():
+            for labels in product(*values):
+                self._counters[name].labels(*labels)
 
     def show(self, figures: Callable[[], Iterator[Figure]]) -> None:
         """Export these figures of the moment too; they are asked for in ``text``."""

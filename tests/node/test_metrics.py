@@ -2,10 +2,11 @@
 
 import json
 import re
+from itertools import product
 from pathlib import Path
 
 import aiohttp
-from atoll.node.metrics import listed
+from atoll.node.metrics import COUNTERS, VALUES, listed
 from atoll.protocol.listings import Offers
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -52,6 +53,22 @@ async def test_every_metric_has_its_words_and_the_dashboard_shows_only_what_ther
         assert set(labels.split(", ")) <= known, name
 
 
+def happened(samples):
+    """What of the samples of a metric has been counted."""
+    return {labels: value for labels, value in samples.items() if value}
+
+
+async def test_what_has_not_happened_yet_is_counted_as_such(start):
+    """Prometheus sees no increase from nothing to one: the first of its kind would be in no rate."""
+    (node,) = await start("node")
+    _, samples = await scraped(node)
+    labelled = {name for name, (_, labels) in COUNTERS.items() if labels}
+    assert labelled - set(VALUES) == {"atoll_http_requests_total"}  # routes and statuses are too many
+    for name, values in VALUES.items():
+        there = {tuple(sorted(zip(COUNTERS[name].labels, each, strict=True))) for each in product(*values)}
+        assert set(samples[name]) == there, name
+
+
 async def test_what_happens_is_counted_where_it_happens(federated, publish, changed, digits, tmp_path):
     (asked, owner), federation = await federated("Asked", "Owner")
     offers = Offers(disclose="members", predict="members", download="members")
@@ -64,27 +81,30 @@ async def test_what_happens_is_counted_where_it_happens(federated, publish, chan
     rows = digits.of(0, 1)
     await asked.client.predict(found.search_id, rows, prefer="remote", send=True)
     await asked.client.fetch(learnware, folder=tmp_path)
+    audited = asked.node.audit.head().seq
     _, at_asked = await scraped(asked)
     _, at_owner = await scraped(owner)
 
-    assert at_asked["atoll_searches_total"] == {(("outcome", "complete"), ("privacy", "rkme")): 1}
+    assert happened(at_asked["atoll_searches_total"]) == {(("outcome", "complete"), ("privacy", "rkme")): 1}
     assert at_asked["atoll_search_seconds_count"] == {(): 1}
     assert at_asked["atoll_search_peers_total"][(("outcome", "answered"),)] == len(found.peers_answered) == 2
-    assert at_owner["atoll_matches_served_total"] == {(("outcome", "answered"),): 1}
-    assert at_asked["atoll_predictions_total"] == {(("outcome", "done"),): 1}
+    assert happened(at_owner["atoll_matches_served_total"]) == {(("outcome", "answered"),): 1}
+    assert happened(at_asked["atoll_predictions_total"]) == {(("outcome", "done"),): 1}
     assert at_asked["atoll_predicted_rows_total"][(("place", "owner"),)] == len(rows.values)
     assert at_owner["atoll_predictions_served_total"][(("outcome", "answered"),)] >= 1
-    assert at_asked["atoll_downloads_total"] == {(("outcome", "done"),): 1}
+    assert happened(at_asked["atoll_downloads_total"]) == {(("outcome", "done"),): 1}
     assert at_asked["atoll_download_bytes_total"][()] > 1000
     assert at_asked["atoll_cache_bytes"][()] >= at_asked["atoll_download_bytes_total"][()]
-    assert at_owner["atoll_submissions_decided_total"] == {(("outcome", "accepted"),): 1}
+    assert happened(at_owner["atoll_submissions_decided_total"]) == {(("outcome", "accepted"),): 1}
     assert at_owner["atoll_dock_learnwares"] == {(): 1}
     assert at_asked["atoll_peers"][(("state", "member"),)] == 1
     assert at_asked["atoll_p2p_bytes_total"][(("direction", "in"), ("protocol", "sync"))] > 0
     assert 0 < at_asked["atoll_certificate_seconds"][(("federation", federation[:12]),)] <= 90 * 86_400
-    assert at_asked["atoll_audit_rows"][()] == asked.node.audit.head().seq
+    assert audited <= at_asked["atoll_audit_rows"][()] <= asked.node.audit.head().seq
     route = (("method", "POST"), ("route", "/api/v1/searches"), ("status", "200"))
     assert at_asked["atoll_http_requests_total"][route] == 1
+    for name in VALUES:  # and all that was counted was there before
+        assert (len(at_asked[name]), len(at_owner[name])) == (len([*product(*VALUES[name])]),) * 2, name
     told = str([*at_asked.values(), *at_owner.values()])
     ids = (asked.node.identity.peer, owner.node.identity.peer, learnware, federation)
     assert [each for each in ids if each in told] == []
