@@ -12,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tomllib
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,8 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from test_documentation import wrong
 
-DEPLOY = Path(__file__).parents[1] / "examples" / "deploy"
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "examples" / "deploy"
 NODES = ("university", "clinic", "post")
 SECONDS = 90
 PATHS = {route.path for route in ROUTES}
@@ -114,6 +116,16 @@ def test_the_image_is_not_root_has_what_the_sandbox_needs_and_tells_whether_it_i
         assert (DEPLOY / copied).exists()
 
 
+def test_the_image_is_made_of_the_whole_package_and_of_nothing_else_that_lies_in_the_checkout():
+    patterns = (DEPLOY / "Dockerfile.dockerignore").read_text().split("\n*\n")[1].split()
+    let_in = {each.removeprefix("!").partition("/")[0] for each in patterns if each.startswith("!")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folders = {name.split(".")[1] for name in project["tool"]["setuptools"]["packages"] if "." in name}
+    files = {"__init__.py", "py.typed", "pyproject.toml", project["project"]["readme"]}
+    assert let_in == folders | files | {*project["project"]["license-files"], "examples"}
+    assert "!examples/deploy/*.sh" in patterns
+
+
 def test_prometheus_and_grafana_find_the_nodes_and_each_other(compose):
     (job,) = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"]
     assert job["metrics_path"] in PATHS
@@ -132,8 +144,8 @@ def test_the_unit_runs_real_commands_and_leaves_the_sandbox_what_it_needs():
     unit.optionxform = str
     unit.read(DEPLOY / "atoll.service")
     service = unit["Service"]
-    for key in ("ExecStart", "ExecStartPre"):
-        assert wrong(f"atoll {service[key].partition('/atoll ')[2]}") is None
+    assert wrong(f"atoll {service['ExecStart'].partition('/atoll ')[2]}") is None
+    assert "ExecStartPre" not in service  # its exit code prevents no restart
     assert int(service["TimeoutStopSec"]) >= HttpSection().stop_seconds + 12
     assert service["RestartPreventExitStatus"] == "20 21"
     assert service["ProtectSystem"] == "strict"
