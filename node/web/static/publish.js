@@ -15,7 +15,7 @@ async function sendFile(form, file) {
   bar.hidden = false;
   const show = (received) => {
     bar.value = received / file.size;
-    tell(`${form.dataset.sending} ${Math.floor((100 * received) / file.size)} %`);
+    tell(`${form.dataset.sending} ${Math.floor((100 * received) / file.size)}%`);
   };
   for (let tries = 0; tries < TRIES; tries += 1) {
     try {

@@ -585,7 +585,7 @@ async def test_with_a_script_files_go_in_pieces_checks_come_as_they_are_done_and
     await expect(page.locator("#given-error")).to_contain_text("It is a pickle")
     await expect(page.locator("#gone")).to_be_visible()
     await expect(page.locator("#kept")).to_be_hidden()
-    assert lost == [(True, "Sending 0 %")]
+    assert lost == [(True, "Sending 0%")]
     await page.set_input_files("#given", tmp_path / "digits.onnx")
     held = asyncio.Event()
 
