@@ -38,7 +38,7 @@ async def test_the_quick_starts_and_concepts_speak_chinese_and_other_pages_say_t
     assert "数据用户入门" in page.text
     page = await reader.open("/docs/concepts")
     assert '<article class="prose" lang="zh">' in page.body
-    assert "specification island" in page.text
+    assert "规约岛" in page.text
     page = await reader.open("/docs/search")
     assert '<article class="prose" lang="en">' in page.body
     assert "本页为英文。" in page.text
