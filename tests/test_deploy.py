@@ -110,6 +110,8 @@ def test_the_image_is_not_root_has_what_the_sandbox_needs_and_tells_whether_it_i
     ):
         assert words in stages[1]
     assert "whl/cpu" in stages[0]
+    assert "gcc libc6-dev libgmp-dev" in stages[0]  # there is no wheel of the fastecdsa that libp2p pins
+    assert "libgmp10" in stages[1]
     assert re.search(r"127\.0\.0\.1:8470(/\w+)", text)[1] in PATHS
     assert stages[1].index("USER 10001") > stages[1].index("useradd")
     for copied in re.findall(r"examples/deploy/(\S+\.sh)", text):
