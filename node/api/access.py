@@ -53,8 +53,9 @@ async def named(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def stamp(request: web.Request, response: web.StreamResponse) -> None:
-    """Every answer has the id of its request; a browser that came by https comes back by it. Not to this machine,
-    which has other servers under the same name."""
+    """Every answer has the id of its request, and names no versions; a browser that came by https comes back by it.
+    Not to this machine, which has other servers under the same name."""
+    response.headers["Server"] = "Atoll"
     about = request.get(ABOUT)
     if about is None:
         return

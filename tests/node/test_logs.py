@@ -150,6 +150,7 @@ async def test_an_unexpected_error_is_told_by_its_kind_and_its_place_and_found_b
         problem = await response.json()
         assert response.status == 500
         assert response.headers["X-Request-ID"] == problem["request_id"] != "chosen-by-a-stranger"
+        assert response.headers["Server"] == "Atoll"  # no versions
     (failed,) = lines_of(stream).of("a request has failed")
     assert (failed["error"], failed["request_id"]) == ("ValueError", problem["request_id"])
     assert " fail" in failed["at"][-1]
