@@ -10,20 +10,25 @@ import signal
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import lmdb
+import msgspec
 import numpy as np
 import pytest
 from atoll.engine.encoding import pack, unpack
 from atoll.node.app import running
 from atoll.node.cli.main import cli
+from atoll.node.clock import now_ms
 from atoll.node.errors import StoreError, StoreFull, StoreTooNew, outcome
 from atoll.node.identity import Identity
 from atoll.node.store import backup, environment, migration, restoring, verification
 from atoll.node.store.environment import SCHEMA, Store
 from atoll.node.store.migration import STEPS, Step, migrate, schema_of
+from atoll.protocol import limits
 from atoll.protocol.listings import Offers
+from atoll.protocol.membership import read_invite
 from atoll.protocol.policy import Policy, Rule
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -293,7 +298,8 @@ async def test_a_home_of_this_version_can_be_frozen(federated, publish, digits, 
     asked = Policy(predict=Rule("ask"), disclose=Rule("members", peers=(two.node.identity.peer,)))
     await publish(one, federation, Offers(predict="members"), 0, 1)
     granted = await publish(one, federation, asked, 4, 5)
-    other = await publish(two, federation, Offers(disclose="members", download="members"), 2, 3)
+    shared = Policy(predict=Rule("ask"), disclose=Rule("members"), download=Rule("members"))
+    other = await publish(two, federation, shared, 2, 3)
     await one.client.create_token("a colleague", ("read", "predict"), None)
     await one.client.invite(federation)
     await one.client.add_peer_rule("deny", Identity.of(Ed25519PrivateKey.generate()).peer)
@@ -302,6 +308,7 @@ async def test_a_home_of_this_version_can_be_frozen(federated, publish, digits, 
     await changed(one, lambda: len(one.node.catalogue.of_owner(owners[0], owners[2])) == 1)
     await two.client.ask(granted, ("predict",), "for a study")
     await one.client.grant((await one.client.requests())[0].id)
+    await one.client.ask(other, ("predict",), "for another")
     found = await two.client.search_rows(digits.of(0, 1))
     await two.client.predict(found.search_id, digits.of(0, 1), send=True)
     rows = digits.of(2, 3).values.astype(np.float32)
@@ -309,13 +316,34 @@ async def test_a_home_of_this_version_can_be_frozen(federated, publish, digits, 
     (tmp_path / "fetched").mkdir()
     await one.client.fetch([other], folder=tmp_path / "fetched")
     await one.client.revoke(federation, third.node.identity.peer)
-    await one.client.backup(tmp_path / "home.tar")
-    tables = restoring.verify(tmp_path / "home.tar", silent).tables
+    tables = await freeze(one, tmp_path)
     assert {name for name, count in tables.items() if not count} <= RARE
+
+
+@pytest.mark.slow
+async def test_a_home_with_invites_that_outlast_it_can_be_frozen(start, tmp_path):
+    """As :func:`test_a_home_of_this_version_can_be_frozen`, for ``homes/schema-*-invites``."""
+    admin, first = await start("admin", "first")
+    federation = (await admin.client.create_federation("Bay")).id
+    inviting = partial(admin.node.administration.invite, bytes.fromhex(federation), (), made_by="first admin")
+    lasting = {name: inviting(now_ms(), 36_525 * limits.DAY, max_listings=7).line() for name in ("open", "used")}
+    made = read_invite(lasting["used"])
+    used = msgspec.structs.replace(made, addresses=admin.node.network.addresses)
+    await first.client.join(used.line())
+    expired = inviting(now_ms() - limits.DAY, limits.MINUTE).line()
+    ids = {each.used_by_name: each.id for each in await admin.client.invites(federation)}
+    await freeze(admin, tmp_path, invites={**lasting, "expired": expired}, ids={"open": ids[""], "used": ids["first"]})
+
+
+async def freeze(running, folder, **more):
+    """Write ``home.tar.xz`` and what is in it, ``home.json``; the rows by table."""
+    await running.client.backup(folder / "home.tar")
+    tables = restoring.verify(folder / "home.tar", silent).tables
     wanted = {
-        "token": one.token, "tables": tables, "tokens": sorted(each.name for each in await one.client.tokens()),
-        "learnwares": sorted(each.name for each in await one.client.learnwares()),
-        "federations": [each.name for each in await one.client.federations()],
-    }  # fmt: skip
-    (tmp_path / "home.json").write_text(json.dumps(wanted, indent=1) + "\n")
-    (tmp_path / "home.tar.xz").write_bytes(lzma.compress((tmp_path / "home.tar").read_bytes(), preset=9))
+        "token": running.token, "tables": tables, "tokens": sorted(each.name for each in await running.client.tokens()),
+        "learnwares": sorted(each.name for each in await running.client.learnwares()),
+        "federations": [each.name for each in await running.client.federations()],
+    } | more  # fmt: skip
+    (folder / "home.json").write_text(json.dumps(wanted, indent=1) + "\n")
+    (folder / "home.tar.xz").write_bytes(lzma.compress((folder / "home.tar").read_bytes(), preset=9))
+    return tables
