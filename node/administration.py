@@ -14,6 +14,7 @@ from atoll.node.identity import Identity
 from atoll.node.store.audit import DONE, NODE, AuditLog
 from atoll.node.store.environment import Store, Transaction
 from atoll.node.store.federations import Federation, Federations
+from atoll.node.store.tokens import id_of
 from atoll.protocol import limits
 from atoll.protocol.decrees import Decree, Revocation, Takedown, sign_decree
 from atoll.protocol.errors import InviteInvalid, NotFound, NotMember, ProtocolError
@@ -25,8 +26,7 @@ from atoll.protocol.sync import Kind, Notice
 Role = Literal["member", "reader"]
 QUOTA = 10_000  # listings of a member, unless the invite says otherwise
 ADMIT = "federation.admit"  # the act of this node when somebody comes with an invite
-NAMED_BY = b"atoll/invite/1\0"
-ID_LENGTH = 12
+KEPT_BY = b"atoll/invite/1\0"
 
 
 class InviteRow(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class InviteRow(msgspec.Struct, frozen=True):
 
 def invite_id(token: bytes) -> str:
     """What lists and the audit log call an invite; nothing is let in by it, and an open federation's has none."""
-    return hashlib.sha256(NAMED_BY + token).hexdigest()[:ID_LENGTH] if token else ""
+    return id_of(_digest_of(token)) if token else ""
 
 
 class Administration:
@@ -72,16 +72,17 @@ class Administration:
         if not 0 <= max_listings <= limits.LISTINGS:
             raise ProtocolError(f"a member lists 0 to {limits.LISTINGS} learnwares, not {max_listings}")
         token = secrets.token_bytes(TOKEN_BYTES)
+        digest = _digest_of(token)
         row = InviteRow(federation, now + lifetime, None, role, 0 if role == "reader" else max_listings, made_by)
-        self._store.write(lambda txn: self._invites.put(txn, token, row)).result()
+        self._store.write(lambda txn: self._invites.put(txn, digest, row)).result()
         return Invite(federation, entry.charter.name, token, addresses, row.expires_at)
 
     def invites(self, federation: bytes, now: int) -> list[tuple[str, InviteRow]]:
-        """(id, row) of the invites of this node that have not expired, the first to expire first; their secrets stay
-        here."""
+        """(id, row) of the invites of this node that have not expired, the first to expire first; their secrets are
+        not kept."""
         self._require_admin(federation)
         with self._store.view() as txn:
-            found = [(invite_id(token), row) for token, row in self._invites.scan(txn)]
+            found = [(id_of(digest), row) for digest, row in self._invites.scan(txn)]
         return sorted(
             (each for each in found if each[1].in_force(federation, now)), key=lambda each: each[1].expires_at
         )
@@ -92,15 +93,15 @@ class Administration:
         self._require_admin(federation)
 
         def forget(txn: Transaction) -> InviteRow:
-            found = ((token, row) for token, row in self._invites.scan(txn) if invite_id(token) == id_)
-            token, row = next(found, (b"", None))
+            found = ((digest, row) for digest, row in self._invites.scan(txn) if id_of(digest) == id_)
+            digest, row = next(found, (b"", None))
             if row is None or not row.in_force(federation, now):
                 raise NotFound("no such invite, or it has expired", hint="see `atoll federation invites`")
             if row.used_by is not None:
                 raise InviteInvalid(
                     f"the invite has been used by {peer_id(row.used_by)}", hint="revoke the membership if that is wrong"
                 )
-            self._invites.delete(txn, token)
+            self._invites.delete(txn, digest)
             return row
 
         return self._store.write(forget).result()
@@ -119,9 +120,10 @@ class Administration:
             return entry.row.charter, None
         self._require_admin(federation)
         barred = self._federations.barred(federation, member)
+        digest = _digest_of(token)
 
         def use(txn: Transaction) -> InviteRow:
-            row = self._invites.get(txn, token) if len(token) == TOKEN_BYTES else None
+            row = self._invites.get(txn, digest)
             if row is None or row.federation != federation:
                 raise NotFound("no such invite")
             if now >= row.expires_at:
@@ -129,8 +131,8 @@ class Administration:
             if row.used_by not in (None, member):
                 raise InviteInvalid("the invite has been used", hint="ask the admin for a new one")
             if row.used_by is None:
-                self._invites.put(txn, token, msgspec.structs.replace(row, used_by=member))
-                self._audit.put(txn, NODE, ADMIT, _admission(row, token, member, name), DONE, now)
+                self._invites.put(txn, digest, msgspec.structs.replace(row, used_by=member))
+                self._audit.put(txn, NODE, ADMIT, _admission(row, digest, member, name), DONE, now)
             elif barred:
                 raise InviteInvalid("the membership has been revoked", hint="ask the admin for a new invite")
             return row
@@ -266,8 +268,13 @@ class Administration:
             raise NotMember("only a founder of the federation appoints and dismisses admins")
 
 
-def _admission(row: InviteRow, token: bytes, member: bytes, name: str) -> dict[str, str]:
+def _digest_of(token: bytes) -> bytes:
+    """As which an invite is kept, so that nobody can use it who reads the store or a backup."""
+    return hashlib.sha256(KEPT_BY + token).digest()
+
+
+def _admission(row: InviteRow, digest: bytes, member: bytes, name: str) -> dict[str, str]:
     return {
         "federation": row.federation.hex(), "peer": peer_id(member), "name": name, "role": row.role,
-        "invite": invite_id(token),
+        "invite": id_of(digest),
     }  # fmt: skip

@@ -18,7 +18,7 @@ import lmdb
 from atoll.engine.encoding import pack, unpack
 from atoll.node.errors import StoreError, StoreFull, StoreTooNew
 
-SCHEMA = 1
+SCHEMA = 2
 MAP_SIZE = 1 << 30
 MAX_MAP_SIZE = 1 << 38
 GROUP_SECONDS, GROUP_OPERATIONS = 0.005, 64

@@ -1,8 +1,9 @@
 """Stores of older versions: made into what this version writes, step by step, without ever touching the old one.
 
-A copy is migrated, every step in one transaction; it is read as after a crash; and only then it takes the place of the
-old store, in one rename. So a store is at every moment the old one or the new one, whole, and a step that fails, or a
-power cut in its middle, leaves the old one as it was. That stays as ``store.schema-<n>``, to go back with.
+A copy is migrated, every step in one transaction, and copied again without what the steps have removed; it is read as
+after a crash; and only then it takes the place of the old store, in one rename. So a store is at every moment the old
+one or the new one, whole, and a step that fails, or a power cut in its middle, leaves the old one as it was. That stays
+as ``store.schema-<n>``, to go back with.
 """
 
 from __future__ import annotations
@@ -14,31 +15,18 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import lmdb
 from atoll.engine.folders import fsync_folder
 from atoll.node.errors import StoreError, StoreFull
 from atoll.node.store import environment
+from atoll.node.store.steps import STEPS, Step, Tables
 
 log = logging.getLogger("atoll.store")
 DATA = "data.mdb"
 MAX_TABLES = 256
 MARK = "migrated_to_"  # in "meta": when, in ms
-Tables = Callable[[str], Any]
-
-
-class Step(NamedTuple):
-    """``run(txn, tables)`` makes a store of the schema before it one of the schema ``to``; ``tables(name)`` is the
-    handle of a table, made where there is none. It is a pure function of the store: no clock, no file, no network."""
-
-    to: int
-    words: str
-    run: Callable[[lmdb.Transaction, Tables], None]
-
-
-STEPS: tuple[Step, ...] = ()
-"""From schema 1, the first, up to environment.SCHEMA, in order. A step is never changed once it was released."""
 
 
 class Migrated(NamedTuple):
@@ -87,7 +75,8 @@ def migrate(folder: Path, now: int, *, steps: Sequence[Step] | None = None) -> M
 
 @contextmanager
 def migrated_copy(folder: Path, now: int, *, steps: Sequence[Step] | None = None) -> Iterator[Path]:
-    """A folder beside the store with a copy of it in the schema of this version; gone after the block."""
+    """A folder beside the store with a copy of it in the schema of this version; gone after the block. What a step has
+    removed is in none of its pages: it may have been a secret."""
     before = schema_of(folder)
     todo = _way(before, STEPS if steps is None else steps)
     try:
@@ -95,10 +84,14 @@ def migrated_copy(folder: Path, now: int, *, steps: Sequence[Step] | None = None
     except OSError as error:
         raise _failed(before, f"no copy can be made: {error.strerror}") from None
     try:
+        copy = staging / "copy"
+        _guarded(before, copy.mkdir)
         with _opened(folder, readonly=True) as env:
-            _guarded(before, lambda: env.copy(str(staging), compact=True))
-        with _opened(staging, readonly=False) as env:
+            _guarded(before, lambda: env.copy(str(copy), compact=True))
+        with _opened(copy, readonly=False) as env:
             _guarded(before, lambda: _run(env, todo, now))
+            _guarded(before, lambda: env.copy(str(staging), compact=True))
+        shutil.rmtree(copy)
         yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -143,7 +136,7 @@ def _guarded(before: int, work: Callable[[], None]) -> None:
         if environment.no_room(error):
             raise StoreFull(
                 f"no room to migrate the store from schema {before}: {error}",
-                hint="nothing was changed; free as many bytes as the store has, and start again",
+                hint="nothing was changed; free twice as many bytes as the store has, and start again",
             ) from None
         raise _failed(before, str(error)) from None
     except Exception as error:  # a step met a row that it cannot make sense of

@@ -104,6 +104,10 @@ def _token(key: bytes, row: TokenRow) -> bytes:
     return key if key.hex().startswith(row.id) else b""
 
 
+def _invite(key: bytes, row: InviteRow) -> bytes:
+    return key if len(key) == hashlib.sha256().digest_size else b""  # a token is shorter, and must not be there
+
+
 def _stand_in(key: bytes, row: RkmeRecord) -> bytes:
     Rkme.from_record(row)
     return key
@@ -124,7 +128,7 @@ ROWS = {
     "dock": Rows(DockRow, lambda key, row: row.learnware_id),
     "federations": Rows(FederationRow, _federation),
     "members": Rows(Record, _member),
-    "invites": Rows(InviteRow, _anywhere),
+    "invites": Rows(InviteRow, _invite),
     "peers": Rows(PeerRow, lambda key, row: row.peer.encode()),
     "peer_rules": Rows(RuleRow, lambda key, row: rule_key(row.kind, row.peer)),
     "tokens": Rows(TokenRow, _token),

@@ -3,10 +3,12 @@
 import asyncio
 
 import pytest
+from atoll.node.administration import InviteRow
 from atoll.node.api.federations import InviteBody
 from atoll.node.cli.main import cli
 from atoll.node.client import RemoteError
 from atoll.node.clock import now_ms
+from atoll.protocol.errors import NotFound
 from atoll.protocol.membership import read_invite
 from click.testing import CliRunner
 
@@ -19,6 +21,12 @@ async def admissions(running):
     """(who says so, of what, outcome) of all that invites of a node have let in."""
     rows = (await running.client.audit(0, 1000)).items
     return [(row.actor, row.subject, row.outcome) for row in rows if row.act == "federation.admit"]
+
+
+def keys_of_invites(running):
+    """Under what the store of a node keeps its invites."""
+    with running.node.store.view() as txn:
+        return [key for key, _ in running.node.store.table("invites", InviteRow).scan(txn)]
 
 
 async def refused(running, invite):
@@ -102,6 +110,29 @@ async def test_what_is_used_unknown_or_expired_is_not_taken_back(start):
     later = open_.expires_at
     assert admin.node.administration.invites(bytes.fromhex(federation), later) == []
     assert len(admin.node.administration.invites(bytes.fromhex(federation), now_ms())) == 2
+
+
+async def test_the_store_holds_no_token_of_an_invite(start):
+    admin, first = await start("admin", "first")
+    federation = (await admin.client.create_federation("Bay")).id
+    used, open_ = [await admin.client.invite(federation) for _ in range(2)]
+    await first.client.join(used.invite)
+    assert {key.hex()[:12] for key in keys_of_invites(admin)} == {used.id, open_.id}
+    written = await asyncio.to_thread((admin.node.home / "store" / "data.mdb").read_bytes)
+    for made in (used, open_):
+        assert made.id.encode() in written  # in the audit log
+        assert read_invite(made.invite).token not in written
+
+
+async def test_nobody_is_let_in_by_what_the_store_keeps_of_an_invite(start):
+    admin, thief = await start("admin", "thief")
+    federation = (await admin.client.create_federation("Bay")).id
+    made = read_invite((await admin.client.invite(federation)).invite)
+    (kept,) = keys_of_invites(admin)
+    for shown in (kept, kept[:16], b""):
+        with pytest.raises(NotFound):
+            admin.node.administration.redeem(made.federation, shown, thief.node.identity.public, "thief", now_ms())
+    assert await admissions(admin) == []
 
 
 async def test_a_revoked_member_does_not_come_back_by_the_invite_that_it_has_used(start):

@@ -14,6 +14,7 @@ from atoll.engine.runtime import Rung
 from atoll.node.checkup import machine
 from atoll.node.checkup import store as checks
 from atoll.node.cli.main import cli
+from atoll.node.store.environment import SCHEMA
 from click.testing import CliRunner
 
 Usage = namedtuple("Usage", "total used free")
@@ -39,7 +40,7 @@ def test_a_home_is_fine_and_its_node_need_not_run(home):
     for what in ("version", "home", "configuration", "store", "disk", "http port", "p2p port", "clock"):
         assert found[what]["state"] == "fine", found[what]
     assert (code, found["node"]["state"], found["node"]["todo"]) == (0, "look", "start it with `atoll serve`")
-    assert found["store"]["words"].startswith("schema 1, ")
+    assert found["store"]["words"].startswith(f"schema {SCHEMA}, ")
     assert found["federations"]["words"] == "in none"
 
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -20,12 +21,14 @@ import pytest
 from atoll.engine.encoding import pack, unpack
 from atoll.node.app import running
 from atoll.node.cli.main import cli
+from atoll.node.client import RemoteError
 from atoll.node.clock import now_ms
 from atoll.node.errors import StoreError, StoreFull, StoreTooNew, outcome
 from atoll.node.identity import Identity
 from atoll.node.store import backup, environment, migration, restoring, verification
 from atoll.node.store.environment import SCHEMA, Store
-from atoll.node.store.migration import STEPS, Step, migrate, schema_of
+from atoll.node.store.migration import migrate, schema_of
+from atoll.node.store.steps import STEPS, Step
 from atoll.protocol import limits
 from atoll.protocol.listings import Offers
 from atoll.protocol.membership import read_invite
@@ -86,14 +89,20 @@ def test_there_is_one_step_for_each_schema_since_the_first():
     assert [step.to for step in STEPS] == list(range(2, SCHEMA + 1))
 
 
-@pytest.mark.parametrize("frozen", sorted(HOMES.glob("schema-*.tar.xz")), ids=lambda path: path.name)
-async def test_a_home_that_an_older_version_made_opens_with_all_that_is_in_it(frozen, tmp_path, start_home):
-    wanted = json.loads(frozen.with_name(frozen.name.replace(".tar.xz", ".json")).read_text())
-    (tmp_path / "home.tar").write_bytes(lzma.decompress(frozen.read_bytes()))
-    report = restoring.verify(tmp_path / "home.tar", silent)
+def frozen_home(name, folder):
+    """What is in a home of ``homes/``, and the backup that it was frozen as, in ``folder``."""
+    (folder / "home.tar").write_bytes(lzma.decompress((HOMES / f"{name}.tar.xz").read_bytes()))
+    return json.loads((HOMES / f"{name}.json").read_text()), folder / "home.tar"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in HOMES.glob("schema-*.json")))
+async def test_a_home_that_an_older_version_made_opens_with_all_that_is_in_it(name, tmp_path, start_home):
+    wanted, made = frozen_home(name, tmp_path)
+    report = restoring.verify(made, silent)
     assert report.damage == ()
-    assert {name: report.tables[name] for name in wanted["tables"]} == wanted["tables"]
-    restoring.restore(tmp_path / "home.tar", tmp_path / "home", NOW, identity=None, progress=silent)
+    tables = wanted["tables"].keys() - {"meta"}  # which says that it was migrated
+    assert {name: report.tables[name] for name in tables} == {name: wanted["tables"][name] for name in tables}
+    restoring.restore(made, tmp_path / "home", NOW, identity=None, progress=silent)
     assert schema_of(tmp_path / "home" / "store") == SCHEMA
     async with start_home(tmp_path / "home", wanted["token"]) as running:
         assert sorted(each.name for each in await running.client.learnwares()) == wanted["learnwares"]
@@ -102,6 +111,58 @@ async def test_a_home_that_an_older_version_made_opens_with_all_that_is_in_it(fr
         audited = await running.client.verify_audit()
         assert (audited.broken, audited.seq >= wanted["tables"]["audit"]) == (None, True)
     assert verification.verify_home(tmp_path / "home").damage == ()
+
+
+@pytest.fixture
+def inviting(tmp_path):
+    """A home of schema 1 that has given out invites, and what is in it."""
+    wanted, made = frozen_home("schema-1-invites", tmp_path)
+    with tarfile.open(made) as file:
+        file.extractall(tmp_path / "home", filter="data")
+    return tmp_path / "home", wanted
+
+
+def tokens_in(path, wanted):
+    """Which of the invites' tokens the bytes of a file hold."""
+    data = path.read_bytes()
+    return {name for name, line in wanted["invites"].items() if read_invite(line).token in data}
+
+
+async def test_an_invite_of_schema_1_still_lets_one_newcomer_in_and_its_token_is_in_the_store_no_more(
+    inviting, start, start_home
+):
+    home, wanted = inviting
+    assert tokens_in(home / "store" / "data.mdb", wanted) == {"open", "used", "expired"}
+    newcomer, late = await start("newcomer", "late")
+    async with start_home(home, wanted["token"]) as admin:
+        (federation,) = await admin.client.federations()
+        before = {
+            each.id: (each.max_listings, each.used_by != "") for each in await admin.client.invites(federation.id)
+        }
+        assert before == {wanted["ids"]["open"]: (7, False), wanted["ids"]["used"]: (7, True)}
+        for name, guest, joins in (("used", newcomer, False), ("open", newcomer, True), ("open", late, False)):
+            made = read_invite(wanted["invites"][name])
+            line = msgspec.structs.replace(made, addresses=admin.node.network.addresses).line()
+            if joins:
+                await guest.client.join(line)
+                continue
+            with pytest.raises(RemoteError, match="has been used") as refused:
+                await guest.client.join(line)
+            assert refused.value.code == "federation.invite"
+        (noted,) = [row.subject for row in (await admin.client.audit()).items if row.subject.get("name") == "newcomer"]
+        assert noted["invite"] == wanted["ids"]["open"]
+    assert verification.verify_home(home).damage == ()
+    assert tokens_in(home / "store" / "data.mdb", wanted) == set()
+    assert schema_of(home / "store.schema-1") == 1
+    assert tokens_in(home / "store.schema-1" / "data.mdb", wanted) == {"open", "used", "expired"}
+
+
+def test_a_restored_backup_of_schema_1_has_its_invites_and_no_tokens_of_them(inviting, tmp_path):
+    _, wanted = inviting
+    restoring.restore(tmp_path / "home.tar", tmp_path / "new", NOW, identity=None, progress=silent)
+    report = verification.verify_home(tmp_path / "new")
+    assert (report.damage, report.tables["invites"]) == ((), wanted["tables"]["invites"])
+    assert tokens_in(tmp_path / "new" / "store" / "data.mdb", wanted) == set()
 
 
 async def test_a_node_migrates_its_store_at_the_start_says_so_and_keeps_the_old_one(old, newer, caplog):
@@ -216,7 +277,7 @@ def test_a_step_that_needs_a_larger_map_gets_one(old, newer, monkeypatch):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from atoll.node.store import environment, migration, verification
+from atoll.node.store import environment, migration, steps, verification
 environment.SCHEMA = verification.SCHEMA = {next}
 def step(txn, tables):
     txn.put(b"half", b"done", db=tables("tokens"))
@@ -229,7 +290,7 @@ def linked(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 if {where!r} == "exchange":
     os.link = linked
-migration.migrate(Path(sys.argv[1]), 1, steps=(migration.Step({next}, "is killed", step),))
+migration.migrate(Path(sys.argv[1]), 1, steps=(steps.Step({next}, "is killed", step),))
 """
 
 

@@ -9,6 +9,7 @@ import lmdb
 import pytest
 from atoll.engine.encoding import pack
 from atoll.node import lock
+from atoll.node.administration import InviteRow
 from atoll.node.app import running
 from atoll.node.cli.main import cli
 from atoll.node.cli.main import main as command
@@ -149,6 +150,15 @@ def test_a_row_under_the_wrong_key_is_named(home, write_raw):
     (found,) = damage(home)
     assert "dock" in found
     assert "key" in found
+
+
+def test_an_invite_that_is_kept_by_its_token_is_named(home, write_raw):
+    row = pack(InviteRow(bytes(32), 1))
+    write_raw("invites", bytes(32), row)
+    assert damage(home) == ()
+    write_raw("invites", bytes(16), row)
+    (found,) = damage(home)
+    assert "invites" in found
 
 
 def test_a_listing_whose_signature_does_not_hold_is_named(home, write_raw):
