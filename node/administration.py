@@ -42,7 +42,10 @@ class InviteRow(msgspec.Struct, frozen=True):
 
     def in_force(self, federation: bytes, now: int) -> bool:
         """Whether it leads into that federation, and has not expired."""
-        return self.federation == federation and now < self.expires_at
+        return self.federation == federation and not self.expired(now)
+
+    def expired(self, now: int) -> bool:
+        return now >= self.expires_at
 
 
 def invite_id(token: bytes) -> str:
@@ -51,7 +54,7 @@ def invite_id(token: bytes) -> str:
 
 
 class Administration:
-    """Thread-safe. Every method raises NotMember unless this node is an admin of the federation."""
+    """Thread-safe. Every method that is given a federation raises NotMember unless this node is an admin of it."""
 
     def __init__(self, identity: Identity, federations: Federations, store: Store, audit: AuditLog) -> None:
         self._identity = identity
@@ -106,6 +109,18 @@ class Administration:
 
         return self._store.write(forget).result()
 
+    def sweep(self, now: int) -> None:
+        """Forget the invites that have expired, used or not, wherever they lead; returns after commit."""
+        with self._store.view() as txn:
+            due = [digest for digest, row in self._invites.scan(txn) if row.expired(now)]
+
+        def forget(txn: Transaction) -> None:
+            for digest in due:
+                self._invites.delete(txn, digest)
+
+        if due:
+            self._store.write(forget).result()
+
     def redeem(
         self, federation: bytes, token: bytes, member: bytes, name: str, now: int, recovery: bytes | None = None
     ) -> tuple[Record, Record | None]:
@@ -126,7 +141,7 @@ class Administration:
             row = self._invites.get(txn, digest)
             if row is None or row.federation != federation:
                 raise NotFound("no such invite")
-            if now >= row.expires_at:
+            if row.expired(now):
                 raise InviteInvalid("the invite has expired", hint="ask the admin for a new one")
             if row.used_by not in (None, member):
                 raise InviteInvalid("the invite has been used", hint="ask the admin for a new one")

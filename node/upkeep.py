@@ -1,11 +1,12 @@
 """What a running node does on its own: keeps its heads and its certificates alive, begins new epochs after a restore,
-and takes over what its old key had. Once at the start, every minute, and when a federation has changed; a failure is
-logged and tried again."""
+takes over what its old key had, and forgets invites that have expired. Once at the start, every minute, and when a
+federation has changed; a failure is logged and tried again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,15 +33,25 @@ async def upkeep(node: Node) -> None:
     node.federations.on_change(wake)
     while True:
         changed.clear()
+        await _tried(sweep_invites(node))
         for federation in sorted(node.federations.ids()):
             for care in (renew_certificate, take_over, renew_head):
-                try:
-                    await care(node, federation)
-                except AtollError as error:
-                    log.warning("upkeep of a federation failed: %s", error.message)
+                await _tried(care(node, federation))
         with suppress(TimeoutError):
             async with asyncio.timeout(SECONDS):
                 await changed.wait()
+
+
+async def _tried(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except AtollError as error:
+        log.warning("upkeep of a federation failed: %s", error.message)
+
+
+async def sweep_invites(node: Node) -> None:
+    """Nobody can come with them any more, and no list shows them."""
+    await asyncio.to_thread(node.administration.sweep, now_ms())
 
 
 async def take_over(node: Node, federation: bytes) -> None:

@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
-from atoll.node.administration import InviteRow
+from atoll.node.administration import Administration, InviteRow, invite_id
 from atoll.node.api.federations import InviteBody
 from atoll.node.cli.main import cli
 from atoll.node.client import RemoteError
 from atoll.node.clock import now_ms
+from atoll.protocol import limits
 from atoll.protocol.errors import NotFound
 from atoll.protocol.membership import read_invite
 from click.testing import CliRunner
@@ -133,6 +134,28 @@ async def test_nobody_is_let_in_by_what_the_store_keeps_of_an_invite(start):
         with pytest.raises(NotFound):
             admin.node.administration.redeem(made.federation, shown, thief.node.identity.public, "thief", now_ms())
     assert await admissions(admin) == []
+
+
+async def test_a_node_forgets_invites_that_have_expired_and_no_others(start, monkeypatch):
+    loop, swept, sweep = asyncio.get_running_loop(), asyncio.Event(), Administration.sweep
+
+    def told(*arguments):
+        sweep(*arguments)
+        loop.call_soon_threadsafe(swept.set)
+
+    monkeypatch.setattr(Administration, "sweep", told)
+    admin, first = await start("admin", "first")
+    federation = bytes.fromhex((await admin.client.create_federation("Bay")).id)
+    inviting, redeem = admin.node.administration.invite, admin.node.administration.redeem
+    used, _ = [inviting(federation, (), now_ms() - limits.DAY, limits.MINUTE) for _ in range(2)]
+    open_ = inviting(federation, (), now_ms(), limits.DAY)
+    redeem(federation, used.token, first.node.identity.public, "first", now_ms() - limits.DAY)
+    await admin.client.create_federation("Sound")  # wakes its upkeep
+    async with asyncio.timeout(30):
+        while len(keys_of_invites(admin)) > 1:
+            await swept.wait()
+            swept.clear()
+    assert [key.hex()[:12] for key in keys_of_invites(admin)] == [invite_id(open_.token)]
 
 
 async def test_a_revoked_member_does_not_come_back_by_the_invite_that_it_has_used(start):
