@@ -137,7 +137,7 @@ class Administration:
         barred = self._federations.barred(federation, member)
         digest = _digest_of(token)
 
-        def use(txn: Transaction) -> InviteRow:
+        def valid(txn: Transaction) -> InviteRow:
             row = self._invites.get(txn, digest)
             if row is None or row.federation != federation:
                 raise NotFound("no such invite")
@@ -145,20 +145,26 @@ class Administration:
                 raise InviteInvalid("the invite has expired", hint="ask the admin for a new one")
             if row.used_by not in (None, member):
                 raise InviteInvalid("the invite has been used", hint="ask the admin for a new one")
-            if row.used_by is None:
-                self._invites.put(txn, digest, msgspec.structs.replace(row, used_by=member))
-                self._audit.put(txn, NODE, ADMIT, _admission(row, digest, member, name), DONE, now)
-            elif barred:
+            if row.used_by is not None and barred:
                 raise InviteInvalid("the membership has been revoked", hint="ask the admin for a new invite")
             return row
 
-        row = self._store.write(use).result()
+        def use(txn: Transaction) -> None:
+            row = valid(txn)
+            if row.used_by is None:
+                self._invites.put(txn, digest, msgspec.structs.replace(row, used_by=member))
+                self._audit.put(txn, NODE, ADMIT, _admission(row, digest, member, name), DONE, now)
+
+        with self._store.view() as txn:
+            row = valid(txn)
         with self._federations.lock:
             known = self._federations.roll(federation).certificate(member)
         recovery = (known[0].recovery if known else None) or recovery  # who comes again keeps what it has named
         certificate = self._certify(
             federation, member, name, now, roles=(row.role,), max_listings=row.max_listings, recovery=recovery
         )
+        if row.used_by is None:
+            self._store.write(use).result()
         return entry.row.charter, certificate
 
     def renew(self, federation: bytes, member: bytes, now: int, recovery: bytes | None = None) -> Record:
@@ -290,6 +296,6 @@ def _digest_of(token: bytes) -> bytes:
 
 def _admission(row: InviteRow, digest: bytes, member: bytes, name: str) -> dict[str, str]:
     return {
-        "federation": row.federation.hex(), "peer": peer_id(member), "name": name, "role": row.role,
+        "federation": row.federation.hex(), "peer": peer_id(member), "name": name[: limits.NAME], "role": row.role,
         "invite": id_of(digest),
     }  # fmt: skip

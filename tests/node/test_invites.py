@@ -9,7 +9,7 @@ from atoll.node.cli.main import cli
 from atoll.node.client import RemoteError
 from atoll.node.clock import now_ms
 from atoll.protocol import limits
-from atoll.protocol.errors import NotFound
+from atoll.protocol.errors import NotFound, NotMember
 from atoll.protocol.membership import read_invite
 from click.testing import CliRunner
 
@@ -69,6 +69,21 @@ async def test_who_is_turned_away_leaves_no_row(start):
     await first.client.join(line)
     assert await refused(second, line) == "federation.invite"
     assert [subject["peer"] for _, subject, _ in await admissions(admin)] == [peer_of(first)]
+
+
+async def test_a_newcomer_that_gets_no_certificate_has_used_nothing_up(start):
+    admin, newcomer = await start("admin", "newcomer")
+    federation = (await admin.client.create_federation("Bay")).id
+    made = await admin.client.invite(federation)
+    token, member = read_invite(made.invite).token, newcomer.node.identity.public
+    with pytest.raises(NotMember):
+        admin.node.administration.redeem(bytes.fromhex(federation), token, member, "n" * 500, now_ms(), b"no key")
+    assert await admissions(admin) == []
+
+    await newcomer.client.join(made.invite)
+
+    ((_, subject, _),) = await admissions(admin)
+    assert subject["peer"] == peer_of(newcomer)
 
 
 async def test_an_invite_is_listed_without_its_secret_until_it_is_taken_back(start):
