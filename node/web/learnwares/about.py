@@ -91,9 +91,7 @@ def offers(visit: Visit, shown: Shown, said: Said | None) -> tuple[Offer, ...]:
         audiences = tuple(getattr(each.offers, act) for each in shown.listings)
         told = states.get(act)
         allowed = act in promised if told is None else told.state in ("open", "granted")
-        on_request = (
-            not allowed and "ask" in audiences and (told is None or told.state in ("closed", "expired", "open"))
-        )
+        on_request = not allowed and "ask" in audiences and (told is None or told.state != "pending")
         state, until = (told.state, told.until) if told is not None else ("", 0)
         found.append(Offer(act, audiences, allowed, on_request, state, until))
     return tuple(found)

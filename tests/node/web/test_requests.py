@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from atoll.engine.errors import AtollError
+from atoll.node.clock import now_ms
 from atoll.node.policy.asked import Asked
 from atoll.protocol.policy import Policy, Rule
 from browser import CHROMIUM, choose, serious, sign_in
@@ -131,6 +132,51 @@ async def test_the_page_of_what_was_asked_for_asks_its_owner_once_when_it_is_ope
     assert "asked, not answered yet" in page.text  # it does not ask again at once
     done = [row for row in (await asker.client.audit()).items if row.act == "learnware.ask" and row.outcome == "done"]
     assert len(done) == 2  # the request, and the question how it stands
+
+
+async def test_what_is_promised_to_all_by_now_needs_no_grant_and_who_was_denied_may_ask_again(
+    asked_for, visitor, changed
+):
+    owner, asker, learnware = asked_for
+    for each in await owner.client.requests():
+        await owner.client.deny(each.id)
+    browser = await visitor(asker)
+    await browser.sign_in()
+    page = await browser.open(f"/learnwares/{learnware}")
+    assert "denied" in page.text
+    assert "Try it" not in page.text
+    assert "Ask its owner" in page.text
+    listed = asker.node.catalogue.find(bytes.fromhex(learnware), now_ms())
+    await owner.client.publish(
+        learnware, listed.federation.hex(), Policy(predict=Rule("members"), download=Rule("ask"))
+    )
+
+    def told():
+        return asker.node.catalogue.find(listed.learnware_id, now_ms()).offers.predict == "members"
+
+    await changed(asker, told)
+    stranger = await visitor(asker)
+    await stranger.sign_in((await asker.client.create_token("other", ("read", "predict"), None)).secret)
+    assert "Try it" in (await stranger.open(f"/learnwares/{learnware}")).text
+
+
+async def test_a_grant_that_was_taken_back_is_gone_from_the_page_when_it_is_opened_later(
+    asked_for, visitor, monkeypatch
+):
+    owner, asker, learnware = asked_for
+    predict, _ = sorted(await owner.client.requests(), key=lambda each: each.act != "predict")
+    await owner.client.grant(predict.id, 3)
+    browser = await visitor(asker)
+    await browser.sign_in()
+    assert "Try it" in (await browser.open(f"/learnwares/{learnware}")).text
+    await owner.client.revoke_grant(predict.id)
+    monkeypatch.setattr("atoll.node.web.learnwares.kept.AGAIN", 0)  # minutes later
+
+    page = await browser.open(f"/learnwares/{learnware}")
+
+    assert "Try it" not in page.text
+    asks = [row for row in (await asker.client.audit()).items if row.act == "learnware.ask" and row.outcome == "done"]
+    assert len(asks) == 3  # the request, and twice how it stands
 
 
 async def test_an_owner_that_is_away_keeps_no_page_waiting_and_what_it_said_is_shown(asked_for, visitor):
