@@ -14,7 +14,9 @@ from atoll.protocol.ask import ActState, State
 from atoll.protocol.listings import Listing
 from atoll.protocol.policy import ACTS, Act
 
-MOST = 1000  # kept; what was asked longest ago makes room
+MOST = 1000  # kept: what has ended makes room first, then what the same user asked longest ago
+
+GOING_ON = ("pending", "granted", "open")
 
 
 class AskedRow(msgspec.Struct, frozen=True):
@@ -46,12 +48,12 @@ class AskedRow(msgspec.Struct, frozen=True):
 
 
 class Asked:
-    """Thread-safe; returns after commit."""
+    """Thread-safe; returns after commit. Nobody who reads waits for what is being written."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rows = store.table("asked", AskedRow)
-        self._lock = threading.Lock()
+        self._writing, self._lock = threading.Lock(), threading.Lock()
         with store.view() as txn:
             self._held = dict(self._rows.scan(txn))
 
@@ -70,10 +72,10 @@ class Asked:
         self, listing: Listing, user: str, acts: Iterable[Act], states: Sequence[ActState], now: int
     ) -> None:  # fmt: skip
         """Keep how things stand, as the owner says, with the acts that were asked for now or before."""
-        with self._lock:
+        with self._writing:
             rows = [row for each in states if (row := self._row(listing, user, acts, each, now)) is not None]
             held = self._held | {row.key: row for row in rows}
-            dropped = sorted(held, key=lambda key: held[key].asked_at)[: max(0, len(held) - MOST)]
+            dropped = sorted(held, key=lambda key: _worth(held[key], user, now))[: max(0, len(held) - MOST)]
 
             def write(txn: Transaction) -> None:
                 for row in rows:
@@ -83,7 +85,9 @@ class Asked:
 
             if rows:
                 self._store.write(write).result()
-                self._held = {key: row for key, row in held.items() if key not in dropped}
+                kept = {key: row for key, row in held.items() if key not in dropped}
+                with self._lock:
+                    self._held = kept
 
     def _row(self, listing: Listing, user: str, acts: Iterable[Act], told: ActState, now: int) -> AskedRow | None:
         known = self._held.get(_place(listing) + bytes([ACTS.index(told.act)]))
@@ -95,6 +99,11 @@ class Asked:
         if known is None:
             return None
         return msgspec.structs.replace(known, state=told.state, until=told.until, told_at=now)
+
+
+def _worth(row: AskedRow, user: str, now: int) -> tuple[bool, bool, int]:
+    """The least first: what makes room for another request of this user."""
+    return row.state_at(now).state in GOING_ON, row.user != user, row.asked_at
 
 
 def _place(listing: Listing) -> bytes:
