@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.typedefs import Handler
 from atoll.node import journal
-from atoll.node.api.connections import Connection, patient
+from atoll.node.api.connections import SERVER, Connection, patient
 from atoll.node.api.proxies import Proxies, host_name, loopback
 from atoll.node.api.routing import ABOUT, NODE, About
 
@@ -55,7 +55,7 @@ async def named(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     """Every answer has the id of its request, and names no versions; a browser that came by https comes back by it.
     Not to this machine, which has other servers under the same name."""
-    response.headers["Server"] = "Atoll"
+    response.headers.update(SERVER)
     about = request.get(ABOUT)
     if about is None:
         return

@@ -20,6 +20,8 @@ KEPT_ALIVE = 75.0  # seconds that a connection stays open between two requests
 LEAST_RATE = 1024  # bytes a second of a body in the long run
 TICKS = 8  # looks at a body within the time that it may be silent
 
+SERVER = {"Server": "Atoll"}  # without it: the versions of what the node is made of
+
 
 class Room:
     """How many connections there are, of how many that may be; one address has at most a quarter of them, unless it is
@@ -87,6 +89,7 @@ class Connection(web.RequestHandler):
         super().handle_error(request, status, exc, message)
         code, title = ("internal", "an unexpected error") if status >= 500 else ("request.invalid", "this is no HTTP")
         response = problem(code, title, status)
+        response.headers.update(SERVER)
         response.force_close()
         return response
 

@@ -166,6 +166,15 @@ async def test_connections_that_send_nothing_or_next_to_nothing_are_closed(start
     assert (await node.client.node()).peer_id  # others are served
 
 
+async def test_what_is_no_http_is_told_so_by_a_server_that_names_no_versions(start):
+    (node,) = await start("node")
+    async with connected(node) as (reader, writer):
+        writer.write(b"\x16\x03\x01 hello\r\n\r\n")
+        told = (await closed(reader)).decode()
+    assert " 400 " in told.splitlines()[0]
+    assert "Server: Atoll\r\n" in told
+
+
 async def test_there_is_room_for_so_many_connections(start, monkeypatch):
     monkeypatch.setenv("ATOLL__HTTP__CONNECTIONS", "8")
     (node,) = await start("node")
