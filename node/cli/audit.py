@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import click
@@ -61,8 +62,11 @@ def _witness(text: str) -> tuple[int, str]:
 
 
 def _words(subject: dict[str, str]) -> str:
-    """Ids are shortened, what is said in words is not."""
-    shown = {
-        name: short(value) if len(value) > SHOWN and " " not in value else value for name, value in subject.items()
-    }
-    return ", ".join(f"{name}={value}" for name, value in shown.items())
+    """Ids are shortened; what is said in words is not, and is quoted, so that no word is taken for a field."""
+    return ", ".join(f"{name}={_value(value)}" for name, value in subject.items())
+
+
+def _value(value: str) -> str:
+    if not re.fullmatch(r"[\w.:/-]*", value):
+        return json.dumps(value, ensure_ascii=False)
+    return short(value) if len(value) > SHOWN else value

@@ -21,6 +21,7 @@ from atoll.engine.tables import Table
 from atoll.node.api.server import serving
 from atoll.node.app import Node, running
 from atoll.node.cli.main import cli
+from atoll.node.cli.output import console
 from atoll.node.client import AsyncClient
 from atoll.node.clock import now_ms
 from atoll.node.demo.processes import institution
@@ -39,6 +40,12 @@ class RunningNode:
     url: str
     token: str
     client: AsyncClient
+
+
+@pytest.fixture(autouse=True)
+def width_of_the_environment(monkeypatch):
+    """Tables in a terminal are as wide as a test says by COLUMNS, whatever its process was started with."""
+    monkeypatch.setattr(console, "_width", None)
 
 
 @pytest.fixture

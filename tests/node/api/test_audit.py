@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from atoll.engine.errors import IntegrityError
 from atoll.node.api.server import ROUTES
+from atoll.node.cli.audit import _words
 from atoll.node.cli.main import cli
-from atoll.node.cli.output import console
 from atoll.node.client import AsyncClient, RemoteError
 from atoll.node.errors import OUTCOMES, StoreFull
 from atoll.node.store.audit import AuditLog
@@ -60,6 +60,11 @@ async def call(running, method, path, **arguments):
 async def command(running, *arguments, token=None):
     environment = {"ATOLL_URL": running.url, "ATOLL_TOKEN": token or running.token, "COLUMNS": "300"}
     return await asyncio.to_thread(CliRunner().invoke, cli, ["audit", *arguments], env=environment)
+
+
+def test_no_word_of_a_stranger_is_taken_for_a_field():
+    subject = {"peer": "12D3KooW", "name": "Uni, role=admin", "role": "reader", "until": "2026-12-01T00:00:00"}
+    assert _words(subject) == 'peer=12D3KooW, name="Uni, role=admin", role=reader, until=2026-12-01T00:00:00'
 
 
 def tamper(running, seq):
@@ -283,8 +288,7 @@ async def test_tampering_is_reported_over_http(start):
     assert "does not follow" in found.why
 
 
-async def test_listing_from_the_command_line(start, monkeypatch):
-    monkeypatch.setattr(console, "_width", None)  # as wide as the environment says, not as that of a test worker said
+async def test_listing_from_the_command_line(start):
     (node,) = await start("node")
     await node.client.create_federation("[/red] \x1b[2J")
     result = await command(node, "list")

@@ -139,7 +139,7 @@ async def test_the_log_is_read_with_its_policies_on_the_page_and_in_a_terminal(s
     assert f"download {noted} download_before nobody" in (await browser.open("/admin/audit")).text
     environment = {"ATOLL_URL": owner.url, "ATOLL_TOKEN": owner.token, "COLUMNS": "400"}
     told = await asyncio.to_thread(CliRunner().invoke, cli, ["audit", "list"], env=environment)
-    assert f"download={noted}, download_before=nobody" in " ".join(told.output.split())
+    assert f'download="{noted}", download_before=nobody' in " ".join(told.output.split())
 
 
 async def test_what_is_amiss_is_told_beside_its_field_and_changes_nothing(scene, monkeypatch):
