@@ -124,7 +124,8 @@ class Drafts:
 
     def takings(self) -> list[Taking]:
         """Those of all tokens, the largest first."""
-        found = [Taking(each.id, each.owner, each.way, each.touched_at, self._bytes(each)) for each in self._all()]
+        with self._lock:
+            found = [Taking(each.id, each.owner, each.way, each.touched_at, self._bytes(each)) for each in self._all()]
         return sorted(found, key=lambda each: (-each.bytes, each.touched_at))
 
     def remove(self, id_: str) -> Draft:
