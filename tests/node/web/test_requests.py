@@ -134,9 +134,7 @@ async def test_the_page_of_what_was_asked_for_asks_its_owner_once_when_it_is_ope
     assert len(done) == 2  # the request, and the question how it stands
 
 
-async def test_what_is_promised_to_all_by_now_needs_no_grant_and_who_was_denied_may_ask_again(
-    asked_for, visitor, changed
-):
+async def test_who_was_denied_may_ask_again_and_what_is_for_all_by_now_needs_no_grant(asked_for, visitor, changed):
     owner, asker, learnware = asked_for
     for each in await owner.client.requests():
         await owner.client.deny(each.id)
@@ -160,9 +158,7 @@ async def test_what_is_promised_to_all_by_now_needs_no_grant_and_who_was_denied_
     assert "Try it" in (await stranger.open(f"/learnwares/{learnware}")).text
 
 
-async def test_a_grant_that_was_taken_back_is_gone_from_the_page_when_it_is_opened_later(
-    asked_for, visitor, monkeypatch
-):
+async def test_a_grant_that_was_taken_back_is_gone_when_the_page_is_opened_later(asked_for, visitor, monkeypatch):
     owner, asker, learnware = asked_for
     predict, _ = sorted(await owner.client.requests(), key=lambda each: each.act != "predict")
     await owner.client.grant(predict.id, 3)
