@@ -20,6 +20,7 @@ from atoll.engine.tables import Table
 from atoll.node.api.searches import MAX_DEADLINE_MS
 from atoll.node.cli.output import clean
 from atoll.node.cli.progress import progress_bars
+from atoll.node.cli.referring import federation_of
 from atoll.node.client import AsyncClient
 from atoll.node.search.fitting import Fitted, disagreeing, fit_rows, read_specification
 from atoll.node.search.query import Filters, Privacy
@@ -39,6 +40,12 @@ class Question(msgspec.Struct, frozen=True):
     limit: int
     deadline_ms: int | None
     privacy: Privacy
+
+    async def meant(self, client: AsyncClient) -> Question:
+        """With the ids of the federations that the filters name; UsageError as :func:`federation_of`."""
+        federations = [await federation_of(client, each) for each in self.filters.federation]
+        filters = msgspec.structs.replace(self.filters, federation=tuple(federations))
+        return msgspec.structs.replace(self, filters=filters)
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -125,7 +132,6 @@ def _question(taken: dict[str, Any]) -> Question:
     privacy: Privacy = taken["privacy"] or ("local" if taken["local"] else "rkme")
     if taken["local"] and privacy != "local":
         raise click.UsageError(f"--local and --privacy {privacy} contradict each other")
-    _check("--federation", taken["federation"], parse_digest)
     _check("--id", taken["learnware_id"], parse_digest)
     _check("--owner", taken["owner"], public_key)
     tags = {name: taken[name] for name in ("data_type", "task", "library", "scenario", "license")}
@@ -192,7 +198,7 @@ OPTIONS: Sequence[Decorator] = (
     click.option("--dp-epsilon", type=float, help="Send a sketch of --data under differential privacy, nothing else."),
     _tag("--task", TASKS), _tag("--data-type", DATA), _tag("--library", LIBRARIES), _tag("--scenario", SCENARIOS),
     _tag("--license", LICENSES),
-    click.option("--federation", multiple=True, metavar="ID", help="Only what is listed there."),
+    click.option("--federation", multiple=True, help="Only what is listed there: a name, or how an id begins."),
     click.option("--owner", multiple=True, metavar="PEER", help="Only what this peer lists."),
     click.option("--id", "learnware_id", multiple=True, metavar="LEARNWARE", help="Only this learnware."),
     click.option("--dimensions", type=int, multiple=True, metavar="N", help="Only with so many input features."),

@@ -10,12 +10,15 @@ from atoll.node.api.federations import FederationView, InviteBody
 from atoll.node.api.governance import GovernanceView
 from atoll.node.cli.connection import connected
 from atoll.node.cli.output import json_option, print_json, print_table, short, when
+from atoll.node.cli.referring import federation_of, learnware_of
 from atoll.node.client import AsyncClient
+
+FEDERATION = click.argument("federation_id", metavar="FEDERATION")
 
 
 @click.group()
 def federation() -> None:
-    """Federations of the node."""
+    """Federations of the node. FEDERATION is the id of one, the beginning of that, or its name."""
 
 
 @federation.command()
@@ -56,7 +59,7 @@ def _role(found: FederationView) -> str:
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @click.option(
     "--role",
     type=click.Choice(["member", "reader"]),
@@ -70,17 +73,17 @@ def _role(found: FederationView) -> str:
 @connected
 async def invite(client: AsyncClient, federation_id: str, role: Any, quota: int, hours: int, as_json: bool) -> None:
     """Make a single-use invite; for an open federation, a line that anybody may use."""
-    made = await client.invite(federation_id, InviteBody(role, quota, hours))
+    made = await client.invite(await federation_of(client, federation_id), InviteBody(role, quota, hours))
     print_json(made) if as_json else click.echo(made.invite)
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @json_option
 @connected
 async def invites(client: AsyncClient, federation_id: str, as_json: bool) -> None:
     """List the invites that were made at the node and have not expired; never the lines themselves."""
-    found = await client.invites(federation_id)
+    found = await client.invites(await federation_of(client, federation_id))
     if as_json:
         print_json(found)
         return
@@ -93,12 +96,12 @@ async def invites(client: AsyncClient, federation_id: str, as_json: bool) -> Non
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @click.argument("invite_id")
 @connected
 async def uninvite(client: AsyncClient, federation_id: str, invite_id: str) -> None:
     """Take an invite back that nobody has used, by its id in `federation invites`."""
-    await client.uninvite(federation_id, invite_id)
+    await client.uninvite(await federation_of(client, federation_id), invite_id)
     click.echo("Taken back: it lets nobody in any more.")
 
 
@@ -113,31 +116,31 @@ async def join(client: AsyncClient, invite_line: str, as_json: bool) -> None:
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @connected
 async def leave(client: AsyncClient, federation_id: str) -> None:
     """Withdraw what this node lists in a federation, and forget the federation."""
-    await client.leave(federation_id)
+    await client.leave(await federation_of(client, federation_id))
     click.echo("Left.")
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @json_option
 @connected
 async def renew(client: AsyncClient, federation_id: str, as_json: bool) -> None:
     """Renew the membership now; the node does it by itself in time."""
-    renewed = await client.renew_membership(federation_id)
+    renewed = await client.renew_membership(await federation_of(client, federation_id))
     print_json(renewed) if as_json else click.echo(f"Member until {when(renewed.expires_at)}")
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @json_option
 @connected
 async def members(client: AsyncClient, federation_id: str, as_json: bool) -> None:
     """List the members this node knows of, and why some are not shown."""
-    found = await client.members(federation_id)
+    found = await client.members(await federation_of(client, federation_id))
     if as_json:
         print_json(found)
         return
@@ -150,46 +153,46 @@ async def members(client: AsyncClient, federation_id: str, as_json: bool) -> Non
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @json_option
 @connected
 async def governance(client: AsyncClient, federation_id: str, as_json: bool) -> None:
     """Show what the admins have decided: admins, revocations, takedowns; and who is in quarantine."""
-    _show(await client.governance(federation_id), as_json)
+    _show(await client.governance(await federation_of(client, federation_id)), as_json)
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @click.argument("peer_id")
 @json_option
 @connected
 async def revoke(client: AsyncClient, federation_id: str, peer_id: str, as_json: bool) -> None:
     """End a membership: nobody serves the member any more, and its listings leave. It may be invited again."""
-    _show(await client.revoke(federation_id, peer_id), as_json)
+    _show(await client.revoke(await federation_of(client, federation_id), peer_id), as_json)
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @click.argument("peer_id")
 @json_option
 @connected
 async def appoint(client: AsyncClient, federation_id: str, peer_id: str, as_json: bool) -> None:
     """Make a member an admin: it may invite, revoke and take down."""
-    _show(await client.appoint(federation_id, peer_id), as_json)
+    _show(await client.appoint(await federation_of(client, federation_id), peer_id), as_json)
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @click.argument("peer_id")
 @json_option
 @connected
 async def dismiss(client: AsyncClient, federation_id: str, peer_id: str, as_json: bool) -> None:
     """Take the office and the membership of an appointed admin."""
-    _show(await client.dismiss(federation_id, peer_id), as_json)
+    _show(await client.dismiss(await federation_of(client, federation_id), peer_id), as_json)
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @click.argument("owner")
 @click.argument("learnware_id")
 @click.option("--back", is_flag=True, help="Take an own takedown back.")
@@ -200,26 +203,27 @@ async def takedown(
 ) -> None:
     """Hide one learnware of OWNER (a peer id) from the whole federation."""
     act = client.put_back if back else client.take_down
-    _show(await act(federation_id, owner, learnware_id), as_json)
+    where, which = await federation_of(client, federation_id), await learnware_of(client, learnware_id)
+    _show(await act(where, owner, which), as_json)
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @click.argument("peer_id")
 @json_option
 @connected
 async def pardon(client: AsyncClient, federation_id: str, peer_id: str, as_json: bool) -> None:
     """Show the listings of an owner again that has signed two histories; at this node only."""
-    _show(await client.pardon(federation_id, peer_id), as_json)
+    _show(await client.pardon(await federation_of(client, federation_id), peer_id), as_json)
 
 
 @federation.command()
-@click.argument("federation_id")
+@FEDERATION
 @json_option
 @connected
 async def root(client: AsyncClient, federation_id: str, as_json: bool) -> None:
     """Show one hash over the whole catalogue of a federation: nodes that are level show the same."""
-    found = await client.catalogue_root(federation_id)
+    found = await client.catalogue_root(await federation_of(client, federation_id))
     print_json(found) if as_json else click.echo(f"{found.root}  {found.listings} listings")
 
 

@@ -18,6 +18,8 @@ from rich.text import Text
 
 console = Console()
 MOVING = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # what JSON need not escape and a terminal may obey
+ID = re.compile(r"[0-9a-f]{64}|(12D3|Qm)[1-9A-HJ-NP-Za-km-z]{40,60}")  # of a learnware, say, or of a peer
+NARROWEST = 8  # characters of a column beside ids
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value and nothing else.")
 
 
@@ -28,18 +30,37 @@ def print_json(value: object) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """Columns marked "# " hold numbers and stand to the right. Cells are foreign text: shown, never obeyed."""
+    """Columns marked "# " hold numbers and stand to the right. Cells are foreign text: shown, never obeyed. Ids stay
+    whole, so that they can be copied; where there is no room, what stands beside them is folded."""
+    cells = [tuple(map(_cell, row)) for row in rows]
     made = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        number = column.startswith("# ")
-        made.add_column(column.removeprefix("# "), justify="right" if number else "left", no_wrap=number)
-    for row in rows:
-        made.add_row(*(Text(_cell(value)) for value in row))
+    for place, column in enumerate(columns):
+        number, widest = column.startswith("# "), _widest_id(cells, place)
+        made.add_column(
+            column.removeprefix("# "), justify="right" if number else "left", no_wrap=number or widest > 0,
+            min_width=widest or None, overflow="fold",
+        )  # fmt: skip
+    for row in cells:
+        made.add_row(*map(Text, row))
     return made
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    console.print(table(title, columns, rows))
+    """A table, or a line for each cell where the ids would leave no room for what stands beside them."""
+    cells = [tuple(map(_cell, row)) for row in rows]
+    ids = [_widest_id(cells, place) for place in range(len(columns))]
+    if not any(ids) or sum(width or NARROWEST for width in ids) + 3 * len(ids) + 1 <= console.width:
+        console.print(table(title, columns, cells))
+        return
+    names = [column.removeprefix("# ") for column in columns]
+    room = max(map(len, names))
+    blocks = ["\n".join(f"{name:{room}} {cell}" for name, cell in zip(names, row, strict=True)) for row in cells]
+    console.print(Text("\n\n".join([title, *blocks])), soft_wrap=True)
+
+
+def _widest_id(cells: Iterable[Sequence[str]], place: int) -> int:
+    """Characters of the longest id in a column, 0 if there is none."""
+    return max((len(row[place]) for row in cells if ID.fullmatch(row[place])), default=0)
 
 
 def fail(error: AtollError) -> NoReturn:

@@ -33,7 +33,7 @@ async def search(
     repeated are alternatives. Exit code 14: some owners did not answer. A saved answer is verified by `atoll verify`.
     """
     tell = partial(click.echo, err=True)
-    fitted = await source.fitted(client)
+    question, fitted = await question.meant(client), await source.fitted(client)
     tell(clean(leaving(client.url, question, source, fitted)))
 
     def planned(plan: SearchPlan) -> None:
