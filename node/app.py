@@ -40,6 +40,7 @@ from atoll.node.p2p.network import Network, Services
 from atoll.node.p2p.peers import Peers
 from atoll.node.policy import Gate
 from atoll.node.policy.asked import Asked
+from atoll.node.policy.granted import granted
 from atoll.node.policy.requests import Requests
 from atoll.node.policy.rules import Policies
 from atoll.node.policy.usage import Usage
@@ -202,7 +203,9 @@ def _build(
     )
     network = Network(services, config.p2p)
     pseudonyms = Pseudonyms(identity)
-    searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms)
+    asked = Asked(store)
+    grants = partial(granted, asked)
+    searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms, grants)
     cache = DownloadCache(store, blobs, config.reuse.cache_bytes, now_ms)
     downloads = Downloads(identity.peer, network, catalogue, blobs, cache, pseudonyms)
     code, threads = AdmittedCode(store), ThreadPoolExecutor(PREDICTING, "reuse")
@@ -219,7 +222,7 @@ def _build(
     tokens, http = Tokens(store), config.http
     node = Node(
         home, config, identity, store, blobs, federations, catalogue, dock, acceptance, ledger, publisher, gate,
-        Asked(store), pseudonyms, administration, owner, peers, tokens, audit, network, searcher, reuser,
+        asked, pseudonyms, administration, owner, peers, tokens, audit, network, searcher, reuser,
         downloads, code, specifications, Sessions(tokens, identity.peer), Visitors(config.search.anonymous), Fitting(),
         ChunkedUploads(blobs, config.http.max_upload_bytes),
         Drafts(home / "drafts", http.max_upload_bytes, now_ms), Example(store), models, metrics,

@@ -8,8 +8,10 @@ asks anything, whatever the policy says.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Annotated, Literal, get_args
 
 import msgspec
@@ -21,6 +23,9 @@ Act = Literal["match", "disclose", "predict", "download"]
 ACTS: tuple[Act, ...] = get_args(Act)
 MAX_NAMED = 1000
 USER = 64  # characters of a pseudonym
+Grants = Mapping[bytes, frozenset[Act]]  # to a node, by federation, owner and learnware, one after the other
+NONE: frozenset[Act] = frozenset()
+NO_GRANTS: Grants = MappingProxyType({})
 
 Quota = Annotated[int, msgspec.Meta(ge=0)] | None
 
@@ -82,16 +87,18 @@ def promised(offers: Offers, user: str) -> tuple[Act, ...]:
     return _promised(offers, bool(user))
 
 
-def offered(listing: Listing, user: str, own: bytes) -> tuple[Act, ...]:
-    """What a user of the node whose key is ``own`` may do as far as a listing says: what it promises, and everything
-    with what is the node's own, since no policy of a node binds those who are signed in there."""
-    return ACTS if user and listing.owner == own else promised(listing.offers, user)
+def offered(listing: Listing, user: str, own: bytes, grants: Grants = NO_GRANTS) -> tuple[Act, ...]:
+    """What a user of the node whose key is ``own`` may do as far as a listing says: what it promises, what its owner
+    has granted that node of what it gives on request, and everything with what is the node's own, since no policy of a
+    node binds those who are signed in there."""
+    granted = grants.get(listing.federation + listing.owner + listing.learnware_id, NONE) if grants else NONE
+    return ACTS if user and listing.owner == own else _promised(listing.offers, bool(user), granted)
 
 
 @lru_cache(maxsize=1024)
-def _promised(offers: Offers, known: bool) -> tuple[Act, ...]:
+def _promised(offers: Offers, known: bool, granted: frozenset[Act] = NONE) -> tuple[Act, ...]:
     policy, asker = Policy.of(offers), Asker("", "somebody" if known else "")
-    return tuple(act for act in ACTS if admits(policy.rule(act), asker, granted=False))
+    return tuple(act for act in ACTS if admits(policy.rule(act), asker, granted=act in granted))
 
 
 def admits(rule: Rule, asker: Asker, *, granted: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,7 +13,7 @@ from atoll.engine.specs.rkme import Rkme
 from atoll.engine.specs.sketch import Sketch, sketch
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Listing, Offers, State
-from atoll.protocol.policy import Act, offered
+from atoll.protocol.policy import NO_GRANTS, Act, Grants, offered
 from atoll.protocol.signing import Record
 
 MAX_ISLANDS = 8  # of one search
@@ -58,22 +59,23 @@ class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     may: Annotated[tuple[Act, ...], msgspec.Meta(max_length=MAX_ALTERNATIVES)] = ()
     state: Annotated[tuple[State, ...], msgspec.Meta(min_length=1, max_length=2)] = ("live",)
 
-    def admits(self, listing: Listing, user: str, own: bytes) -> bool:
+    def admits(self, listing: Listing, may: Collection[Act]) -> bool:
+        """``may`` is what the user may do with it; nobody asks for it where the filter does not."""
         return (
             (not self.federation or listing.federation.hex() in self.federation)
             and (not self.owner or peer_id(listing.owner) in self.owner)
             and (not self.learnware_id or listing.learnware_id.hex() in self.learnware_id)
             and (not self.dimensions or listing.inputs in self.dimensions)
             and listing.status in self.state
-            and (not self.may or set(self.may) <= set(offered(listing, user, own)))
+            and (not self.may or set(self.may) <= set(may))
         )
 
 
 class SearchQuery(msgspec.Struct, frozen=True):
     """``privacy`` "local" sends nothing to peers; "sketch" what they gossip of their own learnwares, 512 numbers;
     "rkme" the reduced set (the default). ``user`` is who asks at this node, empty for somebody unknown; owners are told
-    a pseudonym. Of the ``limit`` places of the list no owner has more than ``per_owner``. ``own`` is the
-    key of the node that searches, which sets it itself."""
+    a pseudonym. Of the ``limit`` places of the list no owner has more than ``per_owner``. ``own``, the key of the node
+    that searches, and ``granted``, what owners have granted it as they said last, it sets itself."""
 
     specifications: tuple[SpecificationQuery, ...] = ()
     semantic: SemanticQuery = SemanticQuery()
@@ -84,14 +86,15 @@ class SearchQuery(msgspec.Struct, frozen=True):
     user: str = ""
     per_owner: int = PER_OWNER
     own: bytes = b""
+    granted: Grants = NO_GRANTS
 
     def admits(self, listing: Listing) -> bool:
         """Whether its filters do."""
-        return self.filters.admits(listing, self.user, self.own)
+        return self.filters.admits(listing, self.may(listing) if self.filters.may else ())
 
     def may(self, listing: Listing) -> tuple[Act, ...]:
-        """What its user may do, as far as the listing says."""
-        return offered(listing, self.user, self.own)
+        """What its user may do, as far as the listing and the grants say."""
+        return offered(listing, self.user, self.own, self.granted)
 
 
 class Holder(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ from atoll.protocol.errors import NotFound
 from atoll.protocol.ids import public_key
 from atoll.protocol.listings import Listing
 from atoll.protocol.match import AskedSketch, MatchRequest
-from atoll.protocol.policy import Asker
+from atoll.protocol.policy import NO_GRANTS, Asker, Grants
 
 log = logging.getLogger("atoll.search")
 KEPT = 64  # searches that are remembered, for whoever lost the connection and for predictions
@@ -43,8 +43,9 @@ class Searcher:
     """Runs searches on the asyncio side, what takes time in threads."""
 
     def __init__(
-        self, catalogue: Catalogue, owner: Owner, own: str, network: Network, peers: Peers, pseudonyms: Pseudonyms
-    ) -> None:
+        self, catalogue: Catalogue, owner: Owner, own: str, network: Network, peers: Peers, pseudonyms: Pseudonyms,
+        grants: Callable[[int], Grants] = lambda _: NO_GRANTS,
+    ) -> None:  # fmt: skip
         self._catalogue = catalogue
         self._sketches = CatalogueSketches(catalogue)
         self._owner = owner
@@ -53,6 +54,7 @@ class Searcher:
         self._network = network
         self._peers = peers
         self._pseudonyms = pseudonyms
+        self._grants = grants
         self._directory = Directory(peers.name, catalogue.record)
         self._pace = Pace()
         self._searches: OrderedDict[str, Running] = OrderedDict()
@@ -73,7 +75,7 @@ class Searcher:
             if ended is None:
                 raise NodeBusy(f"{room} searches are under way", hint="try again in a few seconds")
             del self._searches[ended]
-        running = Running(secrets.token_hex(8), msgspec.structs.replace(query, own=self._own_key))
+        running = Running(secrets.token_hex(8), query)
         self._searches[running.id] = running
         running.task = asyncio.get_running_loop().create_task(self._run(running))
         running.task.add_done_callback(lambda _: self._ended(running))
@@ -86,7 +88,8 @@ class Searcher:
     def by_words(self, query: SearchQuery) -> list[Listing]:
         """All of the catalogue that words, tags and filters fit, best first, no matter whose; blocking. Nobody is
         asked, and nothing is remembered."""
-        now, query = now_ms(), msgspec.structs.replace(query, own=self._own_key)
+        now = now_ms()
+        query = self._ours(query, now)
         alive = partial(self._catalogue.alive, now, query.semantic, query.filters.state)
         return [each.listing for each in plan(query, [], alive, self._sketches, now).candidates]
 
@@ -125,6 +128,10 @@ class Searcher:
         await self.stop()
         await asyncio.to_thread(self._sketches.close)
 
+    def _ours(self, query: SearchQuery, now: int) -> SearchQuery:
+        """With what this node knows of what its users may do; blocking."""
+        return msgspec.structs.replace(query, own=self._own_key, granted=self._grants(now))
+
     def _ended(self, running: Running) -> None:
         running.wake()
         for listener in self._listeners:
@@ -137,7 +144,8 @@ class Searcher:
 
     async def _run(self, running: Running) -> None:
         started, now = time.monotonic(), now_ms()
-        query, islands = await asyncio.to_thread(everywhere, running.query, self._catalogue, now)
+        query = await asyncio.to_thread(self._ours, running.query, now)
+        query, islands = await asyncio.to_thread(everywhere, query, self._catalogue, now)
         alive = partial(self._catalogue.alive, now, query.semantic, query.filters.state)
         planned = await asyncio.to_thread(plan, query, islands, alive, self._sketches, now)
         questions = list(planned.questions) if query.privacy != "local" else []

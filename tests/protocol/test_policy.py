@@ -2,11 +2,12 @@
 
 import itertools
 
+import msgspec
 import pytest
 from atoll.protocol.errors import ProtocolError
 from atoll.protocol.ids import peer_id
 from atoll.protocol.listings import Offers
-from atoll.protocol.policy import ACTS, Asker, Policy, Rule, admits, promised
+from atoll.protocol.policy import ACTS, Asker, Policy, Rule, admits, offered, promised
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,16 @@ def test_a_wider_rule_takes_nothing_away(one, other, asker, granted):
 def test_a_listing_never_promises_what_its_owner_refuses(policy, asker):
     allowed = {act for act in ACTS if admits(policy.rule(act), asker, granted=False)}
     assert set(promised(policy.offers, asker.user)) <= allowed
+
+
+def test_a_grant_adds_what_is_given_on_request_to_whom_it_was_given_and_nothing_else(owner):
+    listing = msgspec.structs.replace(owner.plain(), offers=Offers("members", "nobody", "ask", "ask"))
+    grants = {listing.federation + listing.owner + listing.learnware_id: frozenset({"disclose", "predict"})}
+    assert offered(listing, "u", b"") == ("match",)
+    assert offered(listing, "u", b"", grants) == ("match", "predict")  # what it offers to nobody any more is gone
+    assert offered(listing, "", b"", grants) == ()
+    other = msgspec.structs.replace(listing, learnware_id=b"o" * 32)
+    assert offered(other, "u", b"", grants) == ("match",)
 
 
 def test_by_default_a_learnware_is_matched_by_members_and_nothing_else():

@@ -112,7 +112,7 @@ def _decided(act: str, state: Verdict) -> Callable[[Visit], Awaitable[web.Respon
         days = _days(fields.get("days", "")) if state == "granted" else 0
         async with visit.noting(act, id=id_) as more:
             await decide(visit.node, id_, state, more, days)
-        raise web.HTTPSeeOther(f"/requests?state={_back(fields)}&said={state}")
+        raise web.HTTPSeeOther(f"/requests?state={_holding(fields, state)}&said={state}")
 
     return handle
 
@@ -123,9 +123,11 @@ def _days(text: str) -> int:
     return int(text)
 
 
-def _back(fields: dict[str, str]) -> Group:
-    """The group from which it was decided."""
-    return next((each for each in GROUPS if each == fields.get("group")), "all")
+def _holding(fields: dict[str, str], state: Verdict) -> Group:
+    """The group that has it now that it is decided: all where it was decided from among all."""
+    if fields.get("group") not in GROUPS or fields["group"] == "all":
+        return "all"
+    return "granted" if state == "granted" else "ended"
 
 
 PAGES = (

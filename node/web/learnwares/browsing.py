@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
 from urllib.parse import urlencode
 
 from atoll.engine.semantic import MAX_TEXT, SemanticQuery
 from atoll.node.clock import now_ms
 from atoll.node.language import later
+from atoll.node.policy.granted import granted
 from atoll.node.search.query import Filters
 from atoll.node.search.sketches import Doubts
 from atoll.node.web.paging import number
@@ -38,6 +39,7 @@ SORTS: dict[Sort, str] = {
     "best": later("best match"), "newest": later("newest"), "name": later("name"), "owner": later("owner"),
 }  # fmt: skip
 MOST_OWNERS = 300  # that can be chosen from
+May = Callable[[Listing], tuple[Act, ...]]
 
 
 @dataclass(frozen=True)
@@ -137,16 +139,17 @@ class Found:
 def browse(visit: Visit, wanted: Wanted) -> Found:
     """What the visitor sees; takes tens of milliseconds with ten thousand listings: call it in a thread."""
     node, now = visit.node, now_ms()
-    states = STATES if visit.token is not None else STATES[:1]
+    grants, states = granted(node.asked, now), STATES if visit.token is not None else STATES[:1]
+    may = partial(offered, user=visit.user, own=node.identity.public, grants=grants)
     seen = [each for each in node.catalogue.alive(now, states=states) if may_be_seen(each, visit.user)]
-    fitting, scores = _fitting(visit, wanted, states, seen)
+    fitting, scores = _fitting(visit, wanted, states, seen, may)
     speaking, together = _together(fitting)
     ordered = _sorted(node, wanted, speaking, scores, now + CLOCK_SKEW)
     page = min(wanted.page, max(1, -(-len(ordered) // PAGE)))
     shown = ordered[(page - 1) * PAGE : page * PAGE]
     known = len({each.learnware_id + each.owner for each in seen})
     federations = tuple(sorted({each.federation.hex() for each in seen}))
-    rows = _rows(visit, [(each, *together.get(each.learnware_id + each.owner, ())) for each in shown])
+    rows = _rows(visit, [(each, *together.get(each.learnware_id + each.owner, ())) for each in shown], may)
     return Found(replace(wanted, page=page), rows, len(ordered), known, _owners(node, seen), federations)
 
 
@@ -161,13 +164,13 @@ def acts(visit: Visit, listing: Listing) -> tuple[Act, ...]:
 
 
 def _fitting(
-    visit: Visit, wanted: Wanted, states: tuple[State, ...], seen: list[Listing]
+    visit: Visit, wanted: Wanted, states: tuple[State, ...], seen: list[Listing], may: May
 ) -> tuple[list[Listing], Mapping[int, float]]:
     """What passes, and by id() how well the words fit: of what has them exactly nothing that is only alike."""
     semantic, filters = wanted.semantic, wanted.filters(states)
     narrowed = [each for each in seen if semantic.admits(each.semantic)] if wanted.tags else seen
     if wanted.may or wanted.owner or wanted.federation:
-        narrowed = [each for each in narrowed if filters.admits(each, visit.user, visit.node.identity.public)]
+        narrowed = [each for each in narrowed if filters.admits(each, may(each) if wanted.may else ())]
     if not wanted.words:
         return narrowed, {}
     scores = semantic.foremost([each.semantic for each in narrowed])
@@ -207,11 +210,11 @@ def _sorted(
     return listings
 
 
-def _rows(visit: Visit, shown: list[tuple[Listing, ...]]) -> tuple[Row, ...]:
+def _rows(visit: Visit, shown: list[tuple[Listing, ...]], may: May) -> tuple[Row, ...]:
     doubts = visit.node.searcher.doubts([each[0] for each in shown])
     return tuple(
         Row(
-            each, peer_id(each[0].owner), tuple(dict.fromkeys(act for one in each for act in acts(visit, one))),
+            each, peer_id(each[0].owner), tuple(dict.fromkeys(act for one in each for act in may(one))),
             visit.token is not None and each[0].owner == visit.node.identity.public, doubt,
         )
         for each, doubt in zip(shown, doubts, strict=True)

@@ -59,6 +59,8 @@ async def test_a_grant_lets_the_others_predict_and_taking_it_back_ends_that(aske
     assert "Granted" in page.text
     assert "Waiting 1" in page.text
     assert "In force 1" in page.text
+    assert f'id="request-{request.id}"' in page.body  # it is in the list on which one lands
+    assert f'id="request-{model.id}"' not in page.body
     assert await predicted()
     page = await browser.send(f"/requests/{model.id}/deny", [])
     assert "Denied" in page.text
@@ -68,6 +70,7 @@ async def test_a_grant_lets_the_others_predict_and_taking_it_back_ends_that(aske
     assert "Take it back" in page.text
     page = await browser.send(f"/requests/{request.id}/revoke", [("group", "granted")])
     assert "It ends at once" in page.text
+    assert f'id="request-{request.id}"' in page.body
     assert not await predicted()
     await owner.client.grant(request.id, 3)
     rows = [(row.act, row.subject["id"], row.subject["act"], row.subject.get("until", ""), row.subject)
@@ -173,6 +176,27 @@ async def test_a_grant_that_was_taken_back_is_gone_when_the_page_is_opened_later
     assert "Try it" not in page.text
     asks = [row for row in (await asker.client.audit()).items if row.act == "learnware.ask" and row.outcome == "done"]
     assert len(asks) == 3  # the request, and twice how it stands
+
+
+async def test_what_was_granted_is_offered_wherever_the_learnware_is_found(asked_for, visitor):
+    owner, asker, learnware = asked_for
+    predict, _ = sorted(await owner.client.requests(), key=lambda each: each.act != "predict")
+    browser = await visitor(asker)
+    await browser.sign_in()
+
+    async def said():
+        found = await browser.search(("words", "digits"))
+        shelf = await browser.open("/learnwares?may=predict")
+        (hit,) = (await asker.client.search(semantic="digits")).hits
+        return "You may have its owner predict your rows." in found.text, learnware in shelf.body, "predict" in hit.may
+
+    assert await said() == (False, False, False)
+    await owner.client.grant(predict.id, 3)
+    await asker.client.ask(learnware)  # how does it stand
+    assert await said() == (True, True, True)
+    await owner.client.revoke_grant(predict.id)
+    await asker.client.ask(learnware)
+    assert await said() == (False, False, False)
 
 
 async def test_an_owner_that_is_away_keeps_no_page_waiting_and_what_it_said_is_shown(asked_for, visitor):
