@@ -57,9 +57,10 @@ class Asking(NamedTuple):
 async def index(visit: Visit) -> web.Response:
     rows = await asyncio.to_thread(received, visit.node)
     askable = await asyncio.to_thread(_askable, visit)
+    asked, asked_paging = paged(await asyncio.to_thread(_asked, visit.node), visit.request, PAGE, "asked")
     return await html(
         visit, "dock/requests.html", requests=_chosen(visit, rows), says=words, askable=askable[:ASKABLE],
-        more=max(0, len(askable) - ASKABLE), max_days=MAX_DAYS, asked=await asyncio.to_thread(_asked, visit.node),
+        more=max(0, len(askable) - ASKABLE), max_days=MAX_DAYS, asked=asked, asked_paging=asked_paging,
         said=visit.said(words.SAID),
     )  # fmt: skip
 
@@ -85,7 +86,7 @@ def _asked(node: Node) -> list[Asking]:
     for row in node.asked.all():
         places.setdefault(row.place, []).append(row)
     found = []
-    for rows in list(places.values())[:PAGE]:
+    for rows in places.values():
         first = rows[0]
         listing = node.catalogue.listing(first.federation, first.owner, first.learnware_id)
         found.append(Asking(

@@ -1,12 +1,15 @@
 """Requests: who asked, what for and why; granted, denied and taken back as by the API."""
 
 import asyncio
+import re
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from atoll.engine.errors import AtollError
 from atoll.node.clock import now_ms
 from atoll.node.policy.asked import Asked
+from atoll.protocol.ask import ActState
 from atoll.protocol.policy import Policy, Rule
 from browser import CHROMIUM, choose, serious, sign_in
 
@@ -119,6 +122,22 @@ async def test_what_was_asked_of_others_is_kept_with_what_the_owner_has_said_of_
 
     again = Asked(asker.node.store).all()  # as after a restart
     assert {(row.act, row.state) for row in again} == {("predict", "granted"), ("download", "pending")}
+
+
+async def test_all_that_was_asked_of_others_is_shown_page_by_page(asked_for, visitor):
+    _, asker, learnware = asked_for
+    one, kept = asker.node.catalogue.find(bytes.fromhex(learnware), now_ms()), asker.node.asked
+    for number in range(30):
+        other = msgspec.structs.replace(one, learnware_id=bytes([number]) * 32)
+        kept.note(other, "token", ("predict",), (ActState("predict", "pending"),), 1000 + number)
+    browser = await visitor(asker)
+    await browser.sign_in()
+    first = await browser.open("/requests")
+    assert "1 to 25 of 31" in first.text
+    second = await browser.open("/requests?asked=2")
+    assert "26 to 31 of 31" in second.text
+    asked = first.body.partition('id="others"')[2] + second.body.partition('id="others"')[2]
+    assert len(set(re.findall(r'href="/learnwares/(\w{64})', asked))) == 31
 
 
 async def test_the_page_of_what_was_asked_for_asks_its_owner_once_when_it_is_opened(asked_for, visitor):
