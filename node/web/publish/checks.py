@@ -209,7 +209,7 @@ async def _federation_page(
 ) -> web.Response:
     federations = visit.node.federations.all()
     if not form.federation and federations:
-        form.federation = _first(federations).id.hex()
+        form.federation = (await asyncio.to_thread(_first, visit.node, federations)).id.hex()
     shown = await asyncio.to_thread(_previewed, visit, row, form) if federations else None
     listed = visit.node.publisher.listed_in(row.learnware_id)
     return await page(
@@ -245,9 +245,9 @@ def _listing(node: Node, row: SubmissionRow, federation: bytes) -> Listing | Non
     return next((each for each in node.publisher.listed_in(row.learnware_id) if each.federation == federation), None)
 
 
-def _first(federations: list[Federation]) -> Federation:
-    """A private one before an open one."""
-    return min(federations, key=lambda each: (each.charter.open, each.charter.name))
+def _first(node: Node, federations: list[Federation]) -> Federation:
+    """A private one before an open one, and any before that of the first visit's example; blocking."""
+    return min(federations, key=lambda each: (node.example.founded(each), each.charter.open, each.charter.name))
 
 
 DONE = (Page("GET", "/publish/done/{id}", done, "publish"),)

@@ -104,8 +104,12 @@ class Example:
         """What is here still, as it was made: what somebody has made a revision of is theirs; blocking."""
         learnwares = [each for each in node.dock.all() if self._marked("learnware", each.row.revision)]
         learnwares.sort(key=lambda each: each.manifest.semantic.name)
-        federations = [each for each in node.federations.all() if self._marked("federation", each.id)]
+        federations = [each for each in node.federations.all() if self.founded(each)]
         return Made(tuple(learnwares), federations[0] if federations else None)
+
+    def founded(self, federation: Federation) -> bool:
+        """Whether it is the example's; blocking."""
+        return self._marked("federation", federation.id)
 
     async def remove(self, node: Node, token: TokenRow) -> bool:
         """All that was made, but for the federation if somebody uses it by now; whether that is gone too."""

@@ -19,6 +19,7 @@ from atoll.node.web import parts
 from atoll.node.web.publish import formats, making
 from atoll.node.web.publish.drafts import AT_A_TIME, GIVEN, MODEL, Draft
 from atoll.node.web.reading.fitting import PLACES
+from atoll.node.web.welcome.example import MARK
 from browser import serious, sign_in
 from playwright.async_api import expect
 from sklearn.linear_model import LogisticRegression
@@ -306,6 +307,12 @@ async def test_a_package_comes_in_pieces_goes_on_after_a_break_and_is_the_same_b
     assert submission.package == hashlib.sha256(package).digest()
     page = await browser.open(f"/publish/{submission.id.hex()}")
     assert page.url == f"{draft}/federation"
+    (own,) = running.node.federations.all()
+    theirs = (await running.client.create_federation("A first visit")).id
+    await asyncio.to_thread(running.node.store.mark, f"{MARK}.federation.{theirs}", 1)  # as /welcome does
+    page = await browser.open(f"{draft}/federation")
+    assert f'<option value="{own.id.hex()}" selected>' in page.body
+    assert f"/policies/{own.id.hex()}" in page.body
     before = len(running.node.acceptance.all())
     with drafts_of(browser).alone(draft_of(draft)):  # as by the first of two clicks
         await browser.open(f"{draft}/checks")
