@@ -36,7 +36,7 @@ from atoll.protocol.join import (
     SucceedRequest,
 )
 from atoll.protocol.membership import Invite
-from atoll.protocol.messages import Message
+from atoll.protocol.messages import Message, PeerRefused
 from atoll.protocol.succession import open_succession
 
 FAREWELL_SECONDS = 2.0
@@ -85,7 +85,7 @@ class Membership:
                     return self._recognise(public_key(peer), message)
         except (NotMember, NotFound, RecordRejected, SignatureInvalid, EncodingError):
             if isinstance(message, JoinRequest):
-                raise InviteInvalid("the invite is not known here", hint="ask the admin for a new one") from None
+                raise InviteInvalid("it is unknown, or was taken back") from None
             raise NotMember(
                 "this node renews no membership of yours there", hint="ask an admin for a new invite"
             ) from None
@@ -195,7 +195,8 @@ class Membership:
                     nursery.start_soon(tell, streams, peer, news)
 
     async def _redeem(self, streams: Streams, invite: Invite) -> JoinReply:
-        """The answer of the first address that gives one; twice round, since a connection may just be ending."""
+        """The answer of the first address that gives one; twice round, since a connection may just be ending.
+        InviteInvalid, with what was said, where the invite is not accepted."""
         failure: AtollError = Unreachable("the invite names no address")
         me = self._me()
         message = JoinRequest(invite.federation, invite.token, me.name, me.addresses, self._federations.recovery)
@@ -203,6 +204,11 @@ class Membership:
             try:
                 peer = await streams.connect(address, deadline=CONNECT_DEADLINE)
                 return await _control(streams, peer, join.PROTOCOL, message, JoinReply)
+            except PeerRefused as error:
+                if error.code != InviteInvalid.code:
+                    raise
+                why = f"the node that made the invite does not accept it: {error.message}"
+                raise InviteInvalid(why, hint="ask its admin for another one") from None
             except P2PError as error:
                 failure = error
         raise Unreachable(f"no admin of the federation answers: {failure.message}", hint="try again later")
