@@ -13,6 +13,7 @@ from atoll.node.api.acts import MORE, actor_of
 from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import TOKEN, Route, read_json, reply
 from atoll.node.clock import now_ms
+from atoll.node.policy import noted
 from atoll.node.store.federations import Federation
 from atoll.node.store.tokens import TokenRow
 from atoll.node.upkeep import renew_certificate
@@ -125,7 +126,7 @@ async def uninvite(node: Node, request: web.Request) -> web.Response:
 
 async def join(node: Node, request: web.Request) -> web.Response:
     """Redeem an invite."""
-    return reply(await join_by(node, (await read_json(request, JoinBody)).invite), status=201)
+    return reply(await join_by(node, (await read_json(request, JoinBody)).invite, request[MORE]), status=201)
 
 
 async def leave(node: Node, request: web.Request) -> web.Response:
@@ -177,9 +178,11 @@ async def take_back(node: Node, federation: bytes, id_: str, more: dict[str, str
     more |= {"role": row.role, "made_by": row.made_by}
 
 
-async def join_by(node: Node, line: str) -> FederationView:
-    """Redeem the invite in a pasted line; InviteInvalid if it is none, or not in force."""
+async def join_by(node: Node, line: str, more: dict[str, str]) -> FederationView:
+    """Redeem the invite in a pasted line; InviteInvalid if it is none, or not in force. ``more`` is told where it
+    leads, and who has made it, be it that it is not accepted."""
     made = read_invite(line)
+    more |= noted.joining(made)
     if now_ms() >= made.expires_at:
         raise InviteInvalid("the invite has expired", hint="ask the admin for a new one")
     return federation_view(node, await node.network.join(made))

@@ -121,6 +121,7 @@ async def ask(node: Node, request: web.Request) -> web.Response:
     """Ask the owner of a learnware of the catalogue for what it grants on request."""
     body = await read_json(request, AskBody)
     listing = node.catalogue.find(parse_digest(request.match_info["id"]), now_ms())
+    request[MORE].update(noted.asking(listing, body.acts))
     return reply(await ask_owner(node, listing, user_of(request), body))
 
 

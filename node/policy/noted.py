@@ -1,14 +1,19 @@
-"""What the audit log keeps of a policy and of a request's answer: short texts by name, fit to be read in a row."""
+"""What the audit log keeps of policies, requests and invites: short texts by name, fit to be read in a row."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 
 from atoll.node.clock import utc
 from atoll.node.policy.requests import RequestRow
+from atoll.protocol.errors import ProtocolError
 from atoll.protocol.ids import peer_id
-from atoll.protocol.policy import ACTS, Policy, Rule
+from atoll.protocol.listings import Listing
+from atoll.protocol.membership import Invite
+from atoll.protocol.peers import peer_of
+from atoll.protocol.policy import ACTS, Act, Policy, Rule
 
 NAMED = 6  # peers that a row names: it has room for no more
 TAIL = 8  # characters: ids of peers begin alike
@@ -39,6 +44,21 @@ def decision(row: RequestRow) -> dict[str, str]:
         "federation": row.federation.hex(),
     }  # fmt: skip
     return noted | ({"until": f"{utc(row.until):%Y-%m-%d %H:%M} UTC"} if row.until else {})
+
+
+def asking(listing: Listing, acts: Sequence[Act]) -> dict[str, str]:
+    """Of what an owner is asked: who that is, where, and for which acts; for none, how it stands is asked."""
+    noted = {"owner": peer_id(listing.owner), "federation": listing.federation.hex()}
+    return noted | ({"acts": ", ".join(acts)} if acts else {})
+
+
+def joining(invite: Invite) -> dict[str, str]:
+    """Of an invite that is redeemed: where it leads, and which node has made it."""
+    peers = set()
+    for address in invite.addresses:
+        with suppress(ProtocolError):
+            peers.add(peer_of(address))
+    return {"id": invite.federation.hex(), "peer": ", ".join(sorted(peers))}
 
 
 def _named(peers: Sequence[str]) -> str:

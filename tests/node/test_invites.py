@@ -69,6 +69,9 @@ async def test_who_is_turned_away_leaves_no_row(start):
     await first.client.join(line)
     assert await refused(second, line) == "federation.invite"
     assert [subject["peer"] for _, subject, _ in await admissions(admin)] == [peer_of(first)]
+    turned_away = (await second.client.audit()).items[-1]  # of its own log, which says where it was
+    assert (turned_away.act, turned_away.outcome) == ("federation.join", "federation.invite")
+    assert (turned_away.subject["id"], turned_away.subject["peer"]) == (federation, peer_of(admin))
 
 
 async def test_a_newcomer_that_gets_no_certificate_has_used_nothing_up(start):
@@ -103,7 +106,9 @@ async def test_an_invite_is_listed_without_its_secret_until_it_is_taken_back(sta
         assert lost.invite[-20:] not in shown
 
     assert "Taken back" in (await command(admin, "uninvite", federation, lost.id)).output
-    assert await refused(second, lost.invite) == "federation.invite"
+    with pytest.raises(RemoteError, match="the node that made the invite does not accept it: it is unknown") as caught:
+        await second.client.join(lost.invite)
+    assert (caught.value.code, caught.value.hint) == ("federation.invite", "ask its admin for another one")
     assert [each.id for each in await admin.client.invites(federation)] == [used.id]
     taken = (await admin.client.audit()).items[-1]
     assert (taken.act, taken.outcome) == ("federation.uninvite", "done")

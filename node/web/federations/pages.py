@@ -43,8 +43,8 @@ async def join(visit: Visit) -> web.Response:
     """Redeem the invite that was pasted: to the federation's page, or to why not."""
     form = JoinForm("".join((await visit.fields()).get("invite", "").split()))
     try:
-        async with visit.noting("federation.join"):
-            joined = await federations.join_by(visit.node, form.invite)
+        async with visit.noting("federation.join") as more:
+            joined = await federations.join_by(visit.node, form.invite, more)
     except AtollError as error:
         form.errors["invite"] = sentence(error)
         return await _list(visit, FoundForm(), form, outcome(error.code).status)

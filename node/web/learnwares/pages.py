@@ -11,6 +11,7 @@ from atoll.engine.errors import AtollError
 from atoll.node.api.policies import AskBody, ask_owner
 from atoll.node.clock import now_ms
 from atoll.node.language import later
+from atoll.node.policy import noted
 from atoll.node.search.plan import Candidate
 from atoll.node.search.running import Running
 from atoll.node.search.single import candidate_of, question, signed
@@ -63,7 +64,7 @@ async def ask(visit: Visit) -> web.Response:
         raise NotFound("it is not listed now, so its owner takes no requests")
     body = AskBody(wanted, fields.get("words", "").strip()[:MAX_WORDS])
     try:
-        async with visit.noting("learnware.ask", id=shown.hex):
+        async with visit.noting("learnware.ask", id=shown.hex, **noted.asking(listing, wanted)):
             states = await ask_owner(visit.node, listing, visit.user, body)
     except AtollError as error:
         return await _page(visit, shown, error.code, unasked=error)

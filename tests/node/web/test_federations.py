@@ -96,7 +96,7 @@ async def test_a_federation_is_founded_and_one_joins_it_by_an_invite_made_on_its
         ("federation.admit",
          {"federation": id_, "peer": id_of(newcomer), "name": "New House", "role": "member", "invite": made.id}),
     ]  # fmt: skip
-    assert [act for act, _ in await acts(newcomer)] == ["federation.join"] * 2
+    assert await acts(newcomer) == [("federation.join", {"id": id_, "peer": id_of(founder)})] * 2
 
 
 async def test_a_revocation_asks_first_and_ends_service_everywhere(federated, publish, changed, until, signed_in):

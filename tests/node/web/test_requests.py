@@ -154,6 +154,8 @@ async def test_the_page_of_what_was_asked_for_asks_its_owner_once_when_it_is_ope
     assert "asked, not answered yet" in page.text  # it does not ask again at once
     done = [row for row in (await asker.client.audit()).items if row.act == "learnware.ask" and row.outcome == "done"]
     assert len(done) == 2  # the request, and the question how it stands
+    whose = {"owner": owner.node.identity.peer, "federation": predict.federation, "acts": "predict, download"}
+    assert whose.items() <= done[0].subject.items()
 
 
 async def test_who_was_denied_may_ask_again_and_what_is_for_all_by_now_needs_no_grant(asked_for, visitor, changed):
