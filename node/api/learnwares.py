@@ -140,8 +140,8 @@ async def publish(node: Node, request: web.Request) -> web.Response:
 async def list_in(
     node: Node, learnware_id: bytes, federation: bytes, policy: Policy, more: dict[str, str], *, few_rows: bool = False
 ) -> None:
-    """List it, once the logs are level with the peers', and tell them. ``more`` is told the policy, and what it takes
-    the place of, be it that it is refused."""
+    """List it, once the logs are level with the peers', and tell them; a draft of it ends. ``more`` is told the policy,
+    and what it takes the place of, be it that it is refused."""
     node.federations.get(federation)
     await node.network.settled()
     known = node.catalogue.listing(federation, node.identity.public, learnware_id)
@@ -150,6 +150,16 @@ async def list_in(
         more["few_rows"] = "yes"
     listing = partial(node.publisher.publish, learnware_id, federation, policy, now_ms(), few_rows=few_rows)
     await node.network.announce(await asyncio.to_thread(listing))
+    await asyncio.to_thread(_end_drafts, node, learnware_id)
+
+
+def _end_drafts(node: Node, learnware_id: bytes) -> None:
+    """What has become this learnware, and is listed now, is no draft any more."""
+    accepted = [each for each in node.acceptance.all() if each.state == "accepted"]
+    for row in (each for each in accepted if each.learnware_id == learnware_id):
+        for draft in node.drafts.all(row.by):
+            if draft.submission == row.id.hex():
+                node.drafts.delete(draft)
 
 
 async def set_state(node: Node, request: web.Request) -> web.Response:

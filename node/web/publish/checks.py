@@ -107,7 +107,7 @@ async def federation(visit: Visit) -> web.Response:
 
 
 async def publish(visit: Visit) -> web.Response:
-    """List it; the draft is done with. What would be handed over for good is asked once more."""
+    """List it, which ends the draft. What would be handed over for good is asked once more."""
     fields = await visit.fields()
     draft, row = await _accepted(visit)
     form, node = ListingForm.read(fields), visit.node
@@ -124,7 +124,6 @@ async def publish(visit: Visit) -> web.Response:
         field = "few_rows" if isinstance(error, PrivacyRefusal) else "federation"
         form.errors[field] = sentence(error)
         return await _federation_page(visit, draft, row, form, outcome(error.code).status)
-    await asyncio.to_thread(node.drafts.delete, draft)
     raise web.HTTPSeeOther(f"/publish/done/{row.learnware_id.hex()}")
 
 

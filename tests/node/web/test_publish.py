@@ -20,6 +20,7 @@ from atoll.node.web.publish import formats, making
 from atoll.node.web.publish.drafts import AT_A_TIME, GIVEN, MODEL, Draft
 from atoll.node.web.reading.fitting import PLACES
 from atoll.node.web.welcome.example import MARK
+from atoll.protocol.listings import Offers
 from browser import serious, sign_in
 from playwright.async_api import expect
 from sklearn.linear_model import LogisticRegression
@@ -324,7 +325,8 @@ async def test_a_package_comes_in_pieces_goes_on_after_a_break_and_is_the_same_b
         patch.setattr(running.node.acceptance, "following", under_way(submission))
         again = await browser.session.get(f"{running.url}{draft}/events", headers={"Last-Event-ID": "3"})
         assert [line for line in (await again.text()).splitlines() if "event:" in line] == ["event: part", "event: end"]
-    await browser.send(f"{draft}/delete", [])
+    await running.client.publish(learnware.id.hex(), own.id.hex(), Offers())  # which is another way than this page
+    assert "None is open." in (await browser.open("/publish")).text
     page = await browser.open(f"/publish/{submission.id.hex()}")
     assert ("Checks of a package" in page.text, "accepted" in page.text) == (True, True)
     revision = await begun(browser, "words", learnware.id.hex())
