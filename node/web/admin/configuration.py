@@ -19,7 +19,7 @@ async def show(visit: Visit) -> web.Response:
     sections = {name: list(keys) for name, keys in groupby(found, key=lambda each: each.key.partition(".")[0])}
     return await html(
         visit, "admin/configuration.html", tab="/admin/configuration", sections=sections, plain=_plain,
-        changed=sum(each.origin != "default" for each in found), home=str(visit.node.home),
+        changed=sum(each.value != each.default for each in found), home=str(visit.node.home),
     )  # fmt: skip
 
 

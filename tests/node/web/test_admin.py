@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import re
 import shutil
 import tarfile
@@ -12,6 +13,8 @@ import msgspec
 import pytest
 from atoll.engine.runtime import Rung
 from atoll.node.clock import now_ms
+from atoll.node.config import Config
+from atoll.node.settings import settings
 from atoll.node.store.environment import Space
 from atoll.node.store.ledger import Spending
 from atoll.node.web.admin import attention
@@ -233,7 +236,11 @@ async def test_submissions_are_in_the_queue_with_their_reports(start, digits, ad
 async def test_the_configuration_says_where_each_value_comes_from(start, admin_of, monkeypatch):
     monkeypatch.setenv("ATOLL__REUSE__MAX_ROWS", "1234")
     (node,) = await start("Origin House")
+    kept = [each for each in settings(node.node.home, os.environ) if each.origin != "default"]
+    others = [each.key for each in kept if each.value != each.default]
+    monkeypatch.setenv("ATOLL__P2P__MDNS", json.dumps(Config().p2p.mdns))  # given, and its default
     page = await (await admin_of(node)).open("/admin/configuration")
+    assert f"{len(others)} keys are not at their defaults" in page.text
     row = re.search(r"<code>max_rows</code>.*?</tr>", page.body, re.S)[0]
     assert ("1234" in row, "environment" in row, "1000000" in row) == (True, True, True)
     name = re.search(r"<code>name</code>.*?</tr>", page.body, re.S)[0]
