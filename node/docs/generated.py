@@ -18,7 +18,7 @@ from atoll.node.given import PREFIX, sections
 from atoll.node.metrics import listed
 from atoll.node.web.failures import kind
 
-NOTE = "*This page is generated; `python -m atoll.node.docs` makes it anew.*"
+NOTE = "[//]: # (Generated: `python -m atoll.node.docs` makes it anew.)"  # which no reader of the page sees
 COMMON = ("home", "url", "token", "as_json")  # options that most commands take
 
 
