@@ -18,6 +18,7 @@ from atoll.node.reuse import words as reuse_words
 from atoll.node.reuse.brief import LEARNING
 from atoll.node.reuse.query import MAX_MEMBERS
 from atoll.node.search.query import WELL
+from atoll.node.web.markdown import summary
 from atoll.node.web.navigation import entries
 from atoll.node.web.parts import MAX_UPLOAD, TABLES
 from atoll.node.web.predict import words as predict_words
@@ -99,6 +100,7 @@ def _compiled() -> jinja2.Environment:
     language.install(environment)
     environment.filters |= {
         "moment": language.moment, "size": language.size, "number": language.number, "told": told,
+        "summary": summary,
     }  # fmt: skip
     environment.globals |= {
         "words": search_words, "planned": predict_words, "short": short, "chosen": overlay.chosen,

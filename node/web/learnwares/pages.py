@@ -20,7 +20,7 @@ from atoll.node.web.learnwares import about, browsing, fetching, snippets, speci
 from atoll.node.web.learnwares.browsing import Wanted
 from atoll.node.web.learnwares.finding import OnlyHidden, Shown, find
 from atoll.node.web.learnwares.kept import KEPT, prepare
-from atoll.node.web.markdown import markdown, plain, summary
+from atoll.node.web.markdown import markdown, plain
 from atoll.node.web.page import Page
 from atoll.node.web.rendering import render
 from atoll.node.web.visit import Visit
@@ -37,9 +37,7 @@ async def index(visit: Visit) -> web.Response:
     """All that this visitor may see, filtered and sorted, a page of it."""
     _check_may_look(visit)
     found = await asyncio.to_thread(browsing.browse, visit, Wanted.read(visit.request.query))
-    return await html(
-        visit, "learnwares/browse.html", found=found, summary=summary, sorts=browsing.SORTS, may_filters=browsing.MAY
-    )
+    return await html(visit, "learnwares/browse.html", found=found, sorts=browsing.SORTS, may_filters=browsing.MAY)
 
 
 async def show(visit: Visit) -> web.Response:

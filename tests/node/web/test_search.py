@@ -23,7 +23,9 @@ from atoll.protocol.listings import Offers
 from click.testing import CliRunner
 
 SCRIPT = "<script>alert(1)</script>"
-HOSTILE = SemanticSpec(SCRIPT, "<img src=x onerror=alert(1)> [here](javascript:alert(2)) https://evil.example/ \u202e")
+HOSTILE = SemanticSpec(
+    SCRIPT, "**Loud** <img src=x onerror=alert(1)> [here](javascript:alert(2)) https://evil.example/ \u202e"
+)
 
 
 @pytest.fixture
@@ -201,6 +203,7 @@ async def test_what_peers_write_is_shown_as_text(federated, publish, changed, un
             assert raw not in body
     assert "&lt;b&gt;other" in page.body
     assert "[here](javascript:alert(2)) https://evil.example/" in page.text
+    assert ("Loud" in page.text, "**" in page.text) == (True, False)
 
 
 def html_of(stream):
