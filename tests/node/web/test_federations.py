@@ -55,6 +55,7 @@ async def test_a_federation_is_founded_and_one_joins_it_by_an_invite_made_on_its
     page = await here.send("/federations", [("name", "Bay <b>")])
     assert "The federation is founded, with this node as its admin." in page.text
     assert "Bay &lt;b&gt;" in page.body
+    assert "1member 0connected" in page.text
     path = page.url
     await here.open(f"{path}/invites")
     page = await here.send(f"{path}/invites", [("role", "member"), ("max_listings", "many"), ("hours", "0")])
