@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +11,12 @@ from pathlib import Path
 from atoll.node.api.proxies import loopback
 from atoll.node.checkup.finding import Finding, Patient, State
 from atoll.node.contradictions import tcp
+from atoll.node.language import gettext, later
 from cryptography import x509
 
 SECONDS = 3.0
 WEEKS = 21  # days of a certificate that are few
+ANNOUNCE = later("set p2p.announce to an address that leads here, or p2p.relay to a member that relays")
 
 
 def node(patient: Patient) -> Iterator[Finding]:
@@ -57,14 +59,13 @@ def addresses(patient: Patient) -> Iterator[Finding]:
     p2p = patient.config.p2p
     if not p2p.listen:
         words = "the node listens nowhere" + (", peers reach it over its relay" if p2p.relay else "")
-        yield Finding("addresses", "fine" if p2p.relay else "look", words, "" if p2p.relay else _ANNOUNCE)
+        yield Finding("addresses", "fine" if p2p.relay else "look", words, "" if p2p.relay else ANNOUNCE)
         return
     told = patient.running.node.addresses if patient.running is not None and patient.served else p2p.announce
     places = [place for place in map(tcp, told or (p2p.listen,)) if place is not None]
-    near = [f"{host}:{port}" for host, port in places if loopback(host)]
-    if places and len(near) == len(places):
-        words = f"peers are told {', '.join(near)}, which leads nowhere from elsewhere"
-        yield Finding("addresses", "look", words, _ANNOUNCE)
+    nowhere = leads_nowhere(told or (p2p.listen,))
+    if nowhere:
+        yield Finding("addresses", "look", nowhere, ANNOUNCE)
     elif patient.served:
         silent = [f"{host}:{port}" for host, port in places if not _answers(host, port)]
         words = f"peers are told {', '.join(f'{host}:{port}' for host, port in places)}"
@@ -75,6 +76,15 @@ def addresses(patient: Patient) -> Iterator[Finding]:
             yield Finding("addresses", "fine", f"{words}, and they answer")
     else:
         yield Finding("addresses", "fine", f"peers are told {', '.join(told) or f'where {p2p.listen} is'}")
+
+
+def leads_nowhere(told: Iterable[str]) -> str:
+    """That peers elsewhere cannot come by the addresses that they are told; empty where one of them may lead here."""
+    places = [place for place in map(tcp, told) if place is not None]
+    if not all(loopback(host) for host, _ in places):
+        return ""
+    near = ", ".join(f"{host}:{port}" for host, port in places)
+    return near and gettext("peers are told {addresses}, which leads nowhere from elsewhere").format(addresses=near)
 
 
 def tls(patient: Patient) -> Iterator[Finding]:
@@ -119,9 +129,6 @@ def peers(patient: Patient) -> Iterator[Finding]:
             yield Finding("bootstrap", "look", words, "ask who runs it, or correct p2p.bootstrap")
         else:
             yield Finding("bootstrap", "fine", f"{peer.name or address} answers")
-
-
-_ANNOUNCE = "set p2p.announce to an address that leads here, or p2p.relay to a member that relays"
 
 
 def _taken(host: str, port: int) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 
 from aiohttp import web
 from atoll.node.api import federations
+from atoll.node.checkup.connections import ANNOUNCE, leads_nowhere
 from atoll.node.language import gettext
 from atoll.node.web.answers import html
 from atoll.node.web.federations.asked import federation_of, path_to
@@ -30,10 +31,11 @@ async def invite(visit: Visit) -> web.Response:
     assert token is not None  # the page wants the scope admin
     async with visit.noting("federation.invite", id=id_.hex(), role=form.role) as more:
         made = await federations.make_invite(visit.node, id_, form.body, token, more)
+    nowhere = leads_nowhere(visit.node.network.addresses)
     draw = partial(qr, made.invite, gettext("The invite as a QR code"))
     return await html(
         visit, "federations/invite.html", federation=visit.node.federations.get(id_), made=made,
-        qr=await asyncio.to_thread(draw),
+        qr=await asyncio.to_thread(draw), nowhere=nowhere[:1].upper() + nowhere[1:], todo=ANNOUNCE,
     )  # fmt: skip
 
 

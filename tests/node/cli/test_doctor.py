@@ -13,6 +13,7 @@ import pytest
 from atoll.engine.runtime import Rung
 from atoll.node.checkup import machine
 from atoll.node.checkup import store as checks
+from atoll.node.checkup.connections import leads_nowhere
 from atoll.node.cli.main import cli
 from atoll.node.store.environment import SCHEMA
 from click.testing import CliRunner
@@ -193,6 +194,13 @@ async def test_another_node_at_the_address_is_no_node_of_this_home(start, make_h
     home, _ = make_home("node")
     _, found = await asyncio.to_thread(doctor, home)
     assert (found["node"]["state"], "another node" in found["node"]["words"]) == ("look", True)
+
+
+def test_one_address_that_may_lead_here_is_enough():
+    near, far = "/ip4/127.0.0.1/tcp/4001", "/ip4/203.0.113.7/tcp/4001"
+    assert "127.0.0.1:4001" in leads_nowhere((near, "/dns4/localhost/tcp/1"))
+    for told in ((near, far), (far,), (), ("/ip4/203.0.113.7/udp/1/quic-v1",)):
+        assert leads_nowhere(told) == ""
 
 
 def test_what_peers_are_told_is_judged(home):

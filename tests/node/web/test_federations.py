@@ -65,6 +65,8 @@ async def test_a_federation_is_founded_and_one_joins_it_by_an_invite_made_on_its
     line, command = LINE.findall(page.body)
     assert line == command
     assert f"atoll federation join {line}" in page.text
+    near = r"Peers are told 127\.0\.0\.1:\d+, which leads nowhere from elsewhere: set p2p\.announce"
+    assert re.search(near, page.text)
     drawn = ElementTree.fromstring(re.search(r'<svg role="img".*?</svg>', page.body, re.DOTALL)[0])
     assert drawn.get("style") is None
     assert drawn[1].get("fill") == "#fff"  # white around it in the dark too
