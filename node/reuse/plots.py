@@ -11,7 +11,7 @@ ROOM = 1.06  # of an axis beyond what is longest on it
 
 @dataclass(frozen=True)
 class Bar:
-    """A named count; ``share`` is of all, ``width`` per cent of the longest."""
+    """A named count; ``share`` is of all, and ``width`` the same in per cent."""
 
     name: str
     count: int
@@ -58,8 +58,8 @@ def bars(counts: Mapping[str, int], limit: int = CLASSES) -> tuple[tuple[Bar, ..
     """(the ``limit`` most frequent, most frequent first; how many others there are; their count)."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown, rest = ordered[:limit], ordered[limit:]
-    total, longest = max(1, sum(counts.values())), max([1, *(number for _, number in shown)])
-    made = tuple(Bar(name, number, number / total, 100.0 * number / longest) for name, number in shown)
+    total = max(1, sum(counts.values()))
+    made = tuple(Bar(name, number, number / total, 100.0 * number / total) for name, number in shown)
     return made, len(rest), sum(number for _, number in rest)
 
 

@@ -69,7 +69,6 @@ class _View:
         self.losses = plots.intervals({name: self._measured(loss) for name, loss in report.validation.items()})
         self.segments = plots.stack([member.weight for member in self.members])
         self.owners = len({member.owner for member in report.members})
-        self.longest = max([member.weight for member in report.members], default=0.0) or 1.0
 
     @property
     def predicted(self) -> int:

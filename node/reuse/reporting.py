@@ -21,6 +21,7 @@ from atoll.protocol.listings import Quality
 from numpy.typing import NDArray
 
 CHUNK = 65_536  # rows
+SAME = 1e-12  # losses that differ by rounding only
 
 
 class Counts(NamedTuple):
@@ -92,9 +93,18 @@ def _because(planned: str, method: Method, choice: Choice | None) -> str:
         asked = planned != "routing" or choice
         return gettext("it was asked for") if asked else gettext("it is what does best without labels")
     assert choice is not None
+    if alike(choice):
+        told = gettext("all {count} methods that were tried on your labelled rows do equally well there")
+        return told.format(count=len(choice.validation))
     return gettext(
         "of {count} methods that were tried on your labelled rows, {method} does best, or no worse than noise explains"
     ).format(count=len(choice.validation), method=words.method(method))
+
+
+def alike(choice: Choice) -> bool:
+    """Whether several methods were tried and none lost less than another, as where there is one model."""
+    means = [loss.mean for loss in choice.validation.values()]
+    return len(means) > 1 and max(means) - min(means) <= SAME
 
 
 def _left(members: Sequence[MemberReport]) -> tuple[str, ...]:
@@ -120,7 +130,7 @@ def _expected(reusing: Reusing, execution: Execution, members: Sequence[MemberRe
         return f"{unknown} {near} {_signed(team, members)}"
     loss = choice.validation[choice.method]
     told = [measured.expected((loss.mean, loss.error), reusing.plan.labelled, task_of(team), _baseline(reusing))]
-    if len(choice.validation) > 1:
+    if len(choice.validation) > 1 and not alike(choice):
         told.append(gettext("It is the best of what was tried, and so a little optimistic."))
     return " ".join([*told, near])
 

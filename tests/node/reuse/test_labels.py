@@ -6,6 +6,7 @@ from atoll.engine.tables import Table
 from atoll.node.client import RemoteError
 from atoll.node.reuse import words
 from atoll.node.reuse.team import as_class_names, number
+from atoll.node.search.query import Filters
 
 
 def of(scene, places):
@@ -35,6 +36,18 @@ async def test_labels_choose_a_method_and_say_what_it_is_worth(here, split):
     assert report.baseline == 1 - np.bincount(labels).max() / len(labels)
     assert f"of {len(report.validation)} methods" in report.chosen_because
     assert all(member.rows_asked >= len(labels) for member in report.members)
+
+
+async def test_of_methods_that_are_alike_none_is_called_the_best(here, split):
+    (few, labels), (rows, _) = split
+    found = await here.client.search_rows(rows, filters=Filters(learnware_id=(here.low,)))
+
+    report = (await here.client.reuse(found.search_id, rows, labelled=(few, labels), force=True)).report
+
+    assert len(report.validation) > 2
+    assert len({mean for mean, _ in report.validation.values()}) == 1
+    assert report.chosen_because.startswith(f"all {len(report.validation)} methods")
+    assert "optimistic" not in report.expected
 
 
 async def test_with_labels_a_plan_tells_the_most_that_can_happen(here, split):
