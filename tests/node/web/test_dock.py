@@ -53,7 +53,7 @@ async def test_the_dock_counts_what_it_hosts_serves_and_refuses(two, visitor, di
     assert "made for another owner" in page.text
     used = sum(each.amount for each in await asked.client.usage(own) if each.act == "predict")
     assert used > 0
-    assert f"{used} rows predicted today, {used} in 30 days" in page.text
+    assert f"{used} rows predicted today, {used} in 30 days; each once for each model" in page.text
     assert 'role="img"' in page.body
     assert "Digits 4 5" in page.text
     only = await browser.open("/dock?state=unlisted")
