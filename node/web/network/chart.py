@@ -19,7 +19,10 @@ from atoll.node.web.network.around import STATES, Line, State
 WIDTH, HEIGHT = 600, 480
 CENTRE = (WIDTH / 2, HEIGHT / 2)
 NAMED, MANY, PIECES = 14, 60, 7
-LETTERS = 14
+LETTER, WIDE_LETTER = 12.0, 20.5  # of a peer's name where the picture is as narrow as a phone
+EDGE = 6  # kept free
+STEEP = 0.6  # cosine beyond which names are so far above each other that they may have two lines
+FEW = 8  # marks among which any name may
 ROOM = 16  # of names of federations, from their baseline to where lines begin
 NARROW, WIDE = 8.6, 14.5  # a letter of such a name
 GAP = 14.0  # degrees between two pieces of reef
@@ -29,7 +32,7 @@ Key = tuple[str, ...]
 
 class Mark(NamedTuple):
     """A peer (``line``), or so many ``peers``; ``lag`` 0 to 2 is the thickness of its line, (x1, y1) to (x2, y2) that
-    line, (lx, ly) the place of its name."""
+    line, (lx, ly) the place of its name, whose lines begin ``rise`` em above it."""
 
     x: float
     y: float
@@ -43,7 +46,8 @@ class Mark(NamedTuple):
     lx: float
     ly: float
     anchor: str
-    label: str
+    label: tuple[str, ...]
+    rise: float
     line: Line | None
     peers: int
     federation: str
@@ -68,10 +72,13 @@ class Reef(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """``home`` is the radius within which this node and the names of federations are."""
+    """``home`` is the radius within which this node and the names of federations are; of the picture's height nothing
+    is drawn outside of (``top``, ``height``)."""
 
     radius: float
     home: float
+    top: float
+    height: float
     reefs: tuple[Reef, ...]
     marks: tuple[Mark, ...]
     named: bool
@@ -92,7 +99,7 @@ def chart(lines: Sequence[Line]) -> Chart:
     places = {key: _each(found) if whole else _by_state(found) for key, found in pieces.items()}
     total = sum(map(len, places.values()))
     named = total <= NAMED
-    radius, inner = (146.0, 60.0) if named else (196.0, 96.0)
+    radius, inner = (126.0, 60.0) if named else (196.0, 96.0)
     gap = GAP if len(pieces) > 1 else 24.0
     turn, reefs, marks = -90.0 + gap / 2, list[Reef](), list[Mark]()
     for number, (key, found) in enumerate(places.items(), start=1):
@@ -103,9 +110,10 @@ def chart(lines: Sequence[Line]) -> Chart:
         for place, each in enumerate(found):
             angle = turn + span * (place + 0.5) / len(found)
             off = 0.0 if named or total <= 28 else (14.0, -14.0)[len(marks) % 2]
-            marks.append(_mark(each, angle, radius + off, inner + ROOM, federation, named=named))
+            marks.append(_mark(each, angle, radius + off, inner + ROOM, federation, total if named else 0))
         turn += span + gap
-    return Chart(radius, inner + ROOM, tuple(reefs), tuple(marks), named, whole)
+    top = 30.0 if named else 0.0
+    return Chart(radius, inner + ROOM, top, HEIGHT - 2 * top, tuple(reefs), tuple(marks), named, whole)
 
 
 def _pieces(lines: Sequence[Line]) -> tuple[Mapping[Key, list[Line]], Key]:
@@ -164,23 +172,41 @@ def _arc(begin: float, end: float, radius: float) -> str:
 def _shortly(first: str, others: int, room: float) -> str:
     """The first of the names, and how many more there are; nothing where not even four letters have room."""
     more = f" +{others}" if others > 0 else ""
-    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in first) * 2 > len(first)
-    letters = int(room / (WIDE if wide else NARROW)) - len(more)
+    letters = int(room / (WIDE if _wide(first) else NARROW)) - len(more)
     return cut(first, letters) + more if letters >= min(4, len(first)) else ""
 
 
-def _mark(place: _Place, angle: float, radius: float, begin: float, federation: str, *, named: bool) -> Mark:
+def _mark(place: _Place, angle: float, radius: float, begin: float, federation: str, named: int) -> Mark:
+    """``named`` is among how many marks with names it is, 0 where they have none."""
     size = 15.0 if named or place.line is None else 11.0
     (x, y), (x1, y1), (x2, y2) = _at(angle, radius), _at(angle, begin), _at(angle, radius - size)
     (lx, ly), aside = _at(angle, radius + size + 5), math.cos(math.radians(angle))
     ly += 4 + 4 * math.sin(math.radians(angle))  # beneath the mark as far off as above it
     anchor = "middle" if abs(aside) < 0.08 else "start" if aside > 0 else "end"
-    line = place.line
-    label = cut(line.name or line.short, LETTERS) if line is not None and named else ""
+    line, label = place.line, tuple[str, ...]()
+    if line is not None and named:
+        room = 2 * min(lx, WIDTH - lx) if anchor == "middle" else WIDTH - lx if anchor == "start" else lx
+        label = _broken(line.name or line.short, room - EDGE, 2 if named <= FEW or abs(aside) > STEEP else 1)
+    rise = (len(label) - 1) * (1 - math.sin(math.radians(angle))) / 2 if label else 0.0
     return Mark(
-        x, y, size, place.state, place.lag, x1, y1, x2, y2, lx, round(ly, 1), anchor, label, line, place.peers,
-        federation,
+        x, y, size, place.state, place.lag, x1, y1, x2, y2, lx, round(ly, 1), anchor, label, round(rise, 2), line,
+        place.peers, federation,
     )  # fmt: skip
+
+
+def _broken(text: str, room: float, most: int) -> tuple[str, ...]:
+    """On at most so many lines, between words if there are any; what has no room is cut."""
+    letters, lines = int(room / (WIDE_LETTER if _wide(text) else LETTER)), list[str]()
+    while len(text) > letters and len(lines) < most - 1:
+        end = text.rfind(" ", 1, letters + 1)
+        end = end if end > 0 else letters
+        lines.append(text[:end].rstrip())
+        text = text[end:].lstrip()
+    return (*lines, cut(text, letters))
+
+
+def _wide(text: str) -> bool:
+    return sum(unicodedata.east_asian_width(letter) in "WF" for letter in text) * 2 > len(text)
 
 
 def cut(text: str, letters: int) -> str:

@@ -23,7 +23,7 @@ ROWS = 50
 
 class Seen(NamedTuple):
     """``shown`` are the lines of this page of the table; the figures count all peers. ``apart``: connected peers whose
-    copy of a catalogue differed when last compared."""
+    copy of a catalogue differed when last compared. ``alone``: federations in which nobody else is known."""
 
     total: int
     here: int
@@ -32,6 +32,7 @@ class Seen(NamedTuple):
     apart: int
     federations: int
     charters: tuple[tuple[str, str], ...]
+    alone: tuple[str, ...]
     rules: tuple[RuleView, ...]
     shown: Sequence[Line]
 
@@ -42,10 +43,12 @@ def seen(node: Node, request: web.Request, relayed: frozenset[str]) -> dict[str,
     found = lines(node, relayed, now)
     shown, paging = paged(choice.of(found), request, ROWS)
     here = [line for line in found if line.state in HERE]
+    charters = tuple((each.id.hex(), plain(each.charter.name)) for each in node.federations.all())
+    shared = {each.id for line in found for each in line.common}
     facts = Seen(
         len(found), len(here), _count(found, "away"), _count(found, "refused", "denied"),
         sum(line.distance > 0 for line in here), len(node.federations.ids()),
-        tuple((each.id.hex(), plain(each.charter.name)) for each in node.federations.all()),
+        charters, tuple(name for id_, name in charters if id_ not in shared),
         tuple(rule_views(node)), shown,
     )  # fmt: skip
     there = {line.peer for line in shown}

@@ -23,6 +23,11 @@ HOSTILE = "<script>alert(1)</script>\u202egnp.\u2066x\u200f"
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
+# The height of the smallest letters of the map, as they are on the screen.
+LETTERS = """Math.min(99, ...[...document.querySelectorAll(".atoll-map text")].filter((text) => text.getClientRects().length)
+  .map((text) => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a))"""
+
+
 def id_of(running):
     return running.node.identity.peer
 
@@ -241,6 +246,20 @@ def test_no_line_of_the_map_goes_through_the_name_of_a_federation(count, federat
         assert all(math.dist((mark.x1, mark.y1), CENTRE) > outermost for mark in drawn.marks)
 
 
+@pytest.mark.parametrize("count", [2, 8, 12])
+def test_names_on_the_map_have_the_room_there_is(count):
+    names = ("Tongji Hospital", "Fisheries Institute", "\u540c\u6d4e\u533b\u9662")
+    peers = [Line(number, f"peer-{number}", names[number % 3], "member", "", (), None) for number in range(count)]
+    assert [" ".join(mark.label) for mark in chart(peers).marks] == [each.name for each in peers]
+
+
+async def test_a_federation_of_nobody_else_is_told_beside_the_map(federated, signed_in):
+    (here, _), _ = await federated("Here", "There")
+    await here.client.create_federation("Mine alone")
+    page = await (await signed_in(here)).open("/network")
+    assert "Mine alone no other node is known in it" in page.text
+
+
 @needs_browser
 async def test_the_map_and_the_table_follow_what_happens(federated, start, until, page):
     (admin, member), federation = await federated("Admin House", "Member House")
@@ -268,6 +287,7 @@ async def test_the_map_and_the_table_follow_what_happens(federated, start, until
             await page.emulate_media(color_scheme=scheme)
             await page.goto(admin.url + path)
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            assert await page.evaluate(LETTERS) >= 11
             assert await serious(page) == []
 
 
