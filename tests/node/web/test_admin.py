@@ -275,6 +275,11 @@ async def test_what_needs_a_hand_is_said_with_what_to_do(federated, admin_of, mo
     assert federation in page.body
 
 
+# Cells of tables that become cards which are beyond the screen.
+OUTSIDE = """[...document.querySelectorAll(".stacked tbody td, .slim td")]
+  .filter((cell) => cell.getBoundingClientRect().right > innerWidth).map((cell) => cell.textContent)"""
+
+
 async def test_in_a_browser_they_are_accessible_fit_a_phone_and_copy_the_token(start, digits, page):
     (node,) = await start("node")
     await node.client.create_federation("Coast")
@@ -286,6 +291,7 @@ async def test_in_a_browser_they_are_accessible_fit_a_phone_and_copy_the_token(s
     for path in ROOMS:
         await page.goto(node.url + path)
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        assert await page.evaluate(OUTSIDE) == [], path
         assert await serious(page) == [], path
     await page.goto(f"{node.url}/admin/tokens")
     await page.fill("#name", "somebody")
