@@ -24,7 +24,8 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not ins
 
 
 # The height of the smallest letters of the map, as they are on the screen.
-LETTERS = """Math.min(99, ...[...document.querySelectorAll(".atoll-map text")].filter((text) => text.getClientRects().length)
+LETTERS = """Math.min(99, ...[...document.querySelectorAll(".atoll-map text")]
+  .filter((text) => text.getClientRects().length)
   .map((text) => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a))"""
 
 
