@@ -11,6 +11,7 @@ from atoll.engine.errors import AtollError
 from atoll.node.api.policies import AskBody, ask_owner
 from atoll.node.clock import now_ms
 from atoll.node.p2p.errors import PeerTimeout
+from atoll.node.policy import noted
 from atoll.node.policy.asked import GOING_ON, AskedRow
 from atoll.node.web.learnwares.finding import Shown
 from atoll.node.web.learnwares.kept import KEPT, Said
@@ -42,7 +43,7 @@ async def _hear(visit: Visit, shown: Shown, listing: Listing) -> None:
     """As whoever has asked, so that the owner learns of no other."""
     user = visit.node.asked.of(listing)[0].user
     with suppress(AtollError):
-        async with visit.noting("learnware.ask", id=shown.hex):
+        async with visit.noting("learnware.ask", id=shown.hex, **noted.asking(listing, ())):
             states = await _in_time(ask_owner(visit.node, listing, user, AskBody()))
         visit.request.app[KEPT].note(visit.user, listing, states, now_ms())
 
