@@ -113,6 +113,7 @@ def test_every_link_leads_somewhere(path):
 def test_generated_pages_are_those_of_the_code(name):
     text = "run `python -m atoll.node.docs`"
     assert read(DOCS / f"{name}.md") == GENERATED[name](), text
+    assert "atoll.node.docs" not in rendered(name, "en").body  # that is for who changes the code
 
 
 def test_everything_that_can_be_named_is_documented():
