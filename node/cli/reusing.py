@@ -10,7 +10,7 @@ from atoll.node.cli.output import clean
 from atoll.node.cli.progress import progress_bars
 from atoll.node.reuse import words
 from atoll.node.reuse.query import ReusePlan
-from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress, ReuseReport
+from atoll.node.reuse.result import Chosen, Downloading, MemberFailed, Progress, ReuseReport, tied
 
 
 async def follow(events: AsyncIterator[Any], plan: ReusePlan) -> ReuseReport:
@@ -30,8 +30,8 @@ async def follow(events: AsyncIterator[Any], plan: ReusePlan) -> ReuseReport:
                     name = names.get(failed.learnware_id, failed.learnware_id)
                     rows = words.counted(failed.rows_answered, "row")
                     click.echo(clean(f"{name} of {who} is left out after {rows}: {failed.why}"), err=True)
-                case Chosen(method, validation):
-                    click.echo(clean(_chosen(method, len(validation))), err=True)
+                case Chosen() as chosen:
+                    click.echo(clean(_chosen(chosen)), err=True)
                 case ReuseReport() as report:
                     pass
     assert report is not None  # the stream ends with one
@@ -44,6 +44,8 @@ def conclude(report: ReuseReport) -> None:
         click.echo(clean(line), err=True)
 
 
-def _chosen(method: str, tried: int) -> str:
-    among = f", the best of {tried} on the labelled rows" if tried > 1 else ""
-    return f"Method: {words.method(method)}{among}."
+def _chosen(chosen: Chosen) -> str:
+    tried = [mean for mean, _ in chosen.validation.values()]
+    among = f", the best of {len(tried)} on the labelled rows" if len(tried) > 1 else ""
+    among = f"; all {len(tried)} do equally well on the labelled rows" if tied(tried) else among
+    return f"Method: {words.method(chosen.method)}{among}."

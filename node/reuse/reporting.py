@@ -12,7 +12,7 @@ from atoll.node.reuse import measured, words
 from atoll.node.reuse.ensemble import task_of
 from atoll.node.reuse.execution import Execution
 from atoll.node.reuse.query import PlannedMember
-from atoll.node.reuse.result import BINS, MemberReport, ReuseReport
+from atoll.node.reuse.result import BINS, MemberReport, ReuseReport, tied
 from atoll.node.reuse.running import Reusing
 from atoll.node.reuse.team import Team
 from atoll.node.reuse.warning import warnings
@@ -21,7 +21,6 @@ from atoll.protocol.listings import Quality
 from numpy.typing import NDArray
 
 CHUNK = 65_536  # rows
-SAME = 1e-12  # losses that differ by rounding only
 
 
 class Counts(NamedTuple):
@@ -103,8 +102,7 @@ def _because(planned: str, method: Method, choice: Choice | None) -> str:
 
 def alike(choice: Choice) -> bool:
     """Whether several methods were tried and none lost less than another, as where there is one model."""
-    means = [loss.mean for loss in choice.validation.values()]
-    return len(means) > 1 and max(means) - min(means) <= SAME
+    return tied([loss.mean for loss in choice.validation.values()])
 
 
 def _left(members: Sequence[MemberReport]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -9,6 +10,7 @@ from atoll.node.reuse.query import Form, Method, Place
 
 State = Literal["planned", "running", "done", "failed"]
 BINS = 20  # of the histograms
+ROUNDING = 1e-12  # between losses
 
 
 class MemberReport(msgspec.Struct, frozen=True):
@@ -96,6 +98,11 @@ class Chosen(msgspec.Struct, frozen=True):
 
     method: Method
     validation: dict[str, tuple[float, float]]
+
+
+def tied(losses: Sequence[float]) -> bool:
+    """Whether there are several, and none is less than another by more than rounding."""
+    return len(losses) > 1 and max(losses) - min(losses) <= ROUNDING
 
 
 class PredictionResult(msgspec.Struct, frozen=True):

@@ -1,8 +1,11 @@
 """What a prediction shows and writes, whatever others have put into it."""
 
 import numpy as np
+import pytest
 from atoll.node.cli import planned, predictions
+from atoll.node.cli.reusing import _chosen
 from atoll.node.reuse.query import PlannedMember, ReusePlan
+from atoll.node.reuse.result import Chosen
 
 
 def test_predictions_are_written_in_order_with_gaps_where_there_is_no_answer(tmp_path):
@@ -27,3 +30,15 @@ def test_nothing_that_others_write_moves_the_cursor(capsys):
     assert "[red]evil" in err
     assert "Without 1 learnware" in err
     assert "1 row gets no answer" in err
+
+
+@pytest.mark.parametrize(
+    "losses, told",
+    [
+        ({"routing": 0.1}, "Method: soft routing."),
+        ({"routing": 0.1, "single": 0.3}, "Method: soft routing, the best of 2 on the labelled rows."),
+        ({"routing": 0.1, "single": 0.1}, "Method: soft routing; all 2 do equally well on the labelled rows."),
+    ],
+)
+def test_the_method_is_called_the_best_only_where_it_is(losses, told):
+    assert _chosen(Chosen("routing", {name: (mean, 0.01) for name, mean in losses.items()})) == told
