@@ -33,7 +33,7 @@ def test_nothing_that_others_write_moves_the_cursor(capsys):
 
 
 @pytest.mark.parametrize(
-    "losses, told",
+    ("losses", "told"),
     [
         ({"routing": 0.1}, "Method: soft routing."),
         ({"routing": 0.1, "single": 0.3}, "Method: soft routing, the best of 2 on the labelled rows."),
