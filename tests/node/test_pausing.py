@@ -11,7 +11,7 @@ PAUSED = Filters(state=("paused",))
 
 
 async def test_what_is_paused_is_found_by_its_state_alone_and_live_again_when_it_is_resumed(
-    federated, publish, changed, digits
+    federated, publish, changed, until, digits
 ):
     (owner, user), federation = await federated("owner", "user")
     offers = Offers(disclose="members", predict="members")
@@ -24,7 +24,8 @@ async def test_what_is_paused_is_found_by_its_state_alone_and_live_again_when_it
     async def found(filters=Filters()):  # noqa: B008
         return [(hit.learnware_id, hit.state) for hit in (await user.client.search([], "digits", filters=filters)).hits]
 
-    await changed(user, lambda: known() == ["live"] and user.node.catalogue.islands())
+    await changed(user, lambda: known() == ["live"])
+    await until(user, lambda: user.node.catalogue.islands() != [])
     assert await found() == [(learnware, "live")]
     assert await found(PAUSED) == []
 

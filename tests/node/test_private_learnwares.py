@@ -68,11 +68,13 @@ async def test_the_ledger_survives_a_restart(make_home, start_home, digits):
         assert await grant(node, digits, 0, 1, 2) == budget
 
 
-async def test_it_is_found_and_reused_by_its_noised_sketch(federated, digits, changed):
+async def test_it_is_found_and_reused_by_its_noised_sketch(federated, digits, changed, until):
     (north, south), federation = await federated("north", "south")
     low = await published(south, federation, digits, 0, 1, 2)
     high = await published(south, federation, digits, 7, 8, 9)
-    await changed(north, lambda: len(north.node.catalogue.islands()) == 1)
+    of_south = bytes.fromhex(federation), south.node.identity.public
+    await changed(north, lambda: len(north.node.catalogue.of_owner(*of_south)) == 2)
+    await until(north, lambda: len(north.node.catalogue.islands()) == 1)
     rows, labels = digits.of(0, 1, 2), digits.labels_of(0, 1, 2)
 
     found = await north.client.search_rows(rows, deadline_ms=10_000)
