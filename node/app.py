@@ -40,7 +40,6 @@ from atoll.node.p2p.network import Network, Services
 from atoll.node.p2p.peers import Peers
 from atoll.node.policy import Gate
 from atoll.node.policy.asked import Asked
-from atoll.node.policy.granted import granted
 from atoll.node.policy.requests import Requests
 from atoll.node.policy.rules import Policies
 from atoll.node.policy.usage import Usage
@@ -204,8 +203,7 @@ def _build(
     network = Network(services, config.p2p)
     pseudonyms = Pseudonyms(identity)
     asked = Asked(store)
-    grants = partial(granted, asked)
-    searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms, grants)
+    searcher = Searcher(catalogue, owner, identity.peer, network, peers, pseudonyms, asked.granted)
     cache = DownloadCache(store, blobs, config.reuse.cache_bytes, now_ms)
     downloads = Downloads(identity.peer, network, catalogue, blobs, cache, pseudonyms)
     code, threads = AdmittedCode(store), ThreadPoolExecutor(PREDICTING, "reuse")

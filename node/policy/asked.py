@@ -6,13 +6,14 @@ An owner alone knows what it has decided, and nobody is told unasked; so what is
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from atoll.node.store.environment import Store, Transaction
 from atoll.protocol.ask import ActState, State
 from atoll.protocol.listings import Listing
-from atoll.protocol.policy import ACTS, Act
+from atoll.protocol.policy import ACTS, Act, Grants
 
 MOST = 1000  # kept: what has ended makes room first, then what the same user asked longest ago
 
@@ -53,20 +54,27 @@ class Asked:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rows = store.table("asked", AskedRow)
-        self._writing, self._lock = threading.Lock(), threading.Lock()
+        self._writing = threading.Lock()
         with store.view() as txn:
-            self._held = dict(self._rows.scan(txn))
+            self._held: Mapping[bytes, AskedRow] = dict(self._rows.scan(txn))  # replaced as a whole, never changed
 
     def all(self) -> list[AskedRow]:
         """The newest first."""
-        with self._lock:
-            return sorted(self._held.values(), key=lambda row: (-row.asked_at, row.key))
+        return sorted(self._held.values(), key=lambda row: (-row.asked_at, row.key))
 
     def of(self, listing: Listing) -> list[AskedRow]:
         """What was asked by this listing."""
-        place = _place(listing)
-        with self._lock:
-            return [row for act in range(len(ACTS)) if (row := self._held.get(place + bytes([act]))) is not None]
+        held = self._held
+        found = (held.get(listing.place + bytes([act])) for act in range(len(ACTS)))
+        return [row for row in found if row is not None]
+
+    def granted(self, now: int) -> Grants:
+        """What owners have granted and has not ended, as they said last: for all signed-in users of this node."""
+        found: dict[bytes, set[Act]] = defaultdict(set)
+        for row in self._held.values():
+            if row.state_at(now).state == "granted":
+                found[row.place].add(row.act)
+        return {place: frozenset(acts) for place, acts in found.items()}
 
     def note(
         self, listing: Listing, user: str, acts: Iterable[Act], states: Sequence[ActState], now: int
@@ -74,7 +82,9 @@ class Asked:
         """Keep how things stand, as the owner says, with the acts that were asked for now or before."""
         with self._writing:
             rows = [row for each in states if (row := self._row(listing, user, acts, each, now)) is not None]
-            held = self._held | {row.key: row for row in rows}
+            if not rows:
+                return
+            held = {**self._held, **{row.key: row for row in rows}}
             dropped = sorted(held, key=lambda key: _worth(held[key], user, now))[: max(0, len(held) - MOST)]
 
             def write(txn: Transaction) -> None:
@@ -83,14 +93,13 @@ class Asked:
                 for key in dropped:
                     self._rows.delete(txn, key)
 
-            if rows:
-                self._store.write(write).result()
-                kept = {key: row for key, row in held.items() if key not in dropped}
-                with self._lock:
-                    self._held = kept
+            self._store.write(write).result()
+            for key in dropped:
+                del held[key]
+            self._held = held
 
     def _row(self, listing: Listing, user: str, acts: Iterable[Act], told: ActState, now: int) -> AskedRow | None:
-        known = self._held.get(_place(listing) + bytes([ACTS.index(told.act)]))
+        known = self._held.get(listing.place + bytes([ACTS.index(told.act)]))
         if told.act in acts and told.state != "open" and (known is None or known.state != "pending"):
             return AskedRow(
                 listing.federation, listing.owner, listing.learnware_id, told.act, listing.semantic.name, user, now,
@@ -104,7 +113,3 @@ class Asked:
 def _worth(row: AskedRow, user: str, now: int) -> tuple[bool, bool, int]:
     """The least first: what makes room for another request of this user."""
     return row.state_at(now).state in GOING_ON, row.user != user, row.asked_at
-
-
-def _place(listing: Listing) -> bytes:
-    return listing.federation + listing.owner + listing.learnware_id

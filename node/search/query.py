@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Annotated, Literal
 
 import msgspec
@@ -59,15 +59,15 @@ class Filters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     may: Annotated[tuple[Act, ...], msgspec.Meta(max_length=MAX_ALTERNATIVES)] = ()
     state: Annotated[tuple[State, ...], msgspec.Meta(min_length=1, max_length=2)] = ("live",)
 
-    def admits(self, listing: Listing, may: Collection[Act]) -> bool:
-        """``may`` is what the user may do with it; nobody asks for it where the filter does not."""
+    def admits(self, listing: Listing, may: Callable[[Listing], Collection[Act]]) -> bool:
+        """``may`` tells what the user may do with it."""
         return (
             (not self.federation or listing.federation.hex() in self.federation)
             and (not self.owner or peer_id(listing.owner) in self.owner)
             and (not self.learnware_id or listing.learnware_id.hex() in self.learnware_id)
             and (not self.dimensions or listing.inputs in self.dimensions)
             and listing.status in self.state
-            and (not self.may or set(self.may) <= set(may))
+            and (not self.may or set(self.may) <= set(may(listing)))
         )
 
 
@@ -90,7 +90,7 @@ class SearchQuery(msgspec.Struct, frozen=True):
 
     def admits(self, listing: Listing) -> bool:
         """Whether its filters do."""
-        return self.filters.admits(listing, self.may(listing) if self.filters.may else ())
+        return self.filters.admits(listing, self.may)
 
     def may(self, listing: Listing) -> tuple[Act, ...]:
         """What its user may do, as far as the listing and the grants say."""

@@ -129,7 +129,7 @@ class Searcher:
         await asyncio.to_thread(self._sketches.close)
 
     def _ours(self, query: SearchQuery, now: int) -> SearchQuery:
-        """With what this node knows of what its users may do; blocking."""
+        """With what this node knows of what its users may do."""
         return msgspec.structs.replace(query, own=self._own_key, granted=self._grants(now))
 
     def _ended(self, running: Running) -> None:
@@ -144,8 +144,7 @@ class Searcher:
 
     async def _run(self, running: Running) -> None:
         started, now = time.monotonic(), now_ms()
-        query = await asyncio.to_thread(self._ours, running.query, now)
-        query, islands = await asyncio.to_thread(everywhere, query, self._catalogue, now)
+        query, islands = await asyncio.to_thread(everywhere, self._ours(running.query, now), self._catalogue, now)
         alive = partial(self._catalogue.alive, now, query.semantic, query.filters.state)
         planned = await asyncio.to_thread(plan, query, islands, alive, self._sketches, now)
         questions = list(planned.questions) if query.privacy != "local" else []

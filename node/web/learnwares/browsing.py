@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 from atoll.engine.semantic import MAX_TEXT, SemanticQuery
 from atoll.node.clock import now_ms
 from atoll.node.language import later
-from atoll.node.policy.granted import granted
 from atoll.node.search.query import Filters
 from atoll.node.search.sketches import Doubts
 from atoll.node.web.paging import number
@@ -139,7 +138,7 @@ class Found:
 def browse(visit: Visit, wanted: Wanted) -> Found:
     """What the visitor sees; takes tens of milliseconds with ten thousand listings: call it in a thread."""
     node, now = visit.node, now_ms()
-    grants, states = granted(node.asked, now), STATES if visit.token is not None else STATES[:1]
+    grants, states = node.asked.granted(now), STATES if visit.token is not None else STATES[:1]
     may = partial(offered, user=visit.user, own=node.identity.public, grants=grants)
     seen = [each for each in node.catalogue.alive(now, states=states) if may_be_seen(each, visit.user)]
     fitting, scores = _fitting(visit, wanted, states, seen, may)
@@ -170,7 +169,7 @@ def _fitting(
     semantic, filters = wanted.semantic, wanted.filters(states)
     narrowed = [each for each in seen if semantic.admits(each.semantic)] if wanted.tags else seen
     if wanted.may or wanted.owner or wanted.federation:
-        narrowed = [each for each in narrowed if filters.admits(each, may(each) if wanted.may else ())]
+        narrowed = [each for each in narrowed if filters.admits(each, may)]
     if not wanted.words:
         return narrowed, {}
     scores = semantic.foremost([each.semantic for each in narrowed])
