@@ -84,6 +84,11 @@ class Listing(msgspec.Struct, frozen=True):
     version: int = 1
     alias: str = ""
 
+    @property
+    def place(self) -> bytes:
+        """Where, whose and which: no two that are in force at once have the same."""
+        return self.federation + self.owner + self.learnware_id
+
 
 @dataclass(frozen=True)
 class SignedListing:

@@ -91,7 +91,7 @@ def offered(listing: Listing, user: str, own: bytes, grants: Grants = NO_GRANTS)
     """What a user of the node whose key is ``own`` may do as far as a listing says: what it promises, what its owner
     has granted that node of what it gives on request, and everything with what is the node's own, since no policy of a
     node binds those who are signed in there."""
-    granted = grants.get(listing.federation + listing.owner + listing.learnware_id, NONE) if grants else NONE
+    granted = grants.get(listing.place, NONE) if grants else NONE
     return ACTS if user and listing.owner == own else _promised(listing.offers, bool(user), granted)
 
 

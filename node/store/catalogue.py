@@ -154,7 +154,7 @@ class Catalogue:
     def record(self, listing: Listing) -> Record | None:
         """The signed record of a listing; None if it is not kept (any more)."""
         with self._store.view() as txn:
-            return self._listings.get(txn, listing.federation + listing.owner + listing.learnware_id)
+            return self._listings.get(txn, listing.place)
 
     def page(self, federation: bytes, owner: bytes, since: int) -> tuple[Record, list[Record], bool]:
         """(head, at most SYNC_PAGE listings after ``since``, whether there are more); NotFound without a head."""

@@ -73,8 +73,7 @@ def _head(key: bytes, row: Record) -> bytes:
 
 
 def _listing(key: bytes, row: Record) -> bytes:
-    listing = open_listing(row, owner=key[32:64], federation=key[:32]).listing
-    return listing.federation + listing.owner + listing.learnware_id
+    return open_listing(row, owner=key[32:64], federation=key[:32]).listing.place
 
 
 def _federation(key: bytes, row: FederationRow) -> bytes:

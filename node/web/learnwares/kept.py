@@ -47,7 +47,7 @@ class Kept:
 
     def due(self, listing: Listing, now: int) -> bool:
         """Whether a page may ask its owner by itself, for whomever; then it has, for the next minutes."""
-        place = listing.federation + listing.owner + listing.learnware_id
+        place = listing.place
         if now < self._asked.get(place, -AGAIN) + AGAIN:
             return False
         self._asked[place] = now
