@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from aiohttp import web
-from atoll.node.api.acts import MORE
+from atoll.node.api.acts import MORE, note
 from atoll.node.api.described import Short
 from atoll.node.api.ids import parse_digest
 from atoll.node.api.routing import Route, read_json, reply, user_of
@@ -121,7 +121,7 @@ async def ask(node: Node, request: web.Request) -> web.Response:
     """Ask the owner of a learnware of the catalogue for what it grants on request."""
     body = await read_json(request, AskBody)
     listing = node.catalogue.find(parse_digest(request.match_info["id"]), now_ms())
-    request[MORE].update(noted.asking(listing, body.acts))
+    note(request, **noted.asking(listing, body.acts))
     return reply(await ask_owner(node, listing, user_of(request), body))
 
 

@@ -99,7 +99,7 @@ def offers(visit: Visit, shown: Shown, said: Said | None) -> tuple[Offer, ...]:
 
 def acting(visit: Visit, shown: Shown, act: Act) -> Listing | None:
     """The live listing by which the visitor acts: one that allows it, else one that takes requests, else any."""
-    live = [each for each in shown.listings if each.status == "live"]
+    live = shown.live_listings
     allows = [each for each in live if act in acts(visit, each)]
     asks = [each for each in live if getattr(each.offers, act) == "ask"]
     return next(iter(allows + asks + live), None)

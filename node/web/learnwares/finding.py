@@ -53,8 +53,12 @@ class Shown:
         return self.listings[0] if self.listings else None
 
     @property
+    def live_listings(self) -> list[Listing]:
+        return [each for each in self.listings if each.status == "live"]
+
+    @property
     def live(self) -> Listing | None:
-        return next((each for each in self.listings if each.status == "live"), None)
+        return next(iter(self.live_listings), None)
 
     @property
     def manifest(self) -> Manifest | None:
@@ -180,10 +184,9 @@ def _fetched(visit: Visit, revision: bytes) -> tuple[DownloadRow | None, Manifes
 def may(shown: Shown, visit: Visit) -> dict[Act, Listing]:
     """What the visitor may do as the listings say, and by which of them."""
     found: dict[Act, Listing] = {}
-    for each in shown.listings:
-        if each.status == "live":
-            for act in acts(visit, each):
-                found.setdefault(act, each)
+    for each in shown.live_listings:
+        for act in acts(visit, each):
+            found.setdefault(act, each)
     return found
 
 

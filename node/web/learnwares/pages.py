@@ -8,10 +8,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from atoll.engine.errors import AtollError
-from atoll.node.api.policies import AskBody, ask_owner
-from atoll.node.clock import now_ms
+from atoll.node.api.policies import AskBody
 from atoll.node.language import later
-from atoll.node.policy import noted
 from atoll.node.search.plan import Candidate
 from atoll.node.search.running import Running
 from atoll.node.search.single import candidate_of, question, signed
@@ -19,7 +17,7 @@ from atoll.node.web.answers import faulty, html, scripted
 from atoll.node.web.learnwares import about, browsing, fetching, snippets, specified, standing, trying
 from atoll.node.web.learnwares.browsing import Wanted
 from atoll.node.web.learnwares.finding import OnlyHidden, Shown, find
-from atoll.node.web.learnwares.kept import KEPT, prepare
+from atoll.node.web.learnwares.kept import prepare
 from atoll.node.web.markdown import markdown, plain
 from atoll.node.web.page import Page
 from atoll.node.web.rendering import render
@@ -56,17 +54,15 @@ async def ask(visit: Visit) -> web.Response:
     fields = await visit.fields()
     shown = await asyncio.to_thread(find, visit)
     wanted = tuple(act for act in ACTS if fields.get(act))
-    before = [each for each in shown.listings if each.status == "live" and visit.node.asked.of(each)]
+    before = [each for each in shown.live_listings if visit.node.asked.of(each)]
     listing = before[0] if before and not wanted else about.acting(visit, shown, wanted[0] if wanted else "predict")
     if listing is None:
         raise NotFound("it is not listed now, so its owner takes no requests")
     body = AskBody(wanted, fields.get("words", "").strip()[:MAX_WORDS])
     try:
-        async with visit.noting("learnware.ask", id=shown.hex, **noted.asking(listing, wanted)):
-            states = await ask_owner(visit.node, listing, visit.user, body)
+        await standing.ask(visit, shown, listing, visit.user, body)
     except AtollError as error:
         return await _page(visit, shown, error.code, unasked=error)
-    visit.request.app[KEPT].note(visit.user, listing, states, now_ms())
     back = "/requests?said=told#others" if fields.get("back") == "requests" else f"{shown.address}&said=asked#policy"
     raise web.HTTPSeeOther(back)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ from atoll.node.policy import noted
 from atoll.node.policy.asked import GOING_ON, AskedRow
 from atoll.node.web.learnwares.finding import Shown
 from atoll.node.web.learnwares.kept import KEPT, Said
-from atoll.protocol.ask import ActState
 from atoll.protocol.listings import Listing
 
 if TYPE_CHECKING:
@@ -26,12 +25,15 @@ PATIENCE = 1.5  # seconds that a page waits for an owner
 
 async def hear(visit: Visit, shown: Shown) -> None:
     """Ask the owner once how things stand, if something was asked of which it may say else by now: at most every few
-    minutes, however often the page is opened, and nothing is said if it does not answer."""
+    minutes, however often the page is opened, and nothing is said if it does not answer. It is asked as whoever has
+    asked before, so that it learns of nobody else."""
     if visit.may("predict"):
         kept, now = visit.request.app[KEPT], now_ms()
-        live = [each for each in shown.listings if each.status == "live"]
-        due = [each for each in live if _unsure(each, visit.node.asked.of(each)) and kept.due(each, now)]
-        await asyncio.gather(*(_hear(visit, shown, each) for each in due))
+        due = [
+            (each, rows[0].user) for each in shown.live_listings
+            if _unsure(each, rows := visit.node.asked.of(each)) and kept.due(each, now)
+        ]  # fmt: skip
+        await asyncio.gather(*(_hear(visit, shown, listing, user) for listing, user in due))
 
 
 def _unsure(listing: Listing, rows: Sequence[AskedRow]) -> bool:
@@ -39,21 +41,22 @@ def _unsure(listing: Listing, rows: Sequence[AskedRow]) -> bool:
     return any(row.state in GOING_ON or row.told_at < listing.issued_at for row in rows)
 
 
-async def _hear(visit: Visit, shown: Shown, listing: Listing) -> None:
-    """As whoever has asked, so that the owner learns of no other."""
-    user = visit.node.asked.of(listing)[0].user
+async def _hear(visit: Visit, shown: Shown, listing: Listing, user: str) -> None:
     with suppress(AtollError):
-        async with visit.noting("learnware.ask", id=shown.hex, **noted.asking(listing, ())):
-            states = await _in_time(ask_owner(visit.node, listing, user, AskBody()))
-        visit.request.app[KEPT].note(visit.user, listing, states, now_ms())
+        await ask(visit, shown, listing, user, AskBody(), PATIENCE)
 
 
-async def _in_time(asking: Awaitable[tuple[ActState, ...]]) -> tuple[ActState, ...]:
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return await asking
-    except TimeoutError:
-        raise PeerTimeout(f"its owner has not answered in {PATIENCE} s") from None
+async def ask(
+    visit: Visit, shown: Shown, listing: Listing, user: str, body: AskBody, patience: float | None = None
+) -> None:
+    """Ask its owner for acts, or for none how things stand, as ``user``; what it says is told to this visitor."""
+    async with visit.noting("learnware.ask", id=shown.hex, **noted.asking(listing, body.acts)):
+        try:
+            async with asyncio.timeout(patience):
+                states = await ask_owner(visit.node, listing, user, body)
+        except TimeoutError:
+            raise PeerTimeout("its owner has not answered in time") from None
+    visit.request.app[KEPT].note(visit.user, listing, states, now_ms())
 
 
 def said(visit: Visit, shown: Shown) -> Said | None:
