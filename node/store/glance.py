@@ -12,10 +12,10 @@ from typing import TypeVar
 import lmdb
 import msgspec
 from atoll.node.errors import StoreError
+from atoll.node.store.aside import last_words
 from atoll.node.store.environment import Transaction
 from atoll.node.store.federations import FederationRow
 from atoll.node.store.migration import MAX_TABLES
-from atoll.node.store.verification import printable
 from atoll.protocol.heads import Head
 from atoll.protocol.membership import Certificate, Charter
 from atoll.protocol.signing import Record
@@ -45,7 +45,7 @@ def glance(folder: Path) -> Glance:
     except subprocess.TimeoutExpired:
         raise StoreError(f"the store could not be read in {SECONDS:.0f} s") from None
     if child.returncode:
-        shown = printable(child.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2])
+        shown = last_words(child.stderr)
         raise StoreError(f"the store is damaged: reading it ended with {child.returncode}: {shown or 'no word'}")
     return msgspec.json.decode(child.stdout, type=Glance)
 

@@ -24,6 +24,7 @@ from atoll.engine.errors import AtollError, IntegrityError
 from atoll.node import identity as identities
 from atoll.node.errors import ConfigError, StoreError, StoreTooNew
 from atoll.node.store import rows
+from atoll.node.store.aside import last_words, printable
 from atoll.node.store.backup_file import Progress, blob_name
 from atoll.node.store.environment import SCHEMA, TABLES
 from atoll.node.store.migration import migrated_copy
@@ -84,8 +85,7 @@ def _read_aside(folder: Path, deep: bool) -> Contents:
     if child.returncode < 0:
         return Contents(damage=(f"the store is damaged: reading it ended in {signal.Signals(-child.returncode).name}",))
     if child.returncode:
-        words = child.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        return Contents(damage=(printable(f"the store could not be read: {words}"),))
+        return Contents(damage=(f"the store could not be read: {last_words(child.stderr)}",))
     return msgspec.json.decode(child.stdout, type=Contents)
 
 
@@ -127,11 +127,6 @@ def verify_after_crash(home: Path) -> None:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def printable(words: str) -> str:
-    """What is damaged may be hostile too, and is shown on a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in words[:300])
 
 
 class _Reading:
