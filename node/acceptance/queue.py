@@ -88,9 +88,8 @@ class AcceptanceQueue:
         """The submission once it is decided, or as it is after so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while (row := self._submissions.get(id_)).open:
-                    await self._news.wait()
-                return row
+                async for _ in self.following(id_):
+                    pass
         return self._submissions.get(id_)
 
     async def following(self, id_: bytes) -> AsyncIterator[tuple[SubmissionRow, tuple[Step, ...]]]:

@@ -155,10 +155,11 @@ async def list_in(
 
 def _end_drafts(node: Node, learnware_id: bytes) -> None:
     """What has become this learnware, and is listed now, is no draft any more."""
-    accepted = [each for each in node.acceptance.all() if each.state == "accepted"]
-    for row in (each for each in accepted if each.learnware_id == learnware_id):
-        for draft in node.drafts.all(row.by):
-            if draft.submission == row.id.hex():
+    rows = node.acceptance.all()
+    accepted = {row.id.hex(): row.by for row in rows if row.state == "accepted" and row.learnware_id == learnware_id}
+    for user in set(accepted.values()):
+        for draft in node.drafts.all(user):
+            if draft.submission in accepted:
                 node.drafts.delete(draft)
 
 

@@ -62,11 +62,11 @@ def addresses(patient: Patient) -> Iterator[Finding]:
         yield Finding("addresses", "fine" if p2p.relay else "look", words, "" if p2p.relay else ANNOUNCE)
         return
     told = patient.running.node.addresses if patient.running is not None and patient.served else p2p.announce
-    places = [place for place in map(tcp, told or (p2p.listen,)) if place is not None]
-    nowhere = leads_nowhere(told or (p2p.listen,))
-    if nowhere:
+    heard = told or (p2p.listen,)
+    if nowhere := leads_nowhere(heard):
         yield Finding("addresses", "look", nowhere, ANNOUNCE)
     elif patient.served:
+        places = [place for place in map(tcp, heard) if place is not None]
         silent = [f"{host}:{port}" for host, port in places if not _answers(host, port)]
         words = f"peers are told {', '.join(f'{host}:{port}' for host, port in places)}"
         if silent:

@@ -180,8 +180,9 @@ def _fitted(
 ) -> Product:
     names = tuple(str(label) for label in np.unique(labels))
     answers = tuple(str(label) for label in labels)
-    estimator, labelled = _measurable(LogisticRegression(max_iter=2000), _pixels(values), labels, answers)
-    return Product(name, description, "Business", estimator, _pixels(values), labelled, names, offers)
+    rows = _pixels(values)
+    estimator, labelled = _measurable(LogisticRegression(max_iter=2000), rows, labels, answers)
+    return Product(name, description, "Business", estimator, rows, labelled, names, offers)
 
 
 def _measurable(
@@ -190,8 +191,8 @@ def _measurable(
     """The model, fitted to the other rows, and those that are held back, with their ``answers``."""
     back = np.arange(len(target)) % HELD_BACK == 0
     estimator = make_pipeline(StandardScaler(), model).fit(rows.values[~back], target[~back])
-    held = tuple(tuple(map(float, row)) for row in rows.values[back])
-    return estimator, LabelledRows(rows.columns, held, tuple(answers[place] for place in np.flatnonzero(back)))
+    held = tuple(map(tuple, rows.values[back].tolist()))
+    return estimator, LabelledRows(rows.columns, held, answers[::HELD_BACK])
 
 
 def _tabular(name: str, bunch: Any, scenario: str, offers: Offers) -> Product:

@@ -16,7 +16,10 @@ class Bar:
     name: str
     count: int
     share: float
-    width: float
+
+    @property
+    def width(self) -> float:
+        return 100.0 * self.share
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def bars(counts: Mapping[str, int], limit: int = CLASSES) -> tuple[tuple[Bar, ..
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown, rest = ordered[:limit], ordered[limit:]
     total = max(1, sum(counts.values()))
-    made = tuple(Bar(name, number, number / total, 100.0 * number / total) for name, number in shown)
+    made = tuple(Bar(name, number, number / total) for name, number in shown)
     return made, len(rest), sum(number for _, number in rest)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 from atoll.engine.reuse import Form, Method
+from atoll.node.search.query import WELL
 
 __all__ = ["MAX_MEMBERS", "Form", "Method", "Place", "PlannedMember", "ReusePlan", "ReuseQuery"]
 
@@ -75,3 +76,8 @@ class ReusePlan(msgspec.Struct, frozen=True):
     licenses: tuple[str, ...]
     advice: str
     explained: float = 1.0
+
+    @property
+    def well(self) -> bool:
+        """Whether that is so much that nothing need be said of it."""
+        return self.explained >= WELL

@@ -92,7 +92,7 @@ def _because(planned: str, method: Method, choice: Choice | None) -> str:
         asked = planned != "routing" or choice
         return gettext("it was asked for") if asked else gettext("it is what does best without labels")
     assert choice is not None
-    if alike(choice):
+    if _alike(choice):
         told = gettext("all {count} methods that were tried on your labelled rows do equally well there")
         return told.format(count=len(choice.validation))
     return gettext(
@@ -100,7 +100,7 @@ def _because(planned: str, method: Method, choice: Choice | None) -> str:
     ).format(count=len(choice.validation), method=words.method(method))
 
 
-def alike(choice: Choice) -> bool:
+def _alike(choice: Choice) -> bool:
     """Whether several methods were tried and none lost less than another, as where there is one model."""
     return tied([loss.mean for loss in choice.validation.values()])
 
@@ -128,7 +128,7 @@ def _expected(reusing: Reusing, execution: Execution, members: Sequence[MemberRe
         return f"{unknown} {near} {_signed(team, members)}"
     loss = choice.validation[choice.method]
     told = [measured.expected((loss.mean, loss.error), reusing.plan.labelled, task_of(team), _baseline(reusing))]
-    if len(choice.validation) > 1 and not alike(choice):
+    if len(choice.validation) > 1 and not _alike(choice):
         told.append(gettext("It is the best of what was tried, and so a little optimistic."))
     return " ".join([*told, near])
 

@@ -89,14 +89,12 @@ def advice(team: Team, uncovered: float, query: ReuseQuery) -> str:
     told = []
     if little := poor(team):
         told.append(little)
-    if team.served and uncovered > LITTLE and query.abstain:
+    if team.served and uncovered > LITTLE:
         without = gettext("{share} of your rows are unlike all that the models know: they get no answer.")
-        told.append(without.format(share=words.percent(uncovered)))
-    elif team.served and uncovered > LITTLE:
         guess = gettext(
             "{share} of your rows are unlike all that the models know: what is predicted for them is a guess."
         )
-        told.append(guess.format(share=words.percent(uncovered)))
+        told.append((without if query.abstain else guess).format(share=words.percent(uncovered)))
     named = {name for each, _ in team.absent for name in each.listing.class_names} - set(team.class_names)
     if named:
         names = gettext(", ").join(union([tuple(named)]))

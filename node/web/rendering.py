@@ -17,7 +17,6 @@ from atoll.node.reuse import report
 from atoll.node.reuse import words as reuse_words
 from atoll.node.reuse.brief import LEARNING
 from atoll.node.reuse.query import MAX_MEMBERS
-from atoll.node.search.query import WELL
 from atoll.node.web.markdown import summary
 from atoll.node.web.navigation import entries
 from atoll.node.web.parts import MAX_UPLOAD, TABLES
@@ -107,7 +106,7 @@ def _compiled() -> jinja2.Environment:
         "box": (overlay.WIDTH, overlay.HEIGHT),
         "asset": lambda name: f"/static/{name}?v={ASSETS[name].version}", "groups": GROUPS, "limits": LIMITS,
         "files": FILES, "tables": TABLES, "max_upload": MAX_UPLOAD, "max_text": MAX_TEXT,
-        "figures": report.figures, "well": WELL,
+        "figures": report.figures,
         "say": reuse_words, "learning": LEARNING, "max_members": MAX_MEMBERS, "languages": language.LANGUAGES,
         "language": language.current, "entries": entries, "ago": lambda at: language.ago(at, now_ms()),
     }  # fmt: skip

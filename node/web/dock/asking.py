@@ -41,15 +41,14 @@ class Requests(NamedTuple):
 
 
 class Asking(NamedTuple):
-    """What was asked of an owner for one learnware by one listing; ``told_at`` is when its owner said how that stands,
-    and ``listed`` whether it can be asked again."""
+    """What was asked of an owner for one learnware by one listing: when, and how it stands, act by act. ``told_at`` is
+    when its owner said so, and ``listed`` whether it can be asked again."""
 
     name: str
     learnware_id: str
     owner: str
     federation: str
-    rows: tuple[AskedRow, ...]
-    states: tuple[ActState, ...]
+    acts: tuple[tuple[int, ActState], ...]
     told_at: int
     listed: bool
 
@@ -57,7 +56,8 @@ class Asking(NamedTuple):
 async def index(visit: Visit) -> web.Response:
     rows = await asyncio.to_thread(received, visit.node)
     askable = await asyncio.to_thread(_askable, visit)
-    asked, asked_paging = paged(await asyncio.to_thread(_asked, visit.node), visit.request, PAGE, "asked")
+    places, asked_paging = paged(await asyncio.to_thread(_places, visit.node), visit.request, PAGE, "asked")
+    asked = await asyncio.to_thread(_asked, visit.node, places)
     return await html(
         visit, "dock/requests.html", requests=_chosen(visit, rows), says=words, askable=askable[:ASKABLE],
         more=max(0, len(askable) - ASKABLE), max_days=MAX_DAYS, asked=asked, asked_paging=asked_paging,
@@ -80,18 +80,22 @@ def _in(group: Group, row: RequestView) -> bool:
     return group == "all" or row.state == group or (group == "ended" and ended)
 
 
-def _asked(node: Node) -> list[Asking]:
-    """What was asked of others, the newest first."""
-    now, places = now_ms(), dict[bytes, list[AskedRow]]()
+def _places(node: Node) -> list[list[AskedRow]]:
+    """What was asked of others, listing by listing, the newest first."""
+    places = dict[bytes, list[AskedRow]]()
     for row in node.asked.all():
         places.setdefault(row.place, []).append(row)
-    found = []
-    for rows in places.values():
+    return list(places.values())
+
+
+def _asked(node: Node, places: Sequence[list[AskedRow]]) -> list[Asking]:
+    now, found = now_ms(), []
+    for rows in places:
         first = rows[0]
         listing = node.catalogue.listing(first.federation, first.owner, first.learnware_id)
         found.append(Asking(
-            first.name, first.learnware_id.hex(), peer_id(first.owner), first.federation.hex(), tuple(rows),
-            tuple(row.state_at(now) for row in rows), min(row.told_at for row in rows),
+            first.name, first.learnware_id.hex(), peer_id(first.owner), first.federation.hex(),
+            tuple((row.asked_at, row.state_at(now)) for row in rows), min(row.told_at for row in rows),
             listing is not None and listing.status == "live",
         ))  # fmt: skip
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 from atoll.node.api.auth import signed_in
-from atoll.node.api.streaming import streamed
+from atoll.node.api.streaming import SSE, streamed
 from atoll.node.web.headers import guarded
 from atoll.node.web.network.seeing import seen
 from atoll.node.web.rendering import render
@@ -26,7 +26,7 @@ PARTS = ("figures", "map", "peers")
 
 async def events(visit: Visit) -> web.StreamResponse:
     """Parts of the page that have changed, as server-sent events, for as long as whoever follows is signed in."""
-    stream = guarded(web.StreamResponse(headers={"Content-Type": "text/event-stream"}))
+    stream = guarded(web.StreamResponse(headers={"Content-Type": SSE}))
     return await streamed(visit.request, stream, _pieces(visit), lambda code, words: b"")
 
 

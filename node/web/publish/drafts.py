@@ -131,7 +131,7 @@ class Drafts:
     def remove(self, id_: str) -> Draft:
         """Delete one, whosever it is; it as it was. NotFound for none."""
         with self._lock:
-            draft = self._read(id_) if re.fullmatch("[0-9a-f]{32}", id_) else None
+            draft = self._find(id_)
             if draft is None:
                 raise NotFound("no such draft (any more)")
             self.delete(draft)
@@ -140,7 +140,7 @@ class Drafts:
     def get(self, id_: str, owner: str) -> Draft:
         """NotFound unless it is that token's."""
         with self._lock:
-            draft = self._read(id_) if re.fullmatch("[0-9a-f]{32}", id_) else None
+            draft = self._find(id_)
         if draft is None or draft.owner != owner:
             raise NotFound("no such draft (any more)", hint="begin another one: drafts are kept for a day")
         return draft
@@ -281,6 +281,10 @@ class Drafts:
         paths = {name: self.path(draft, name) for name in (GIVEN, MODEL, PARTS)}
         sizes = {name: path.stat().st_size for name, path in paths.items() if path.exists()}
         return max(draft.size, sizes.pop(GIVEN, 0)) + sum(sizes.values())
+
+    def _find(self, id_: str) -> Draft | None:
+        """By what an address says, which may be anything."""
+        return self._read(id_) if re.fullmatch("[0-9a-f]{32}", id_) else None
 
     def _all(self) -> list[Draft]:
         with self._lock:
