@@ -166,7 +166,7 @@ async def processes(tmp_path: Path, digits: Digits):
                 package = digits.package(node.endpoint.peer_id, island, *classes[node.name])
                 learnware = await node.client.add_learnware(package)
                 await node.client.publish(learnware.learnware_id, federation, Offers(disclose="members"))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(30):
                 while len(await nodes[0].client.catalogue()) < len(nodes):
                     await asyncio.sleep(0.05)  # the nodes are other processes: there is no event to wait for
             return nodes

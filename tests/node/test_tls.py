@@ -166,6 +166,7 @@ async def test_where_a_node_is_found_is_told_whole_or_as_before_and_not_once_it_
     await asyncio.to_thread(node.node.tls.reload)
     await asyncio.to_thread(_renew_endpoint, tmp_path, node.node, node.url)
     assert node.node.tls.fingerprint.encode() in await asyncio.to_thread(told.read_bytes)
+    assert node.node.tls.fingerprint.encode() not in before
     told.unlink()
     monkeypatch.setattr(node.node.stopping, "begun", True)
     await asyncio.to_thread(_renew_endpoint, tmp_path, node.node, node.url)

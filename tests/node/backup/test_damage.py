@@ -46,9 +46,6 @@ def sound(files, *, like=None):
     return b"".join(backup_file.write(manifest, [[data] for data in files.values()]))
 
 
-# -- a running node ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("first", "count"), [(0, 40), pytest.param(40, 1000, marks=pytest.mark.slow)])
 def test_a_flipped_bit_is_detected_or_changes_nothing(home, whole, refused, tmp_path, first, count):
     expected = contents(home)

@@ -138,6 +138,9 @@ async def test_filters_leave_what_they_name(two, search, rows):
             assert code == 0
             assert hits == expected if expected is not None else len(hits) == 1, options
             assert ("your filters" in err) == (expected is not None)
+    code, _, err = await search("digits", "--federation", "ours")
+    assert code == 2
+    assert "there is no federation 'ours' here" in " ".join(err.split())
 
 
 async def test_privacy_is_the_users_choice(two, search, rows):

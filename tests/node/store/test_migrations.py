@@ -102,6 +102,7 @@ async def test_a_home_that_an_older_version_made_opens_with_all_that_is_in_it(na
     assert report.damage == ()
     tables = wanted["tables"].keys() - {"meta"}  # which says that it was migrated
     assert {name: report.tables[name] for name in tables} == {name: wanted["tables"][name] for name in tables}
+    assert report.tables["meta"] >= wanted["tables"]["meta"]
     restoring.restore(made, tmp_path / "home", NOW, identity=None, progress=silent)
     assert schema_of(tmp_path / "home" / "store") == SCHEMA
     async with start_home(tmp_path / "home", wanted["token"]) as running:

@@ -84,6 +84,7 @@ async def test_nothing_sticks_out_of_narrow_or_wide_screens(two, page, width):
     await sign_in(page, asked)
     if width == 1280:  # one sees what may leave and the button without scrolling, and nothing lies on either
         assert await page.evaluate("document.getElementById('go').getBoundingClientRect().bottom") <= 900
+    assert await page.locator(".privacy b").count() > 0
     assert await page.evaluate(COVERED) == []
     await page.fill("#words", "digits")
     await page.click("#go")

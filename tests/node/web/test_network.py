@@ -240,6 +240,8 @@ def test_no_line_of_the_map_goes_through_the_name_of_a_federation(count, federat
         for number in range(count)
     ]
     drawn = chart(peers)
+    assert len(drawn.reefs) == federations
+    assert len(drawn.marks) >= federations
     assert all(reef.label for reef in drawn.reefs)
     for reef in drawn.reefs:
         radius, clockwise = re.search(r"A([\d.]+) \S+ 0 \d (\d)", reef.around).groups()
@@ -289,6 +291,7 @@ async def test_the_map_and_the_table_follow_what_happens(federated, start, until
             await page.goto(admin.url + path)
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
             assert await page.evaluate(LETTERS) >= 11
+            assert (await page.evaluate(LETTERS) < 99) == (path == "/network")  # which has the map
             assert await serious(page) == []
 
 

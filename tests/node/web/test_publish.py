@@ -329,13 +329,21 @@ async def test_a_package_comes_in_pieces_goes_on_after_a_break_and_is_the_same_b
     assert "None is open." in (await browser.open("/publish")).text
     page = await browser.open(f"/publish/{submission.id.hex()}")
     assert ("Checks of a package" in page.text, "accepted" in page.text) == (True, True)
-    revision = await begun(browser, "words", learnware.id.hex())
+
+
+async def test_other_words_are_a_revision_and_may_name_a_licence_of_ones_own(publisher, digits):
+    browser, _ = publisher
+    running, island = browser.running, digits.island()
+    await running.client.add_island(island)
+    package = digits.package(running.node.identity.peer, island, 3, 4)
+    learnware = await running.client.add_learnware(package)
+    revision = await begun(browser, "words", learnware.learnware_id)
     bad = await browser.send(f"{revision}/words", [*WORDS, ("own_license", "ours, all of it")])
     assert fault(bad, "own_license") == "At most 60 Latin letters, digits, dots and hyphens."
     page = await browser.send(f"{revision}/words", [*WORDS, ("own_license", "St Anna 1.2")])
     page = await checked(browser, revision)
     assert "only words and tags are others" in page.text
-    semantic = running.node.dock.get(learnware.id).manifest.semantic
+    semantic = running.node.dock.get(bytes.fromhex(learnware.learnware_id)).manifest.semantic
     assert (semantic.name, semantic.license) == ("Digits zero to two", "LicenseRef-St-Anna-1.2")
 
 

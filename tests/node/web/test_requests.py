@@ -75,6 +75,18 @@ async def test_a_grant_lets_the_others_predict_and_taking_it_back_ends_that(aske
     assert "It ends at once" in page.text
     assert f'id="request-{request.id}"' in page.body
     assert not await predicted()
+    assert (await browser.send("/requests/nothing/deny", [])).status == 404
+
+
+async def test_the_log_says_whose_request_was_decided_for_what_and_until_when(asked_for, visitor):
+    owner, asker, learnware = asked_for
+    browser = await visitor(owner)
+    await browser.sign_in()
+    request, model = sorted(await owner.client.requests(), key=lambda each: each.act != "predict")
+    await browser.open("/requests")
+    await browser.send(f"/requests/{request.id}/grant", [("days", "3")])
+    await browser.send(f"/requests/{model.id}/deny", [])
+    await browser.send(f"/requests/{request.id}/revoke", [])
     await owner.client.grant(request.id, 3)
     rows = [(row.act, row.subject["id"], row.subject["act"], row.subject.get("until", ""), row.subject)
             for row in (await owner.client.audit()).items
@@ -89,7 +101,6 @@ async def test_a_grant_lets_the_others_predict_and_taking_it_back_ends_that(aske
     assert [bool(row[3]) for row in rows] == [True, False, False, True]
     whose = {"peer": asker.node.identity.peer, "learnware": learnware, "federation": request.federation}
     assert all(row[4].items() >= whose.items() for row in rows)
-    assert (await browser.send("/requests/nothing/deny", [])).status == 404
 
 
 async def test_whoever_asks_is_led_to_the_learnwares_that_are_given_on_request(asked_for, visitor):
@@ -102,7 +113,7 @@ async def test_whoever_asks_is_led_to_the_learnwares_that_are_given_on_request(a
     assert "Predict, Download" in page.text
 
 
-async def test_what_was_asked_of_others_is_kept_with_what_the_owner_has_said_of_it(asked_for, visitor, monkeypatch):
+async def test_what_was_asked_of_others_is_kept_with_what_the_owner_has_said_of_it(asked_for, visitor):
     owner, asker, learnware = asked_for
     browser = await visitor(asker)
     await browser.sign_in()
